@@ -1,0 +1,139 @@
+"""The database as a value: `reading()` and `writing()` sessions on SQLite or PostgreSQL. There is no global engine.
+
+A write is short, is one step of a use case and never spans an await. On SQLite writers take turns through a lock file:
+without it a second process was measured waiting 8 s behind a busy writer, since SQLite's own wait is not fair.
+
+It refuses to be: a repository. No table is named here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Engine, make_url
+from sqlmodel import Session
+
+from app.core.clock import Clock, SystemClock
+
+CHUNK = 500
+_PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=30000", "temp_store=MEMORY")
+
+
+class Database:
+    """A database that rooms receive. `url` is an SQLAlchemy URL of SQLite (a file) or PostgreSQL (psycopg).
+
+    `durable=False` sets SQLite's `synchronous` to OFF: for the private files of verification only.
+    """
+
+    def __init__(self, url: str, *, clock: Clock | None = None, durable: bool = True) -> None:
+        self.clock: Clock = clock or SystemClock()
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.url = parsed.render_as_string(hide_password=False)
+        self.path = Path(parsed.database) if self.is_sqlite and parsed.database else None
+        self._turn = threading.Lock()
+        self._lock_fd = -1
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock_fd = os.open(f"{self.path}.write-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self.engine = _sqlite_engine(parsed, durable)
+        else:
+            self.engine = sa.create_engine(parsed, pool_size=8, max_overflow=24, pool_pre_ping=True)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that sees one snapshot and writes nothing (SQLite: query only; PostgreSQL: READ ONLY)."""
+        with self.engine.connect() as connection, connection.begin(), self._session(connection, autoflush=False) as session:
+            connection.exec_driver_sql("PRAGMA query_only=ON" if self.is_sqlite else "SET TRANSACTION READ ONLY")
+            try:
+                yield session
+            finally:
+                if self.is_sqlite:
+                    connection.exec_driver_sql("PRAGMA query_only=OFF")
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session whose changes are committed together at the end, or not at all."""
+        with self._in_turn(), self.engine.connect() as plain:
+            connection = plain.execution_options(begin="IMMEDIATE")
+            with connection.begin(), self._session(connection, autoflush=True) as session:
+                yield session
+                session.flush()
+
+    def _session(self, connection: sa.Connection, *, autoflush: bool) -> Session:
+        session = Session(connection, expire_on_commit=False, autoflush=autoflush)
+        session.info["clock"] = self.clock
+        return session
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        if not self.is_sqlite:
+            yield
+            return
+        with self._turn:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Give back every connection and the lock file."""
+        self.engine.dispose()
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+
+def _sqlite_engine(url: sa.URL, durable: bool) -> Engine:
+    engine = sa.create_engine(url, connect_args={"check_same_thread": False, "timeout": 30}, pool_size=8, max_overflow=24)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves; the driver's implicit one is deferred and deadlocks
+        for pragma in (*_PRAGMAS, f"synchronous={'FULL' if durable else 'OFF'}"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('begin', 'DEFERRED')}")
+
+    return engine
+
+
+def now(session: Session) -> int:
+    """The time of this session's database value, in ms: what rows of this transaction are stamped with."""
+    clock: Clock = session.info["clock"]
+    return clock.now()
+
+
+def lease_now(session: Session) -> int:
+    """The time that leases are judged by, in ms: the server's on PostgreSQL with a system clock, else the clock's."""
+    clock: Clock = session.info["clock"]
+    if session.get_bind().dialect.name == "sqlite" or not isinstance(clock, SystemClock):
+        return clock.now()
+    return int(session.connection().exec_driver_sql("SELECT (extract(epoch FROM clock_timestamp())*1000)::bigint").scalar_one())
+
+
+def insert_missing(session: Session, table: sa.Table, rows: Sequence[dict[str, Any]]) -> int:
+    """Insert the rows whose primary key is not there yet, in chunks sorted by the caller; returns how many were new.
+
+    Sorted keys matter on PostgreSQL: two sessions inserting the same keys in different orders deadlock.
+    """
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(table).on_conflict_do_nothing()
+    new = 0
+    for start in range(0, len(rows), CHUNK):
+        new += session.connection().execute(statement, list(rows[start : start + CHUNK])).rowcount
+    return new

@@ -1,0 +1,82 @@
+"""Named fault points: places where the durability tests make a process die, stop or fail. Inert unless armed.
+
+`TOOLMINT_FAULTS="effect.performing.after=kill:3"` kills this process the third time that it passes that point.
+Actions: `kill` (SIGKILL), `stop` (SIGSTOP), `raise` (FaultInjected).
+
+It refuses to be: a switch for features. An armed point never changes a result, it only ends or stalls a process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+
+POINTS = frozenset(
+    {
+        "run.begun",
+        "run.claimed",
+        "run.result.before",
+        "run.result.after",
+        "journal.step.before",
+        "journal.step.after",
+        "effect.planned",
+        "effect.claimed",
+        "effect.performing",
+        "effect.performed",
+        "effect.recorded",
+        "effect.retry.claimed",
+        "outbox.relayed",
+        "candidate.gate.after",
+        "publish.files.after",
+    }
+)
+
+
+class FaultInjected(Exception):
+    """Raised at a point that is armed with `raise`."""
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _stop() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _raise() -> None:
+    raise FaultInjected
+
+
+_ACTIONS: dict[str, Callable[[], None]] = {"kill": _kill, "stop": _stop, "raise": _raise}
+_armed: dict[str, tuple[Callable[[], None], int]] = {}
+_passed: Counter[str] = Counter()
+
+
+def arm(text: str) -> None:
+    """Arm points from `point=action[:nth][,…]`; an empty text disarms all. Raises ValueError for an unknown name."""
+    armed: dict[str, tuple[Callable[[], None], int]] = {}
+    for part in filter(None, text.split(",")):
+        point, _, rest = part.partition("=")
+        action, _, nth = rest.partition(":")
+        if point not in POINTS or action not in _ACTIONS:
+            raise ValueError(f"no such fault: {part!r}")
+        armed[point] = (_ACTIONS[action], int(nth or 1))
+    _armed.clear()
+    _armed.update(armed)
+    _passed.clear()
+
+
+def fault(point: str) -> None:
+    """Pass a fault point. Costs one dictionary look-up while nothing is armed."""
+    if point not in _armed:
+        return
+    _passed[point] += 1
+    action, nth = _armed[point]
+    if _passed[point] == nth:
+        action()
+
+
+arm(os.environ.get("TOOLMINT_FAULTS", ""))

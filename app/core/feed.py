@@ -1,0 +1,114 @@
+"""The change feed: signals (progress, cancellation, new versions, live pages) across processes, through one table.
+
+A writer announces in its own transaction; each process polls once for all its listeners and fans out in memory. `nudge`
+shortens the wait inside this process; between processes the poll interval is the bound.
+
+It refuses to be: a message bus with guarantees. A listener that misses a line reads the tables; lines expire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from app.core.db import Database, now
+from app.core.models import Change
+
+KEEP_MS = 600_000
+_ORDERED = 7_140_011  # PostgreSQL: ids must grow in commit order, so that no poller skips a line
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One announced change: `topic` is a noun with its event (`run.progress`), `subject` the id."""
+
+    id: int
+    at: int
+    topic: str
+    subject: str
+    tenant: str
+    data: dict[str, Any]
+
+
+def announce(session: Session, topic: str, subject: str, tenant: str, **data: Any) -> None:
+    """Append a line to the feed in this transaction."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection().exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ORDERED})")
+    session.add(Change(at=now(session), topic=topic, subject=subject, tenant=tenant, data=data))
+
+
+def latest(database: Database) -> int:
+    """The id of the newest line; 0 if there is none."""
+    with database.reading() as session:
+        return session.exec(select(sa.func.max(col(Change.id)))).one() or 0
+
+
+def since(database: Database, after: int, limit: int = 1000) -> list[Signal]:
+    """Lines after `after`, oldest first."""
+    query = select(Change).where(col(Change.id) > after).order_by(col(Change.id)).limit(limit)
+    with database.reading() as session:
+        return [Signal(row.id or 0, row.at, row.topic, row.subject, row.tenant, row.data) for row in session.exec(query)]
+
+
+def expire(database: Database) -> int:
+    """Delete lines older than ten minutes; returns how many."""
+    with database.writing() as session:
+        return session.connection().execute(sa.delete(Change).where(col(Change.at) < database.clock.now() - KEEP_MS)).rowcount
+
+
+@dataclass(eq=False)
+class Feed:
+    """Polls the table once per process and hands each line to the listeners that want it."""
+
+    database: Database
+    interval_s: float = 0.2
+    _listeners: dict[int, tuple[Callable[[Signal], bool], asyncio.Queue[Signal]]] = field(default_factory=dict)
+    _nudged: asyncio.Event = field(default_factory=asyncio.Event)
+    _task: asyncio.Task[None] | None = None
+    _position: int = 0
+
+    async def start(self) -> None:
+        """Begin at the present end of the feed."""
+        self._position = await asyncio.to_thread(latest, self.database)
+        self._task = asyncio.create_task(self._poll(), name="change feed")
+
+    async def stop(self) -> None:
+        """End the poll; listeners stay silent."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    def nudge(self) -> None:
+        """Poll now: this process has just announced something."""
+        self._nudged.set()
+
+    @asynccontextmanager
+    async def listen(self, wanted: Callable[[Signal], bool]) -> AsyncIterator[asyncio.Queue[Signal]]:
+        """A queue of the lines, from now on, for which `wanted` holds."""
+        queue: asyncio.Queue[Signal] = asyncio.Queue()
+        self._listeners[id(queue)] = (wanted, queue)
+        try:
+            yield queue
+        finally:
+            del self._listeners[id(queue)]
+
+    async def _poll(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._nudged.wait(), self.interval_s)
+            self._nudged.clear()
+            if not self._listeners:
+                self._position = max(self._position, await asyncio.to_thread(latest, self.database))
+                continue
+            for signal in await asyncio.to_thread(since, self.database, self._position):
+                self._position = signal.id
+                for wanted, queue in list(self._listeners.values()):
+                    if wanted(signal):
+                        queue.put_nowait(signal)

@@ -1,0 +1,19 @@
+"""Ids that sort by time: a noun, an underscore, 26 characters of Crockford base 32 (48 bits of ms, 80 random bits).
+
+It refuses to be: a source of secrets; those come from `secrets`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+
+
+def new(noun: str, at: int | None = None) -> str:
+    """A fresh id such as `run_01jq…`; `at` (ms) is the present unless given. Ids of one noun sort by time."""
+    ms = time.time_ns() // 1_000_000 if at is None else at
+    value = (ms << 80) | int.from_bytes(os.urandom(10), "big")
+    return f"{noun}_" + "".join(_PAIRS[(value >> shift) & 1023] for shift in range(120, -10, -10))

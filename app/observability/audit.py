@@ -1,0 +1,44 @@
+"""Audit events: written unlinked in the transaction of what they tell about; the sealer links them every second.
+
+It refuses to be: a log. A log may be lost; an audit event commits or falls with the decision itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from sqlmodel import Session
+
+from app.core.actor import Actor
+from app.core.db import now
+from app.observability.models import AuditEvent
+from app.observability.traces import current_trace
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of the compact JSON with sorted keys; the digest that the chain covers."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def record(session: Session, actor: Actor, action: str, target: str, outcome: str, **detail: Any) -> None:
+    """Record a decision in this transaction.
+
+    `action` is `noun.verb` (`candidate.approved`), `target` the id or name that it concerns, `outcome` one of `done`,
+    `refused`, `failed`. `detail` is JSON and must hold no secret; it may be erased later, its digest stays.
+    """
+    session.add(
+        AuditEvent(
+            at=now(session),
+            tenant=actor.tenant,
+            actor=actor.id,
+            action=action,
+            target=target,
+            outcome=outcome,
+            trace_id=current_trace(),
+            body=detail,
+            body_digest=digest_of(detail),
+        )
+    )

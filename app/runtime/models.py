@@ -1,0 +1,188 @@
+"""Tables of the runtime: runs and their identity, the journal, effects and their events, payloads stored once by digest.
+
+Times are integer milliseconds, UTC. State names are those of `state.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import Field, SQLModel
+
+from app.core.models import Big
+
+
+def _partial(name: str, *columns: str, where: str) -> sa.Index:
+    return sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
+class Run(SQLModel, table=True):
+    """One execution of one version. `due_at` says when a waiting run may be taken; `fence` grows with each taking."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        sa.Index("run_by_tool", "tenant", "tool", "id"),
+        _partial("run_open", "state", "due_at", where="state IN ('scheduled', 'available', 'executing')"),
+    )
+    id: str = Field(primary_key=True)
+    tenant: str
+    tool: str
+    version: int
+    digest: str
+    channel: str | None = None
+    reason: str = ""
+    actor: str
+    trace_id: str
+    source: str
+    dry_run: bool = False
+    state: str
+    args: str
+    seed: str
+    result: str | None = None
+    error: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON(none_as_null=True))
+    plan: str | None = None
+    effects: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON(none_as_null=True))
+    identity: str | None = None
+    owner: str | None = Field(default=None, index=True)
+    fence: int = 0
+    crashes: int = 0
+    due_at: int = Field(default=0, sa_type=sa.BigInteger)
+    cancel_at: int | None = Field(default=None, sa_type=sa.BigInteger)
+    done: int | None = None
+    total: int | None = None
+    steps: int = 0
+    cpu_ms: int = 0
+    rss_kb: int = 0
+    bytes_in: int = Field(default=0, sa_type=sa.BigInteger)
+    bytes_out: int = Field(default=0, sa_type=sa.BigInteger)
+    created_at: int = Field(sa_type=sa.BigInteger)
+    started_at: int | None = Field(default=None, sa_type=sa.BigInteger)
+    finished_at: int | None = Field(default=None, sa_type=sa.BigInteger)
+
+
+class RunIdentity(SQLModel, table=True):
+    """Which run answers for a caller's or the spec's key. Version is no part of it."""
+
+    __tablename__ = "run_identity"
+    id: str = Field(primary_key=True)
+    run_id: str = Field(index=True)
+    fingerprint: str
+    expires_at: int | None = Field(default=None, sa_type=sa.BigInteger)
+
+
+class Payload(SQLModel, table=True):
+    """Arguments, answers, results and plans: canonical JSON text, stored once by its SHA-256."""
+
+    __tablename__ = "payload"
+    digest: str = Field(primary_key=True)
+    body: str
+    created_at: int = Field(sa_type=sa.BigInteger)
+
+
+class Step(SQLModel, table=True):
+    """One journaled call of the guest to the host, or one chunk of a long one."""
+
+    __tablename__ = "step"
+    run_id: str = Field(primary_key=True)
+    step: int = Field(primary_key=True)
+    chunk: int = Field(primary_key=True, default=0)
+    kind: str
+    name: str
+    request: str
+    answer: str | None = None
+    payload: str | None = None
+    items: int = 0
+    at: int = Field(sa_type=sa.BigInteger)
+    duration_ms: int = 0
+
+
+class LogLine(SQLModel, table=True):
+    """What a tool said with `ctx.log`, bounded; for the run's page."""
+
+    __tablename__ = "log_line"
+    id: int | None = Field(default=None, primary_key=True, sa_type=Big)
+    run_id: str = Field(index=True)
+    at: int = Field(sa_type=sa.BigInteger)
+    event: str
+    fields: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+
+
+class Effect(SQLModel, table=True):
+    """One effect by its identity. `run_id`, `step` and `position` say who planned it; `item` is canonical JSON."""
+
+    __tablename__ = "effect"
+    __table_args__ = (
+        sa.Index("effect_by_ledger", "tenant", "ledger", "ledger_group", "seq"),
+        _partial(
+            "effect_open",
+            "state",
+            "next_at",
+            where="state IN ('planned', 'claimed', 'performing', 'retry_wait', 'unknown', 'dead')",
+        ),
+    )
+    seq: int | None = Field(default=None, primary_key=True, sa_type=Big)
+    id: str = Field(unique=True)
+    tenant: str
+    tool: str
+    version: int
+    effect: str
+    connector: str
+    key: str
+    run_id: str = Field(index=True)
+    step: int
+    position: int
+    ledger: str | None = None
+    ledger_group: str | None = None
+    subject: str | None = None
+    item: str
+    fingerprint: str
+    state: str
+    owner: str | None = Field(default=None)
+    fence: int = 0
+    attempts: int = 0
+    crashes: int = 0
+    next_at: int | None = Field(default=None, sa_type=sa.BigInteger)
+    receipt: str | None = None
+    error_code: str | None = None
+    error: str | None = None
+    message_id: str | None = None
+    created_at: int = Field(sa_type=sa.BigInteger)
+    updated_at: int = Field(sa_type=sa.BigInteger)
+
+
+class EffectEvent(SQLModel, table=True):
+    """One transition of an effect; append only, in the audit chain (`link`)."""
+
+    __tablename__ = "effect_event"
+    __table_args__ = (_partial("effect_event_unlinked", "seq", where="link IS NULL"),)
+    seq: int | None = Field(default=None, primary_key=True, sa_type=Big)
+    effect_id: str = Field(index=True)
+    before: str
+    after: str
+    at: int = Field(sa_type=sa.BigInteger)
+    fence: int
+    actor: str
+    detail: str | None = None
+    link: int | None = Field(default=None, index=True)
+
+
+class Sighting(SQLModel, table=True):
+    """A run met an effect that another run had planned: what makes `skipped` and a later `duplicate` in the same run."""
+
+    __tablename__ = "sighting"
+    run_id: str = Field(primary_key=True)
+    effect_id: str = Field(primary_key=True)
+    step: int
+    position: int
+
+
+class Ledger(SQLModel, table=True):
+    """A ledger group that has rows: what the list of ledgers shows without counting effects."""
+
+    __tablename__ = "ledger"
+    tenant: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    group: str = Field(primary_key=True)
+    tool: str
+    created_at: int = Field(sa_type=sa.BigInteger)
