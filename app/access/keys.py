@@ -1,0 +1,147 @@
+"""API keys: made, listed, revoked. The text of a key is shown once; only its SHA-256 is kept.
+
+A key reads `tm_` + the 26 characters of its id + `_` + 43 characters of a secret (32 random bytes, base 64 url-safe), so that a
+leaked one can be recognised, and named to an operator, without being usable.
+
+It refuses to be: where a caller is recognised (`authentication`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+from app.access import repository
+from app.access.authentication import forget
+from app.access.models import ApiKey
+from app.access.permissions import use_case
+from app.core import clock, ids
+from app.core.actor import EVERYTHING, Actor
+from app.core.db import Database, now
+from app.core.errors import Forbidden, Invalid, NotFound, Problem
+from app.observability import audit
+
+PERMISSION = re.compile(r"^[a-z][a-z0-9_]{0,31}(:[a-z][a-z0-9_]{0,31}){1,3}$")  # the form that specs may name
+MOST_NAME = 120
+MOST_PERMISSIONS = 100
+MOST_PAGE = 200
+
+
+def digest_of(key_text: str) -> str:
+    """What is kept of a key: the SHA-256 of its text, 64 hexadecimal digits."""
+    return hashlib.sha256(key_text.encode()).hexdigest()
+
+
+def key_text(key_id: str) -> str:
+    """A fresh text for the key with this id."""
+    return f"tm_{key_id.removeprefix('key_')}_{secrets.token_urlsafe(32)}"
+
+
+@use_case("keys:manage")
+def create_key(
+    actor: Actor, database: Database, name: str, permissions: Iterable[str], expires_at: int | str | None = None
+) -> dict[str, Any]:
+    """Make a key in the actor's tenant: `{"id", "name", "key", "permissions", "expires_at"}`, the only time that `key` is shown.
+
+    `expires_at` is an RFC 3339 instant or milliseconds, None: never. Raises Invalid `key_request_invalid`, and Forbidden
+    `permission_escalation` where the actor would grant what it does not hold.
+    """
+    wanted = sorted(set(permissions))
+    until = _checked(name, wanted, expires_at, database.clock.now())
+    beyond = [permission for permission in wanted if not (actor.may(permission) if permission != EVERYTHING else _holds_all(actor))]
+    if beyond:
+        with database.writing() as session:
+            audit.record(session, actor, "key.created", name, "refused", beyond=beyond)
+        raise Forbidden(
+            "permission_escalation",
+            f"You cannot grant what your own key does not hold: {', '.join(beyond)}.",
+            fix="Leave these permissions out, or use a key that holds them.",
+        )
+    key_id = ids.new("key", database.clock.now())
+    text = key_text(key_id)
+    with database.writing() as session:
+        row = ApiKey(
+            id=key_id,
+            tenant=actor.tenant,
+            name=name.strip(),
+            digest=digest_of(text),
+            permissions=wanted,
+            created_at=now(session),
+            created_by=actor.id,
+            expires_at=until,
+        )
+        repository.add_key(session, row)
+        audit.record(session, actor, "key.created", key_id, "done", name=row.name, permissions=wanted, expires_at=until)
+    return {"id": key_id, "name": row.name, "key": text, "permissions": wanted, "expires_at": clock.iso(until)}
+
+
+@use_case("keys:manage")
+def list_keys(actor: Actor, database: Database, cursor: str | None = None, limit: int = 50) -> dict[str, Any]:
+    """`{"items": […], "next_cursor"}`, newest first; an item is the key without its text, with `last_used_at` and `revoked_at`."""
+    size = max(1, min(limit, MOST_PAGE))
+    with database.reading() as session:
+        rows = repository.page_of_keys(session, actor.tenant, cursor, size + 1)
+    more = rows[size - 1].id if len(rows) > size else None
+    return {"items": [_shown(row) for row in rows[:size]], "next_cursor": more}
+
+
+@use_case("keys:manage")
+def revoke_key(actor: Actor, database: Database, key_id: str) -> dict[str, Any]:
+    """Revoke a key of the actor's tenant for good; again is no error. It takes effect here at once, elsewhere within a second.
+
+    Raises NotFound `key_not_found`, and Forbidden `permission_escalation` for a key that holds more than the actor.
+    """
+    with database.writing() as session:
+        row = repository.key_by_id(session, key_id)
+        if row is None or row.tenant != actor.tenant:
+            raise NotFound("key_not_found", f"There is no key {key_id!r}.", fix="List the keys to see their ids.")
+        beyond = EVERYTHING in row.permissions and not _holds_all(actor)
+        if not beyond and row.revoked_at is None:
+            row.revoked_at = now(session)
+            session.add(row)
+        audit.record(session, actor, "key.revoked", key_id, "refused" if beyond else "done", name=row.name)
+    if beyond:
+        raise Forbidden("permission_escalation", "Only a key with every permission may revoke another.", fix="Use such a key.")
+    forget(database, row.digest)
+    return _shown(row)
+
+
+def _holds_all(actor: Actor) -> bool:
+    return EVERYTHING in actor.permissions
+
+
+def _shown(row: ApiKey) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "permissions": row.permissions,
+        "created_at": clock.iso(row.created_at),
+        "created_by": row.created_by,
+        "expires_at": clock.iso(row.expires_at),
+        "revoked_at": clock.iso(row.revoked_at),
+        "last_used_at": clock.iso(row.last_used_at),
+    }
+
+
+def _checked(name: str, permissions: list[str], expires_at: int | str | None, at: int) -> int | None:
+    problems = []
+    if not name.strip() or len(name) > MOST_NAME or not name.isprintable():
+        problems.append(Problem("$.name", f"must be 1 to {MOST_NAME} printable characters", "Say in a few words who uses the key."))
+    if len(permissions) > MOST_PERMISSIONS:
+        problems.append(Problem("$.permissions", f"has more than {MOST_PERMISSIONS} entries", "Name fewer permissions."))
+    for permission in permissions:
+        if permission != EVERYTHING and not PERMISSION.match(permission):
+            problems.append(Problem("$.permissions", f"{permission[:80]!r} is no permission", "Write it as in `tools:call`."))
+    until: int | None = None
+    try:
+        until = clock.from_iso(expires_at) if isinstance(expires_at, str) else expires_at
+    except ValueError:
+        problems.append(Problem("$.expires_at", "is no RFC 3339 instant with a time zone", "Write it as 2030-01-31T12:00:00Z."))
+    if until is not None and until <= at:
+        problems.append(Problem("$.expires_at", "has passed already", "Name a time to come, or null."))
+    if problems:
+        raise Invalid("key_request_invalid", "This key cannot be made.", problems=problems)
+    return until
