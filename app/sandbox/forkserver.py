@@ -1,0 +1,172 @@
+"""The host's end of a fork server: one sandbox with a warm interpreter, from which each run gets a child of its own.
+
+It refuses to be: a judge of what a child says. It makes children, kills them and learns how they ended; sessions do the talking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from dataclasses import dataclass, field
+from itertools import count
+
+from app.core.errors import Unavailable
+from app.sandbox.interpreter import FLAGS
+from app.sandbox.launcher import Plan
+from app.sandbox.slots import Slot
+from app.sandbox.spawn import Process, spawn
+
+_PACKET = 1 << 16
+_START_S = 20.0
+_KILL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a child ended. `status` is negative for a signal, None where the whole sandbox went away."""
+
+    status: int | None
+    max_rss_kb: int = 0
+    cpu_ms: int = 0
+
+
+@dataclass(slots=True)
+class Child:
+    """One forked child: our end of its channel, and its end."""
+
+    ident: int
+    channel: socket.socket
+    ended: asyncio.Future[Exit] = field(repr=False)
+
+
+class ForkServer:
+    """One sandbox, running. Make it with `start`, which also claims its slot; `stop` gives everything back."""
+
+    def __init__(self, process: Process, control: socket.socket, slot: Slot) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._process = process
+        self._control = control
+        self._slot = slot
+        self._idents = count(1)
+        self._children: dict[int, Child] = {}
+        self._sending = asyncio.Lock()
+        self.ended = process.ended
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(control.fileno(), self._hear)
+        self.ended.add_done_callback(lambda _: self._forget())
+
+    @property
+    def alive(self) -> bool:
+        return not self.ended.done()
+
+    @classmethod
+    async def start(cls, plan: Plan, executable: str, slot: Slot) -> ForkServer:
+        """Boot the sandbox of `plan` (150-300 ms). Raises Unavailable `sandbox_start_failed` with what bubblewrap said."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        complaints = os.memfd_create("sandbox-stderr", os.MFD_CLOEXEC)
+        command = [executable, *FLAGS, "-m", "toolkit.guest", str(theirs.fileno())]
+        try:
+            process = await spawn(plan, command, inherit=[theirs.fileno()], stderr=complaints)
+            theirs.close()
+            server = cls(process, ours, slot)
+            settings = {"filter": plan.strict_filter.hex(), "rlimits": dict(plan.child_rlimits)}
+            try:
+                await server._send(settings)
+                async with asyncio.timeout(_START_S):
+                    await asyncio.wait({server._ready, server.ended}, return_when=asyncio.FIRST_COMPLETED)
+            except (TimeoutError, OSError):
+                process.kill()
+            if not server._ready.done():
+                await server.ended
+                said = os.pread(complaints, 2000, 0).decode(errors="replace").strip()
+                raise Unavailable("sandbox_start_failed", f"the sandbox did not start: {said or 'it said nothing'}", retryable=False)
+            return server
+        finally:
+            theirs.close()
+            os.close(complaints)
+
+    async def spawn(self, rlimits: dict[str, int]) -> Child:
+        """A new confined child that waits for its first message (1-3 ms). Raises Unavailable `sandbox_gone`."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.setblocking(False)
+        child = Child(next(self._idents), ours, self._loop.create_future())
+        self._children[child.ident] = child
+        try:
+            await self._send({"spawn": child.ident, "rlimits": rlimits}, theirs.fileno())
+        except OSError as error:
+            ours.close()
+            self._children.pop(child.ident, None)
+            raise Unavailable("sandbox_gone", "the fork server has gone away") from error
+        finally:
+            theirs.close()
+        return child
+
+    async def kill(self, child: Child) -> Exit:
+        """SIGKILL to one child and its end; where even that is not reported in time, to the whole sandbox."""
+        if not child.ended.done():
+            try:
+                await self._send({"kill": child.ident})
+                async with asyncio.timeout(_KILL_S):
+                    return await asyncio.shield(child.ended)
+            except (TimeoutError, OSError):
+                self._process.kill()
+        return await asyncio.shield(child.ended)
+
+    async def stop(self) -> None:
+        """End the sandbox and every child in it; idempotent."""
+        self._process.kill()
+        await asyncio.shield(self.ended)
+        self._slot.release()
+
+    async def _send(self, order: dict[str, object], descriptor: int | None = None) -> None:
+        packet = json.dumps(order).encode()
+        descriptors = [] if descriptor is None else [descriptor]
+        async with self._sending:
+            while True:
+                try:
+                    socket.send_fds(self._control, [packet], descriptors)
+                    return
+                except BlockingIOError:
+                    await self._writable()
+
+    async def _writable(self) -> None:
+        room = self._loop.create_future()
+        self._loop.add_writer(self._control.fileno(), lambda: room.done() or room.set_result(None))
+        try:
+            await room
+        finally:
+            self._loop.remove_writer(self._control.fileno())
+
+    def _hear(self) -> None:
+        while True:
+            try:
+                packet = self._control.recv(_PACKET)
+            except BlockingIOError:
+                return
+            except OSError:
+                packet = b""
+            if not packet:
+                self._loop.remove_reader(self._control.fileno())
+                self._process.kill()
+                return
+            report = json.loads(packet)
+            if "ready" in report:
+                self._ready.set_result(None)
+            else:
+                self._finish(report["exit"], Exit(report["status"], report["rss_kb"], report["cpu_ms"]))
+
+    def _finish(self, ident: int, how: Exit) -> None:
+        child = self._children.pop(ident, None)
+        if child is not None and not child.ended.done():
+            child.ended.set_result(how)
+
+    def _forget(self) -> None:
+        if self._control.fileno() >= 0:
+            self._loop.remove_reader(self._control.fileno())
+            self._control.close()
+        for ident in list(self._children):
+            self._finish(ident, Exit(None))
+        self._slot.release()

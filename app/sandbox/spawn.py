@@ -1,0 +1,85 @@
+"""Starting the process of a sandbox and knowing when it ended.
+
+Every sandbox is started from one thread that lives as long as this process does: bubblewrap dies with the *thread* that started it, so a
+short-lived thread would take its sandboxes along, and no thread at all would leave them running.
+
+It refuses to be: a way to run anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from app.sandbox.launcher import Plan
+
+_starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-starter")
+
+
+@dataclass(slots=True)
+class Process:
+    """A started sandbox. `ended` resolves to its exit status once it has been reaped."""
+
+    popen: subprocess.Popen[bytes]
+    ended: asyncio.Future[int]
+
+    def kill(self) -> None:
+        """SIGKILL to bubblewrap; its pid namespace goes with it."""
+        if self.popen.returncode is None:
+            self.popen.kill()
+
+
+async def spawn(
+    plan: Plan,
+    command: Sequence[str],
+    *,
+    files: Mapping[str, bytes] | None = None,
+    cgroups: Sequence[str] = (),
+    inherit: Sequence[int] = (),
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.DEVNULL,
+    stderr: int = subprocess.DEVNULL,
+) -> Process:
+    """Start `command` in the sandbox of `plan`, with an empty environment and no descriptor but those given."""
+    loop = asyncio.get_running_loop()
+    memory: list[int] = []
+    try:
+        seccomp_fd = _hold(memory, plan.broad_filter) if plan.broad_filter else None
+        descriptors = {name: _hold(memory, content) for name, content in (files or {}).items()}
+        argv = plan.argv(command, seccomp_fd=seccomp_fd, files=descriptors, cgroups=cgroups)
+        popen = await loop.run_in_executor(
+            _starter,
+            lambda: subprocess.Popen(argv, env={}, cwd="/", stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=(*memory, *inherit)),
+        )
+    finally:
+        for descriptor in memory:
+            os.close(descriptor)
+    return Process(popen, _watch(loop, popen))
+
+
+def _hold(held: list[int], content: bytes) -> int:
+    descriptor = os.memfd_create("sandbox", os.MFD_CLOEXEC)
+    held.append(descriptor)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _watch(loop: asyncio.AbstractEventLoop, popen: subprocess.Popen[bytes]) -> asyncio.Future[int]:
+    ended: asyncio.Future[int] = loop.create_future()
+    pidfd = os.pidfd_open(popen.pid)
+
+    def reap() -> None:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+        status = popen.wait()
+        if not ended.done():
+            ended.set_result(status)
+
+    loop.add_reader(pidfd, reap)
+    return ended

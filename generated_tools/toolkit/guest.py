@@ -1,0 +1,221 @@
+"""The sandbox side: a fork server that holds a warm interpreter, and the runner of one tool in one forked child.
+
+It refuses to be: a defence. Namespaces, the outer filter and the mounts stand before it starts; it applies the limits and the strict filter
+that the host hands it before a child sees a byte of a tool, and the host checks all that a child says.
+
+Control messages (JSON, one per SEQPACKET packet): the host sends `{"filter": hex, "rlimits": {NAME: n}}` first and gets `{"ready": pid}`;
+then `{"spawn": id, "rlimits": {NAME: n}}` with one descriptor, or `{"kill": id}`; it gets `{"exit": id, "status", "rss_kb", "cpu_ms"}`.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import gc
+import importlib
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import traceback
+import types
+from typing import Any, NoReturn
+
+from .context import Cancelled, Context, ToolError
+from .wire import Channel, FrameError, Message
+
+WARM = (
+    "abc base64 bisect collections collections.abc contextlib copy csv dataclasses datetime decimal difflib email.utils enum fractions functools hashlib "
+    "heapq html io itertools json math numbers operator random re statistics string textwrap time types typing unicodedata urllib.parse "
+    "uuid zoneinfo"
+).split()
+"""Modules imported before the first fork, so that a tool finds them loaded."""
+
+_GUEST_FD = 3
+_PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 4, 22, 38
+_SECCOMP_MODE_FILTER = 2
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
+
+
+def _prctl(option: int, *values: object) -> None:
+    if _libc.prctl(option, *values) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl {option}")
+
+
+def _install(program: bytes) -> None:
+    """Apply a seccomp filter (an array of sock_filter) to this process for good."""
+    block = ctypes.create_string_buffer(program, len(program))
+    filter_program = _Program(len(program) // 8, ctypes.addressof(block))
+    _prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+    _prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(filter_program))
+
+
+def _confine(fd: int, rlimits: dict[str, int], program: bytes) -> Channel:
+    """Leave this child nothing but its channel and `/dev/null`, then its limits, then the filter."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    if fd != _GUEST_FD:
+        os.dup2(fd, _GUEST_FD, inheritable=False)
+    os.closerange(_GUEST_FD + 1, 1 << 16)
+    for name, value in rlimits.items():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+    if program:
+        _install(program)
+    return Channel(_GUEST_FD)
+
+
+def load(files: dict[str, str]) -> types.ModuleType:
+    """Compile and run `contract.py`, then `tool.py`, from source as top-level modules; other files are not for the run."""
+    module = types.ModuleType("tool")
+    for name in ("contract", "tool"):
+        path = f"{name}.py"
+        if path not in files:
+            continue
+        module = types.ModuleType(name)
+        module.__file__ = path
+        sys.modules[name] = module
+        exec(compile(files[path], path, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - running a tool's source is the task
+    return module
+
+
+def _crash(error: BaseException) -> Message:
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [{"line": frame.lineno, "function": frame.name} for frame in frames if frame.filename == "tool.py"]
+    if isinstance(error, SyntaxError) and error.filename == "tool.py":
+        lines.append({"line": error.lineno, "function": "<module>"})
+    return {"t": "crash", "type": type(error).__name__, "message": str(error)[:500], "traceback": lines[-20:]}
+
+
+def converse(channel: Channel) -> Message:
+    """Serve one run over the channel up to its closing message, which is returned unsent. Raises EOFError where the host has gone."""
+    opening = channel.receive()
+    module: types.ModuleType | None = None
+    failure: BaseException | None = None
+    if opening["t"] == "load":
+        try:
+            module = load(opening["files"])
+        except BaseException as error:  # noqa: BLE001 - whatever a tool's top level raises is told once the run starts
+            failure = error
+        opening = channel.receive()
+    if opening["t"] == "cancel":
+        return {"t": "cancelled"}
+    try:
+        if failure is not None:
+            raise failure
+        if module is None:
+            module = load(opening["files"])
+        context = Context(channel, now=opening["now"], seed=opening["seed"])
+        return {"t": "result", "value": module.run(opening["args"], context)}
+    except ToolError as error:
+        return {"t": "tool_error", "code": str(error.code), "message": str(error.message)}
+    except Cancelled:
+        return {"t": "cancelled"}
+    except EOFError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - SystemExit and all else that a tool raises must reach the host as a crash
+        return _crash(error)
+
+
+def _run(channel: Channel) -> NoReturn:
+    """Converse, say the closing word, and leave without running anything of the tool's again."""
+    status = 0
+    try:
+        closing = converse(channel)
+        try:
+            channel.send(closing)
+        except (TypeError, ValueError, RecursionError, FrameError) as error:
+            channel.send({"t": "crash", "type": type(error).__name__, "message": f"the result is no JSON: {error}"[:500], "traceback": []})
+    except BaseException:  # noqa: BLE001 - the host has gone or memory has: the exit status is all that is left to say
+        status = 70
+    os._exit(status)
+
+
+class _Server:
+    """The fork server's loop: spawn, kill, reap, report."""
+
+    def __init__(self, control: socket.socket, program: bytes, rlimits: dict[str, int]) -> None:
+        self.control = control
+        self.program = program
+        self.rlimits = rlimits
+        self.children: dict[int, tuple[int, int]] = {}
+        self.poll = select.poll()
+        self.poll.register(control.fileno(), select.POLLIN)
+
+    def serve(self) -> None:
+        """Until the host closes its end; children die with this process's pid namespace."""
+        while True:
+            for fd, _ in self.poll.poll():
+                if fd != self.control.fileno():
+                    self.reap(fd)
+                elif not self.obey():
+                    return
+
+    def obey(self) -> bool:
+        packet, ancillary, _, _ = self.control.recvmsg(1 << 16, socket.CMSG_SPACE(4))
+        if not packet:
+            return False
+        order: dict[str, Any] = json.loads(packet)
+        if "kill" in order:
+            for pidfd, (_, ident) in self.children.items():
+                if ident == order["kill"]:
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            return True
+        fd = array.array("i", ancillary[0][2])[0]
+        pid = os.fork()
+        if pid == 0:
+            self.become_child(fd, order["rlimits"])
+        os.close(fd)
+        pidfd = os.pidfd_open(pid)
+        self.children[pidfd] = (pid, order["spawn"])
+        self.poll.register(pidfd, select.POLLIN)
+        return True
+
+    def become_child(self, fd: int, rlimits: dict[str, int]) -> NoReturn:
+        try:
+            gc.enable()
+            channel = _confine(fd, {**self.rlimits, **rlimits}, self.program)
+        except BaseException:  # noqa: BLE001 - a child that cannot be confined must not live
+            os._exit(71)
+        _run(channel)
+
+    def reap(self, pidfd: int) -> None:
+        pid, ident = self.children.pop(pidfd)
+        self.poll.unregister(pidfd)
+        os.close(pidfd)
+        _, status, usage = os.wait4(pid, 0)
+        report = {
+            "exit": ident,
+            "status": os.waitstatus_to_exitcode(status),
+            "rss_kb": usage.ru_maxrss,
+            "cpu_ms": round((usage.ru_utime + usage.ru_stime) * 1000),
+        }
+        self.control.send(json.dumps(report).encode())
+
+
+def main(control_fd: int) -> None:
+    """Become the fork server on an inherited SEQPACKET socket."""
+    control = socket.socket(fileno=control_fd)
+    os.closerange(3, control_fd)
+    os.closerange(control_fd + 1, 1 << 16)
+    for name in WARM:
+        importlib.import_module(name)
+    _prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+    settings = json.loads(control.recv(1 << 16))
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    server = _Server(control, bytes.fromhex(settings["filter"]), settings["rlimits"])
+    control.send(json.dumps({"ready": os.getpid()}).encode())
+    server.serve()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
