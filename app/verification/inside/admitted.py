@@ -1,0 +1,144 @@
+"""What a tool may name, as tables: modules, their withheld members, builtins, attributes.
+
+The reasons stand in the messages, which are written for the author of a tool, human or model. It refuses to be: a blacklist of what is
+dangerous. A module that is not named here is not admitted; the sandbox is what holds, these rules keep tools repeatable and readable.
+"""
+
+from __future__ import annotations
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+TOOL_MODULES = _words(
+    "__future__ abc base64 bisect collections collections.abc contextlib copy csv dataclasses datetime decimal difflib email.utils enum "
+    "fractions functools hashlib heapq html itertools json math numbers operator re statistics string textwrap typing unicodedata "
+    "urllib.parse uuid zoneinfo contract toolkit"
+)
+TEST_MODULES = TOOL_MODULES | _words("pytest random tool toolkit.testing")
+
+ONLY = {
+    "io": ("StringIO", "BytesIO"),
+    "types": ("MappingProxyType",),
+}
+"""Modules of which only these members may be imported, by `from … import …`."""
+
+INSTEAD = {
+    "asyncio": "A tool is synchronous: use ctx.perform_each(...) for many items; the host pipelines them.",
+    "datetime": "Use ctx.now().",
+    "glob": "Use a read of the spec: ctx.read(...).",
+    "httpx": "Declare an effect or a read in the spec and use ctx.perform(...) or ctx.read(...).",
+    "logging": "Use ctx.log(event, **fields).",
+    "os": "A tool has no environment and no files: take what it needs from args or ctx.read(...).",
+    "pathlib": "A tool has no files: use ctx.read(...).",
+    "random": "Use ctx.random, which repeats when a run is resumed.",
+    "requests": "Declare an effect or a read in the spec and use ctx.perform(...) or ctx.read(...).",
+    "secrets": "Use ctx.new_id() or ctx.random, which repeat when a run is resumed.",
+    "smtplib": "Declare an effect with the connector email.send and use ctx.perform(...).",
+    "socket": "Declare an effect or a read in the spec and use ctx.perform(...) or ctx.read(...).",
+    "sqlite3": "Declare a records or sql read or effect in the spec.",
+    "subprocess": "Leave it out: a tool cannot start processes.",
+    "sys": "Leave it out; raise ToolError(code, message) to end the run.",
+    "threading": "A tool has one thread: use ctx.perform_each(...); the host pipelines.",
+    "time": "Use ctx.now(); a tool never waits, the host does.",
+    "urllib.request": "Declare an effect or a read in the spec and use ctx.perform(...) or ctx.read(...).",
+}
+
+_CLOCK = ("clock", "reads the machine's clock, so that a resumed run would differ", "Use ctx.now().")
+_RANDOM = ("randomness", "is different in each process, so that a resumed run would differ", "Use ctx.new_id() or uuid.uuid5(...).")
+_STATE = ("module_state", "keeps state between calls of one process", "Compute it inside run(), or keep a dict local to run().")
+_ESCAPE = ("dynamic_access", "reaches attributes by name or evaluates text", "Name the attribute or key directly, e.g. item['to'].")
+
+WITHHELD = {
+    "datetime.datetime.now": _CLOCK,
+    "datetime.datetime.utcnow": _CLOCK,
+    "datetime.datetime.today": _CLOCK,
+    "datetime.date.today": _CLOCK,
+    "email.utils.formatdate": _CLOCK,
+    "email.utils.localtime": _CLOCK,
+    "email.utils.make_msgid": _RANDOM,
+    "uuid.uuid1": _RANDOM,
+    "uuid.uuid4": _RANDOM,
+    "uuid.getnode": _RANDOM,
+    "functools.lru_cache": _STATE,
+    "functools.cache": _STATE,
+    "functools.cached_property": _STATE,
+    "csv.register_dialect": _STATE,
+    "csv.field_size_limit": _STATE,
+    "decimal.setcontext": _STATE,
+    "decimal.getcontext": ("module_state", "is shared by all code of the process", "Use `with decimal.localcontext() as c:`."),
+    "operator.attrgetter": _ESCAPE,
+    "operator.methodcaller": _ESCAPE,
+    "string.Formatter": _ESCAPE,
+    "typing.get_type_hints": _ESCAPE,
+    "typing.ForwardRef": _ESCAPE,
+    "typing.TYPE_CHECKING": ("checked_is_run", "makes the checked code differ from the code that runs", "Import it directly."),
+    "typing.no_type_check": ("checked_is_run", "hides code from the type check", "Leave it out and give the function its types."),
+    "typing.no_type_check_decorator": ("checked_is_run", "hides code from the type check", "Leave it out."),
+    "contextlib.redirect_stdout": _STATE,
+    "contextlib.redirect_stderr": _STATE,
+    "contextlib.chdir": _STATE,
+}
+"""Members of admitted modules that a tool may not use: rule, what is wrong, how to mend it."""
+
+NEVER = {
+    "eval": "Write the expression itself.",
+    "exec": "Write the statements themselves.",
+    "compile": "Write the code itself; for patterns use re.compile(...).",
+    "__import__": "Use an import statement at the top.",
+    "globals": "Pass values as arguments.",
+    "locals": "Pass values as arguments, or build a dict.",
+    "getattr": "Name the attribute: value.field, or value['field'] for a dict.",
+    "setattr": "Assign the attribute by name.",
+    "delattr": "Delete the attribute by name.",
+    "breakpoint": "Leave it out; use ctx.log(...).",
+    "__builtins__": "Leave it out.",
+    "__loader__": "Leave it out.",
+    "__spec__": "Leave it out.",
+    "__file__": "Leave it out: a tool has no files.",
+}
+"""Builtins that stay refused even where a local name hides them."""
+
+UNLESS_LOCAL = {
+    "open": "A tool has no files: use ctx.read(...).",
+    "input": "Take it from args.",
+    "print": "Use ctx.log(event, **fields).",
+    "vars": "Name the attributes.",
+    "dir": "Name the attributes.",
+    "id": "Addresses differ between processes: compare with == or use a key of the data.",
+    "memoryview": "Use bytes.",
+    "help": "Leave it out.",
+    "exit": "Raise ToolError(code, message), or return.",
+    "quit": "Raise ToolError(code, message), or return.",
+}
+"""Builtins that are refused where the name means the builtin."""
+
+TEST_BUILTINS = frozenset({"getattr", "print", "vars", "dir", "id"})
+"""What a test may use of the two tables above."""
+
+ATTRIBUTES = frozenset({"__name__", "__doc__"})
+"""The only double-underscore attributes that may be read."""
+
+METHODS = _words(
+    "__init__ __post_init__ __eq__ __hash__ __repr__ __str__ __lt__ __le__ __gt__ __ge__ __len__ __iter__ __next__ __contains__ __bool__ "
+    "__enter__ __exit__ __getitem__ __add__ __sub__ __mul__ __neg__ __or__ __and__ __call__ __int__ __float__ __reversed__ __ne__ "
+    "__format__ __radd__ __truediv__ __missing__"
+)
+"""Special methods that a class may define."""
+
+FRAMES = _words(
+    "gi_frame gi_code cr_frame cr_code ag_frame ag_code f_globals f_locals f_builtins f_back f_code tb_frame tb_next func_globals "
+    "format_map _getframe co_consts mro with_traceback"
+)
+"""Attributes through which code leaves its own frame."""
+
+MUTATORS = _words(
+    "append extend insert remove pop clear sort reverse add discard update setdefault popitem appendleft popleft extendleft rotate "
+    "subtract move_to_end intersection_update difference_update symmetric_difference_update send close"
+)
+"""Methods that change what they are called on."""
+
+ENDLESS = frozenset({"itertools.count", "itertools.cycle", "itertools.repeat"})
+EFFECTS = frozenset({"perform", "perform_each", "perform_many"})
+READS = frozenset({"read", "read_pages"})

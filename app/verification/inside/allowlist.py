@@ -1,0 +1,214 @@
+"""The gate "imports and syntax": an allow-list over the syntax tree of `tool.py` and, more loosely, of `test_tool.py`.
+
+Reads `{"files": {NAME: TEXT}}` from stdin and prints `{"findings": [...], "facts": {"calls": [...], "modules": [...], "nodes": n}}`.
+It refuses to be: the defence. The sandbox holds what runs; these rules keep tools repeatable, readable and within their contract.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+
+from .admitted import (
+    ATTRIBUTES,
+    EFFECTS,
+    FRAMES,
+    INSTEAD,
+    NEVER,
+    ONLY,
+    READS,
+    TEST_BUILTINS,
+    TEST_MODULES,
+    TOOL_MODULES,
+    UNLESS_LOCAL,
+    WITHHELD,
+)
+from .findings import Findings
+from .names import Names
+from .source import MOST_TEXT, check_text, check_tokens, looks_secret
+from .structure import check_bounds, check_classes, check_entry, check_loops, check_state, check_top_level
+
+MOST_ELEMENTS = 2000
+
+
+def examine(text: str, file: str) -> tuple[list[dict[str, object]], dict[str, object]]:
+    """Findings and facts about one file; `tool.py` gets every rule, any other file those of a test."""
+    findings = Findings(file)
+    check_text(text, findings)
+    try:
+        tree = ast.parse(text, file)
+        check_tokens(text, findings)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = getattr(error, "lineno", None) or 1
+        reason = getattr(error, "msg", None) or f"{type(error).__name__}: {error}"
+        findings.add("syntax", line, f"Python cannot read the file: {reason}.", "Send the whole file as valid Python 3.11.")
+        return findings.rows(), {"calls": [], "modules": [], "nodes": 0}
+    check_bounds(tree, findings)
+    names = Names.of(tree)
+    is_tool = file == "tool.py"
+    for node in ast.walk(tree):
+        _check_node(node, names, is_tool, findings)
+    if is_tool:
+        check_top_level(tree, names, findings)
+        check_entry(tree, findings)
+        check_classes(tree, names, findings)
+        check_state(tree, names, findings)
+        check_loops(tree, names, findings)
+    return findings.rows(), _facts(tree, names)
+
+
+def _check_node(node: ast.AST, names: Names, is_tool: bool, findings: Findings) -> None:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        _check_import(node, TOOL_MODULES if is_tool else TEST_MODULES, findings)
+    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        _check_name(node, names, is_tool, findings)
+    elif isinstance(node, ast.Attribute):
+        _check_attribute(node, names, is_tool, findings)
+    elif isinstance(node, ast.Constant | ast.List | ast.Dict | ast.Set | ast.Tuple):
+        _check_literal(node, findings)
+    elif isinstance(node, ast.Assign | ast.AnnAssign):
+        _check_named_secret(node, findings)
+    elif isinstance(node, ast.ExceptHandler) and is_tool:
+        _check_handler(node, findings)
+    elif isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
+        findings.add("synchronous", node, "Tools are synchronous.", "Use plain def; ctx calls block until answered.")
+    elif isinstance(node, ast.Assert) and is_tool:
+        findings.add("assert", node, "`assert` is no check of input.", "Raise ToolError(code, message), or put it into the failed bucket.")
+
+
+def _check_import(node: ast.Import | ast.ImportFrom, admitted: frozenset[str], findings: Findings) -> None:
+    if isinstance(node, ast.ImportFrom):
+        module = "." * node.level + (node.module or "")
+        members = [alias.name for alias in node.names]
+        if "*" in members:
+            findings.add("import", node, f"`from {module} import *` hides what is used.", "Name what you import.")
+        elif module in ONLY and all(member in ONLY[module] for member in members):
+            return
+        elif module not in admitted and not all(f"{module}.{member}" in admitted for member in members):
+            _refuse_import(module, node, findings)
+        for member in members:
+            _check_withheld(f"{module}.{member}", node, findings)
+        return
+    for alias in node.names:
+        if alias.name not in admitted:
+            _refuse_import(alias.name, node, findings)
+
+
+def _refuse_import(module: str, node: ast.AST, findings: Findings) -> None:
+    top = module.split(".", 1)[0]
+    fix = INSTEAD.get(module) or INSTEAD.get(top)
+    if module in ONLY:
+        fix = f"Only `from {module} import {', '.join(ONLY[module])}` is admitted."
+    if module.startswith("."):
+        fix = "A tool is one file: define it here, or import from contract or toolkit."
+    fix = fix or f"Admitted are: {', '.join(sorted(TOOL_MODULES - {'__future__'}))}."
+    findings.add("import", node, f"The module `{module}` is not admitted.", fix)
+
+
+def _check_withheld(dotted: str | None, node: ast.AST, findings: Findings) -> None:
+    if dotted in WITHHELD:
+        rule, why, fix = WITHHELD[dotted]
+        findings.add(rule, node, f"`{dotted}` {why}.", fix)
+
+
+def _check_name(node: ast.Name, names: Names, is_tool: bool, findings: Findings) -> None:
+    name = node.id
+    if not is_tool and name in TEST_BUILTINS:
+        return
+    if name in NEVER:
+        rule = "dynamic_access" if not name.startswith("__") else "escape"
+        findings.add(rule, node, f"`{name}` is not admitted.", NEVER[name])
+    elif name in UNLESS_LOCAL and name not in names.bound:
+        findings.add("builtin", node, f"`{name}` is not admitted.", UNLESS_LOCAL[name])
+    elif name.startswith("__") and name not in ATTRIBUTES:
+        findings.add("escape", node, f"`{name}` reaches behind the language.", "Leave it out.")
+
+
+def _check_attribute(node: ast.Attribute, names: Names, is_tool: bool, findings: Findings) -> None:
+    attribute = node.attr
+    if (attribute.startswith("__") and attribute not in ATTRIBUTES and not _super_init(node)) or attribute in FRAMES:
+        findings.add("escape", node, f"`.{attribute}` reaches behind the language.", "Use the value's plain methods and fields.")
+        return
+    dotted = names.dotted(node)
+    _check_withheld(dotted, node, findings)
+    if is_tool and attribute in ("utcnow", "today") and dotted not in WITHHELD:
+        findings.add("clock", node, f"`.{attribute}` reads the machine's clock.", "Use ctx.now().")
+    elif is_tool and attribute == "now" and isinstance(node.value, ast.Call):
+        findings.add("clock", node, "`.now` of a made value reads the machine's clock.", "Use ctx.now().")
+    elif dotted and dotted.startswith("toolkit._"):
+        findings.add("escape", node, f"`{dotted}` is private to the toolkit.", "Use what `toolkit` exports.")
+    elif is_tool and attribute.startswith("_") and isinstance(node.value, ast.Name) and node.value.id == "ctx":
+        findings.add("escape", node, f"`ctx.{attribute}` is private to the toolkit.", "Use the context's public calls.")
+
+
+def _super_init(node: ast.Attribute) -> bool:
+    made_by = node.value.func if isinstance(node.value, ast.Call) else None
+    return node.attr in ("__init__", "__post_init__") and isinstance(made_by, ast.Name) and made_by.id == "super"
+
+
+def _check_literal(node: ast.AST, findings: Findings) -> None:
+    if isinstance(node, ast.Constant):
+        if isinstance(node.value, str | bytes) and len(node.value) > MOST_TEXT:
+            findings.add("literal_bounds", node, f"A text literal is longer than {MOST_TEXT} characters.", "Keep data in records or args.")
+        if isinstance(node.value, str):
+            if looks_secret(node.value):
+                _secret(node, findings)
+            if "{" in node.value and ".__" in node.value:
+                findings.add("escape", node, "A format text reaches a double-underscore attribute.", "Format plain values.")
+        return
+    elements = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", [])
+    if len(elements) > MOST_ELEMENTS:
+        findings.add("literal_bounds", node, f"A literal has more than {MOST_ELEMENTS} elements.", "Keep data in records or args.")
+
+
+def _check_named_secret(node: ast.Assign | ast.AnnAssign, findings: Findings) -> None:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    text = node.value.value if isinstance(node.value, ast.Constant) else None
+    if isinstance(text, str) and any(isinstance(target, ast.Name) and looks_secret(text, target.id) for target in targets):
+        _secret(node, findings)
+
+
+def _secret(node: ast.AST, findings: Findings) -> None:
+    message = "The literal has the shape of a credential; files of a tool are shown to everyone who may read it."
+    findings.add("secret_literal", node, message, "Remove it, and revoke it if it is real: credentials live with the host.")
+
+
+def _check_handler(node: ast.ExceptHandler, findings: Findings) -> None:
+    caught = {part.id for part in ast.walk(node.type) if isinstance(part, ast.Name)} if node.type else {"BaseException"}
+    if caught & {"BaseException", "GeneratorExit", "Cancelled"} and not any(isinstance(part, ast.Raise) for part in ast.walk(node)):
+        message = "This catches the cancellation of the run and does not raise it again."
+        findings.add("swallows_cancellation", node, message, "Catch ToolError, ValueError or what you expect; let the rest pass.")
+
+
+def _facts(tree: ast.Module, names: Names) -> dict[str, object]:
+    constants = {
+        target.id: statement.value.value
+        for statement in tree.body
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    }
+    calls = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        method = node.func.attr
+        if method in EFFECTS or (method in READS and isinstance(node.func.value, ast.Name) and node.func.value.id in ("ctx", "context")):
+            first = node.args[0] if node.args else None
+            value = constants.get(first.id) if isinstance(first, ast.Name) else getattr(first, "value", None)
+            calls.append({"method": method, "id": value if isinstance(value, str) else None, "line": node.lineno})
+    modules = sorted({origin.split(".")[0] for origin in names.origin.values()})
+    return {"calls": calls, "modules": modules, "nodes": sum(1 for _ in ast.walk(tree))}
+
+
+def main() -> None:
+    """Read the request, print the answer."""
+    files: dict[str, str] = json.load(sys.stdin)["files"]
+    answers = {name: examine(text, name) for name, text in sorted(files.items(), reverse=True)}
+    findings = [row for rows, _ in answers.values() for row in rows]
+    print(json.dumps({"findings": findings, "facts": answers["tool.py"][1] if "tool.py" in answers else {}}))  # noqa: T201  # the pipe is the interface
+
+
+if __name__ == "__main__":
+    main()

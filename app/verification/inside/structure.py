@@ -1,0 +1,203 @@
+"""The shape of a tool's module: its top level, its entry point, state between calls, loops that cannot end.
+
+It refuses to be: a proof. A loop is judged by whether anything in it can end it; what slips through meets the time limit of the run.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from .admitted import EFFECTS, ENDLESS, METHODS, MUTATORS, READS
+from .findings import Findings
+from .names import Function, Names, inside, local_to, root_name
+
+MOST_NODES = 20_000
+MOST_DEPTH = 60
+_EMPTY = frozenset({"list", "dict", "set", "bytearray", "iter", "map", "filter", "zip", "enumerate", "reversed", "object"})
+_KEEPERS = frozenset(
+    {"collections.defaultdict", "collections.deque", "collections.Counter", "collections.OrderedDict", "collections.ChainMap"}
+    | {"io.StringIO", "io.BytesIO", "itertools.count", "itertools.cycle", "itertools.repeat"}
+)
+_PURE = frozenset({"len", "int", "str", "bool", "min", "max", "sum", "sorted", "abs", "any", "all"})
+_ANSWERS = EFFECTS | READS | {"progress"}
+
+
+def check_bounds(tree: ast.Module, findings: Findings) -> None:
+    """Nodes and nesting, so that no later check is slow."""
+    level: list[ast.AST] = [tree]
+    count = depth = 0
+    while level:
+        depth, count = depth + 1, count + len(level)
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    if count > MOST_NODES:
+        findings.add("too_large", 1, f"The module has {count} syntax nodes; {MOST_NODES} are allowed.", "Shorten it.")
+    if depth > MOST_DEPTH:
+        findings.add("too_deep", 1, f"The code nests {depth} levels deep; {MOST_DEPTH} are allowed.", "Name parts of it as functions.")
+
+
+def check_top_level(tree: ast.Module, names: Names, findings: Findings) -> None:
+    """Declarations only: nothing happens at import, nothing mutable is kept there."""
+    for position, statement in enumerate(tree.body):
+        if isinstance(statement, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(statement, ast.Assign | ast.AnnAssign):
+            _check_constant(statement, names, findings)
+        elif not (position == 0 and isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):
+            kind = type(statement).__name__.lower()
+            fix = "Remove it: the platform imports the module and calls run(args, ctx)." if kind == "if" else "Move it into run()."
+            findings.add("work_at_import", statement, f"A top-level {kind} statement runs when the module is imported.", fix)
+
+
+def check_entry(tree: ast.Module, findings: Findings) -> None:
+    """`def run(args, ctx)`: once, plain, exactly these two parameters."""
+    found = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == "run"]
+    fix = "Write `def run(args: Args, ctx: Context) -> Result:` at the top level."
+    if len(found) != 1:
+        findings.add("run_signature", found[1] if found else 1, f"The module defines `run` {len(found)} times.", fix)
+        return
+    run, arguments = found[0], found[0].args
+    plain = [a.arg for a in arguments.args] == ["args", "ctx"] and not arguments.defaults and not arguments.kwonlyargs
+    if not plain or arguments.vararg or arguments.kwarg or arguments.posonlyargs:
+        findings.add("run_signature", run, "`run` must take exactly `args` and `ctx`, without defaults.", fix)
+    if run.decorator_list:
+        findings.add("run_signature", run, "`run` must not be decorated.", "Remove the decorator.")
+    if any(isinstance(node, ast.Yield | ast.YieldFrom) for node in inside(run)):
+        findings.add("run_signature", run, "`run` is a generator: nothing in it would happen.", "Return the result.")
+
+
+def check_classes(tree: ast.Module, names: Names, findings: Findings) -> None:
+    """No metaclasses, no special methods beyond the plain ones, no shared mutable attribute."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        if any(keyword.arg == "metaclass" for keyword in node.keywords):
+            findings.add("metaclass", node, "A metaclass changes what a class means.", "Use a dataclass or a plain class.")
+        for statement in node.body:
+            if isinstance(statement, ast.FunctionDef) and statement.name.startswith("__") and statement.name not in METHODS:
+                findings.add("special_method", statement, f"`{statement.name}` is not admitted.", "Give the method a plain name.")
+            elif isinstance(statement, ast.Assign | ast.AnnAssign) and _keeps_state(statement.value, names):
+                message = "A class attribute that can be changed is shared by all calls of the process."
+                findings.add("module_state", statement, message, "Set it in __init__, or use dataclasses.field(default_factory=…).")
+
+
+def check_state(tree: ast.Module, names: Names, findings: Findings) -> None:
+    """Nothing at module level is changed from inside a function: a second call in the same process would see it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Global):
+            fix = "Return the value, or keep it in a dict local to run()."
+            findings.add("module_state", node, f"`global {', '.join(node.names)}` keeps state between calls.", fix)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            _check_defaults(node, findings)
+    _check_scope(tree, names.module - set(names.origin), names, findings)
+
+
+def check_loops(tree: ast.Module, names: Names, findings: Findings) -> None:
+    """Each `while` can end: something in its body leaves it or changes what its condition reads."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.While):
+            if isinstance(node.test, ast.Constant) and node.test.value and not _leaves(node):
+                message = "`while True` without break, return or raise never ends."
+                findings.add("unbounded_loop", node, message, "Loop over the data: `for item in items:`, or break when it is done.")
+            elif not isinstance(node.test, ast.Constant) and not _leaves(node) and not _moves(node):
+                message = "Nothing in the loop changes what its condition reads, and it neither acts nor reports progress."
+                findings.add("unbounded_loop", node, message, "Change the condition's variable in the loop, or write a for loop.")
+        elif isinstance(node, ast.For) and _endless(node.iter, names) and not _leaves(node):
+            message = "The loop runs over an endless iterator and nothing leaves it."
+            findings.add("unbounded_loop", node, message, "Use range(n), or break when it is done.")
+
+
+def _check_constant(statement: ast.Assign | ast.AnnAssign, names: Names, findings: Findings) -> None:
+    if isinstance(statement, ast.Assign) and any(not isinstance(target, ast.Name | ast.Tuple) for target in statement.targets):
+        findings.add("module_state", statement, "The top level changes a part of something else.", "Build the value in one expression.")
+    elif _keeps_state(statement.value, names):
+        message = "A changeable empty container or an iterator at module level keeps state between calls of one process."
+        findings.add("module_state", statement, message, "Create it inside run(); constants are non-empty literals, tuples or frozensets.")
+
+
+def _keeps_state(value: ast.expr | None, names: Names) -> bool:
+    if isinstance(value, ast.List | ast.Set):
+        return not value.elts
+    if isinstance(value, ast.Dict):
+        return not value.keys
+    if isinstance(value, ast.GeneratorExp):
+        return True
+    if not isinstance(value, ast.Call):
+        return False
+    if (origin := names.dotted(value.func)) is not None:
+        return origin in _KEEPERS and not (origin == "collections.Counter" and value.args)
+    if isinstance(value.func, ast.Name) and value.func.id in _EMPTY and value.func.id not in names.bound:
+        return not value.args or value.func.id in ("iter", "map", "filter", "zip", "enumerate", "reversed")
+    return False
+
+
+def _check_defaults(function: Function, findings: Findings) -> None:
+    for default in [*function.args.defaults, *filter(None, function.args.kw_defaults)]:
+        if isinstance(default, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp):
+            message = f"A changeable default of `{function.name}` keeps state between calls."
+            findings.add("module_state", default, message, "Use None as the default and create the value inside.")
+
+
+def _check_scope(scope: ast.AST, visible: set[str], names: Names, findings: Findings) -> None:
+    for node in inside(scope):
+        if not isinstance(scope, ast.Module):
+            _check_change(node, visible, findings)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            _check_scope(node, visible - local_to(node), names, findings)
+        elif isinstance(node, ast.ClassDef):
+            _check_scope(node, visible, names, findings)
+
+
+def _check_change(node: ast.AST, visible: set[str], findings: Findings) -> None:
+    changed: str | None = None
+    if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+        changed = root_name(node)
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
+        changed = root_name(node.func.value)
+    if changed in visible:
+        message = f"`{changed}` belongs to the module and is changed here: a second call in the same process would see it."
+        findings.add("module_state", node, message, "Create it inside run() and pass it on as an argument.")
+
+
+def _endless(iterable: ast.expr, names: Names) -> bool:
+    if not isinstance(iterable, ast.Call):
+        return False
+    origin = names.dotted(iterable.func)
+    return origin in ENDLESS and not (origin == "itertools.repeat" and len(iterable.args) + len(iterable.keywords) > 1)
+
+
+def _leaves(loop: ast.While | ast.For) -> bool:
+    waiting: list[tuple[ast.AST, bool]] = [(statement, True) for statement in loop.body]
+    while waiting:
+        node, own = waiting.pop()
+        if isinstance(node, ast.Return | ast.Raise) or (own and isinstance(node, ast.Break)):
+            return True
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            continue
+        within = own and not isinstance(node, ast.While | ast.For)
+        waiting.extend((child, within) for child in ast.iter_child_nodes(node))
+    return False
+
+
+def _moves(loop: ast.While) -> bool:
+    read = {node.id for node in ast.walk(loop.test) if isinstance(node, ast.Name)}
+    for node in ast.walk(loop):
+        if isinstance(node, ast.NamedExpr) and any(part is node for part in ast.walk(loop.test)):
+            return True
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del) and node.id in read:
+            return True
+        if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del) and root_name(node) in read:
+            return True
+        if isinstance(node, ast.Call) and _may_change(node, read):
+            return True
+    return False
+
+
+def _may_change(call: ast.Call, read: set[str]) -> bool:
+    if isinstance(call.func, ast.Attribute):
+        if call.func.attr in _ANSWERS:
+            return True
+        if root_name(call.func) in read and call.func.attr in MUTATORS:
+            return True
+    handed = [*call.args, *(keyword.value for keyword in call.keywords)]
+    pure = isinstance(call.func, ast.Name) and call.func.id in _PURE
+    return not pure and any(isinstance(value, ast.Name) and value.id in read for value in handed)
