@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
+
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+class JsonText(sa.types.TypeDecorator[dict[str, Any]]):
+    """A JSON object as compact UTF-8 text. Text that is bound is taken as JSON already written.
+
+    Not `sa.JSON`: that escapes what is not ASCII, and SQLite finds no field whose name is escaped.
+    """
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
+        return value if value is None or isinstance(value, str) else _ENCODE(value)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
+        return None if value is None else json.loads(value)
+
+
+# Byte order on both databases, so that pages come in one order and PostgreSQL serves them from the primary key.
+_Ordered = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 class Record(SQLModel, table=True):
     """A JSON document in a collection. `version` counts its writes from 1."""
 
     __tablename__ = "record"
-    tenant: str = Field(primary_key=True)
-    collection: str = Field(primary_key=True)
-    key: str = Field(primary_key=True)
-    body: dict[str, Any] = Field(sa_type=sa.JSON)
+    tenant: str = Field(primary_key=True, sa_type=_Ordered)
+    collection: str = Field(primary_key=True, sa_type=_Ordered)
+    key: str = Field(primary_key=True, sa_type=_Ordered)
+    body: dict[str, Any] = Field(sa_type=JsonText)
     version: int = 1
     updated_at: int = Field(sa_type=sa.BigInteger)

@@ -1,0 +1,162 @@
+"""The ports: what the runtime asks of a connector and what it may hear. Values and protocols only.
+
+Two kinds of effect. A *local* one commits in our own database, in the transaction that records it done, and is never
+unknown. A *remote* one leaves the process: whatever it cannot tell for certain is "unknown", which only a person, a
+provider's lookup or the spec's policy may turn into something else.
+
+It refuses to be: a base class. Connectors share no code through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeGuard
+
+from sqlmodel import Session
+
+from app.core.errors import Invalid, Problem
+from app.spec.catalog import ConnectorCatalog, ConnectorKind
+from app.spec.schemas import compile_schema
+
+Verdict = Literal["done", "refused_now", "refused", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One item to perform once.
+
+    `effect_id` is the ledger row's, `effect` the id that the spec gives the effect, `item` is canonical, `attempt` counts from
+    1, `deadline` is in ms of the database's monotonic clock: past it the owner's lease no longer covers the effect.
+    """
+
+    effect_id: str
+    tenant: str
+    tool: str
+    effect: str
+    connector: str
+    config: dict[str, Any]
+    item: dict[str, Any]
+    message_id: str | None
+    attempt: int
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the world said.
+
+    `done` with a receipt; `refused_now`: a definite refusal that may pass; `refused`: a definite refusal for good; `unknown`: it
+    may have happened. `code` is stable snake_case, `message` the world's own words, neither holds a secret.
+    """
+
+    verdict: Verdict
+    receipt: dict[str, Any] | None = None
+    code: str = ""
+    message: str = ""
+
+
+class EffectPort(Protocol):
+    """What every effect connector offers, whatever its kind. Both methods are pure."""
+
+    @property
+    def kind(self) -> ConnectorKind: ...
+
+    def canonical(self, config: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+        """The item in the one spelling that keys are computed from. Raises Invalid `item_invalid`."""
+        ...
+
+    def message_id(self, effect_id: str, config: dict[str, Any]) -> str | None:
+        """The id that the world will know this effect by, the same at each attempt; None where there is none."""
+        ...
+
+
+class RemoteEffect(EffectPort, Protocol):
+    """An effect outside our database."""
+
+    async def perform(self, request: Request) -> Reply:
+        """Perform it once. Never raises for what the world does; whatever is ambiguous is "unknown"."""
+        ...
+
+
+class LocalEffect(EffectPort, Protocol):
+    """An effect inside our database."""
+
+    def perform(self, session: Session, request: Request) -> Reply:
+        """Perform it inside the transaction that records it done. Never unknown."""
+        ...
+
+
+def is_local(port: EffectPort) -> TypeGuard[LocalEffect]:
+    """Whether the effect commits in our own database."""
+    return port.kind.local
+
+
+def is_remote(port: EffectPort) -> TypeGuard[RemoteEffect]:
+    """Whether the effect leaves the process."""
+    return not port.kind.local
+
+
+class ReadPort(Protocol):
+    """A way to see the world."""
+
+    @property
+    def kind(self) -> ConnectorKind: ...
+
+    def read(self, session: Session, tenant: str, config: dict[str, Any], query: dict[str, Any]) -> Any:
+        """A JSON value; pages are `{"items", "next_cursor"}`. Raises Invalid or NotFound."""
+        ...
+
+
+class Started(Protocol):
+    """Something that holds connections between `start` and `stop`."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Connectors:
+    """All connectors of one runtime, by kind name."""
+
+    reads: Mapping[str, ReadPort]
+    effects: Mapping[str, EffectPort]
+    parts: tuple[Started, ...] = field(default=(), kw_only=True)
+
+    @property
+    def catalog(self) -> ConnectorCatalog:
+        """What specs may name."""
+        kinds = [port.kind for port in self.reads.values()] + [port.kind for port in self.effects.values()]
+        return ConnectorCatalog.of(kinds)
+
+    async def start(self) -> None:
+        """Make ready; opens no connection to the world yet."""
+        for part in self.parts:
+            await part.start()
+
+    async def stop(self) -> None:
+        """Close what is open."""
+        for part in reversed(self.parts):
+            await part.stop()
+
+
+def check_item(kind: ConnectorKind, item: Any) -> None:
+    """Raise Invalid `item_invalid` unless `item` fits the kind's schema."""
+    problems = compile_schema(dict(kind.item_schema)).problems(item, "$.item")
+    if problems:
+        raise bad_item(kind, *problems)
+
+
+def bad_item(kind: ConnectorKind, *problems: Problem) -> Invalid:
+    """The refusal of an item."""
+    said = "; ".join(f"{problem.path} {problem.message}" for problem in problems[:3])
+    return Invalid("item_invalid", f"This is no item for {kind.name}: {said}.", fix=problems[0].fix, problems=problems)
+
+
+def check_query(kind: ConnectorKind, query: Any) -> None:
+    """Raise Invalid `query_invalid` unless `query` fits the kind's schema."""
+    problems = compile_schema(dict(kind.item_schema)).problems(query, "$.query")
+    if problems:
+        said = "; ".join(f"{problem.path} {problem.message}" for problem in problems[:3])
+        raise Invalid("query_invalid", f"This is no query for {kind.name}: {said}.", fix=problems[0].fix, problems=problems)

@@ -1,0 +1,121 @@
+"""The records connectors: reads, and local effects, over the collections of the caller's tenant.
+
+It refuses to be: the records room. What a record may be, and all SQL, is decided there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel import Session
+
+from app.connectors import record_kinds
+from app.connectors.port import Reply, Request, bad_item, check_item, check_query
+from app.core.errors import Conflict, Invalid, Problem
+from app.records import reading, writing
+from app.records.documents import body_text, key_problem
+from app.spec.catalog import ConnectorKind
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsGet:
+    """`records.get`: one record's body, or null."""
+
+    kind: ConnectorKind = record_kinds.GET
+
+    def read(self, session: Session, tenant: str, config: dict[str, Any], query: dict[str, Any]) -> dict[str, Any] | None:
+        """Raises Invalid `query_invalid` or `key_invalid`."""
+        check_query(self.kind, query)
+        view = reading.fetch(session, tenant, config["collection"], query["key"])
+        return None if view is None else view.body
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsQuery:
+    """`records.query`: one page of a declared collection, by key."""
+
+    kind: ConnectorKind = record_kinds.QUERY
+
+    def read(self, session: Session, tenant: str, config: dict[str, Any], query: dict[str, Any]) -> dict[str, Any]:
+        """Raises Invalid `query_invalid`, `collection_not_declared`, `cursor_invalid` or `filter_invalid`."""
+        check_query(self.kind, query)
+        collection = query["collection"]
+        if collection not in config["collections"]:
+            raise Invalid(
+                "collection_not_declared",
+                f"The spec does not declare the collection {collection!r} for this read.",
+                fix=f"Use one of: {', '.join(config['collections'])}; or add it to the read's config.",
+                problems=[Problem("$.query.collection", "is not declared")],
+            )
+        limit = query.get("limit", record_kinds.DEFAULT_LIMIT)
+        page = reading.page(session, tenant, collection, query.get("filter"), query.get("cursor"), limit)
+        return {"items": [{"key": view.key, "body": view.body} for view in page.items], "next_cursor": page.next_cursor}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsPut:
+    """`records.put`: one record, whole; with `expected_version` only if nobody else has written it since."""
+
+    kind: ConnectorKind = record_kinds.PUT
+
+    def canonical(self, config: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+        """The item itself once it is known to be storable. Raises Invalid `item_invalid`."""
+        check_item(self.kind, item)
+        _check_record(self.kind, item, "$.item")
+        return item
+
+    def message_id(self, effect_id: str, config: dict[str, Any]) -> str | None:
+        """None: nobody outside knows of it."""
+        return None
+
+    def perform(self, session: Session, request: Request) -> Reply:
+        """Receipt `{"key", "version"}`; refused with `version_conflict` where the expected version is not there."""
+        item = request.item
+        try:
+            version = writing.store(
+                session, request.tenant, request.config["collection"], item["key"], item["body"], item.get("expected_version")
+            )
+        except Conflict as conflict:
+            return Reply("refused", code=conflict.code, message=conflict.detail)
+        return Reply("done", receipt={"key": item["key"], "version": version})
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsPutMany:
+    """`records.put_many`: up to 500 records as one effect, with a receipt for each."""
+
+    kind: ConnectorKind = record_kinds.PUT_MANY
+
+    def canonical(self, config: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+        """The item itself once it is known to be storable. Raises Invalid `item_invalid`."""
+        check_item(self.kind, item)
+        keys: set[str] = set()
+        for index, record in enumerate(item["records"]):
+            path = f"$.item.records[{index}]"
+            _check_record(self.kind, record, path)
+            if record["key"] in keys:
+                raise bad_item(self.kind, Problem(f"{path}.key", "is the key of an earlier record too", "Name each key once."))
+            keys.add(record["key"])
+        return item
+
+    def message_id(self, effect_id: str, config: dict[str, Any]) -> str | None:
+        """None: nobody outside knows of it."""
+        return None
+
+    def perform(self, session: Session, request: Request) -> Reply:
+        """Receipt `{"records": [{"key", "version"}]}` in the order of the item."""
+        records = request.item["records"]
+        bodies = {record["key"]: record["body"] for record in records}
+        versions = writing.store_many(session, request.tenant, request.config["collection"], bodies)
+        return Reply("done", receipt={"records": [{"key": key, "version": versions[key]} for key in bodies]})
+
+
+def _check_record(kind: ConnectorKind, record: dict[str, Any], path: str) -> None:
+    problem = key_problem(record["key"])
+    if problem:
+        raise bad_item(kind, Problem(f"{path}.key", problem, "Use a key that can be stored."))
+    try:
+        body_text(record["body"])
+    except ValueError as error:
+        raise bad_item(kind, Problem(f"{path}.body", str(error), "Send a JSON object of at most 256 KiB.")) from None
