@@ -29,7 +29,9 @@ class GuestTimedOut(Failed):
     title = "The tool ran out of time"
 
     def __init__(self, wall_s: float) -> None:
-        super().__init__("guest_timed_out", f"the tool did not finish within {wall_s:g} s", fix="raise limits.timeout_s or do less in one run")
+        super().__init__(
+            "guest_timed_out", f"the tool did not finish within {wall_s:g} s", fix="raise limits.timeout_s or do less in one run"
+        )
 
 
 class GuestBrokeProtocol(Failed):

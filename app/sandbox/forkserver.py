@@ -9,8 +9,11 @@ import asyncio
 import json
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
+from typing import Any
 
 from app.core.errors import Unavailable
 from app.sandbox.interpreter import FLAGS
@@ -57,6 +60,14 @@ class ForkServer:
         self._loop.add_reader(control.fileno(), self._hear)
         self.ended.add_done_callback(lambda _: self._forget())
 
+    def host_uid(self) -> int | None:
+        """The uid that the host's kernel counts the sandbox under; None once it has gone."""
+        try:
+            status = Path(f"/proc/{self._process.popen.pid}/status").read_text()
+        except OSError:
+            return None
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Uid:"))
+
     @property
     def alive(self) -> bool:
         return not self.ended.done()
@@ -76,7 +87,7 @@ class ForkServer:
             try:
                 await server._send(settings)
                 async with asyncio.timeout(_START_S):
-                    await asyncio.wait({server._ready, server.ended}, return_when=asyncio.FIRST_COMPLETED)
+                    await server._began()
             except (TimeoutError, OSError):
                 process.kill()
             if not server._ready.done():
@@ -121,7 +132,12 @@ class ForkServer:
         await asyncio.shield(self.ended)
         self._slot.release()
 
-    async def _send(self, order: dict[str, object], descriptor: int | None = None) -> None:
+    async def _began(self) -> None:
+        """Until the server is ready or over."""
+        waiting: set[asyncio.Future[Any]] = {self._ready, self.ended}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _send(self, order: Mapping[str, object], descriptor: int | None = None) -> None:
         packet = json.dumps(order).encode()
         descriptors = [] if descriptor is None else [descriptor]
         async with self._sending:
@@ -133,8 +149,8 @@ class ForkServer:
                     await self._writable()
 
     async def _writable(self) -> None:
-        room = self._loop.create_future()
-        self._loop.add_writer(self._control.fileno(), lambda: room.done() or room.set_result(None))
+        room: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_writer(self._control.fileno(), _settle, room)
         try:
             await room
         finally:
@@ -170,3 +186,8 @@ class ForkServer:
         for ident in list(self._children):
             self._finish(ident, Exit(None))
         self._slot.release()
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

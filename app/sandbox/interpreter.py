@@ -72,7 +72,19 @@ def _unneeded(folder: str, names: list[str]) -> set[str]:
     return {name for name in names if name in _LEFT_OUT or name.startswith("config-")}
 
 
-_LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "pydoc_data", "venv"}
+_LEFT_OUT = {
+    "site-packages",
+    "dist-packages",
+    "test",
+    "tests",
+    "idlelib",
+    "tkinter",
+    "turtledemo",
+    "lib2to3",
+    "ensurepip",
+    "pydoc_data",
+    "venv",
+}
 
 
 def _whole(prefix: Path, uid: int | None) -> bool:

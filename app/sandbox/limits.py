@@ -38,6 +38,9 @@ class GuestLimits:
         return {"AS": (self.memory_mb + INTERPRETER_MB) * MIB, "CPU": self.cpu_s}
 
 
+GUEST = GuestLimits()
+"""What a spec's own defaults amount to."""
+
 CHILD_RLIMITS = {"NPROC": 0, "NOFILE": 16, "FSIZE": 0, "CORE": 0, "MEMLOCK": 0, "MSGQUEUE": 0, "STACK": 8 * MIB}
 """The same for every child of a fork server."""
 
@@ -67,3 +70,7 @@ class ProcessLimits:
             "memlock": 0,
             "msgqueue": 0,
         }
+
+
+PROCESS = ProcessLimits()
+"""Enough for mypy and pytest over one tool."""

@@ -22,12 +22,13 @@ _EPERM, _ENOSYS = 1, 38
 _NUMBER_AT, _ARCH_AT, _ARGUMENTS_AT = 0, 4, 16
 _X32_BIT = 0x40000000
 
-ALLOWED = (
-    "read write futex mmap munmap mprotect brk mremap madvise close fstat newfstatat stat lstat openat lseek pread64 readv writev getdents64 "
-    "getcwd readlink readlinkat access faccessat faccessat2 statx dup poll ppoll select pselect6 rt_sigaction rt_sigprocmask rt_sigreturn "
-    "sigaltstack restart_syscall sched_yield nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time times getrusage getrandom "
-    "getpid gettid getppid getuid geteuid getgid getegid uname sched_getaffinity set_robust_list rseq membarrier capget exit exit_group"
-).split()
+_ALLOWED = """
+read write futex mmap munmap mprotect brk mremap madvise close fstat newfstatat stat lstat openat lseek pread64 readv writev getdents64
+getcwd readlink readlinkat access faccessat faccessat2 statx dup poll ppoll select pselect6 rt_sigaction rt_sigprocmask rt_sigreturn
+sigaltstack restart_syscall sched_yield nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time times getrusage getrandom
+getpid gettid getppid getuid geteuid getgid getegid uname sched_getaffinity set_robust_list rseq membarrier capget exit exit_group
+"""
+ALLOWED = tuple(_ALLOWED.split())
 """All that a running tool may ask of the kernel: memory, time, reading what is mounted, its channel, its end."""
 
 ALLOWED_WITH: dict[str, tuple[int, tuple[int, ...]]] = {
@@ -37,15 +38,16 @@ ALLOWED_WITH: dict[str, tuple[int, tuple[int, ...]]] = {
 }
 """Calls allowed for listed values of one argument: (argument, values)."""
 
-DENIED = (
-    "acct add_key adjtimex bpf chroot clock_adjtime clock_settime create_module delete_module fanotify_init finit_module fsconfig fsmount "
-    "fsopen fspick get_mempolicy init_module inotify_init inotify_init1 io_uring_enter io_uring_register io_uring_setup ioperm iopl kcmp "
-    "kexec_file_load kexec_load keyctl lookup_dcookie mbind memfd_create memfd_secret migrate_pages mknod mknodat mount mount_setattr "
-    "move_mount move_pages mq_open mq_unlink msgget name_to_handle_at nfsservctl open_by_handle_at open_tree perf_event_open personality "
-    "pidfd_getfd pivot_root process_madvise process_vm_readv process_vm_writev ptrace query_module quotactl quotactl_fd reboot request_key "
-    "semget set_mempolicy set_mempolicy_home_node setdomainname sethostname setns settimeofday shmget swapoff swapon _sysctl sysfs syslog "
-    "umount2 unshare uselib userfaultfd ustat vhangup"
-).split()
+_DENIED = """
+acct add_key adjtimex bpf chroot clock_adjtime clock_settime create_module delete_module fanotify_init finit_module fsconfig fsmount
+fsopen fspick get_mempolicy init_module inotify_init inotify_init1 io_uring_enter io_uring_register io_uring_setup ioperm iopl kcmp
+kexec_file_load kexec_load keyctl lookup_dcookie mbind memfd_create memfd_secret migrate_pages mknod mknodat mount mount_setattr
+move_mount move_pages mq_open mq_unlink msgget name_to_handle_at nfsservctl open_by_handle_at open_tree perf_event_open personality
+pidfd_getfd pivot_root process_madvise process_vm_readv process_vm_writev ptrace query_module quotactl quotactl_fd reboot request_key
+semget set_mempolicy set_mempolicy_home_node setdomainname sethostname setns settimeofday shmget swapoff swapon _sysctl sysfs syslog
+umount2 unshare uselib userfaultfd ustat vhangup
+"""
+DENIED = tuple(_DENIED.split())
 """What no program in a sandbox needs: kernel configuration, other processes, namespaces, keyrings, memory outside the limits."""
 
 _NEW_NAMESPACES = 0x7E020000

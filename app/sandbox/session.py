@@ -131,6 +131,10 @@ class GuestSession:
             await after()
         return self._usage(how)
 
+    def abandon(self) -> None:
+        """Let go of the channel without waiting: the child reads end of file, or dies with its sandbox."""
+        self._link.close()
+
     def on_close(self, after: Callable[[], Awaitable[None]]) -> None:
         """Have `after` awaited once the child is gone; a fresh sandbox stops itself this way."""
         self._after_close = after

@@ -22,7 +22,7 @@ _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-starter
 
 @dataclass(slots=True)
 class Process:
-    """A started sandbox. `ended` resolves to its exit status once it has been reaped."""
+    """A started sandbox. `ended` resolves to its exit status once it has been reaped; negative for a signal."""
 
     popen: subprocess.Popen[bytes]
     ended: asyncio.Future[int]
@@ -48,8 +48,8 @@ async def spawn(
     loop = asyncio.get_running_loop()
     memory: list[int] = []
     try:
-        seccomp_fd = _hold(memory, plan.broad_filter) if plan.broad_filter else None
-        descriptors = {name: _hold(memory, content) for name, content in (files or {}).items()}
+        seccomp_fd = _keep(memory, plan.broad_filter) if plan.broad_filter else None
+        descriptors = {name: _keep(memory, content) for name, content in (files or {}).items()}
         argv = plan.argv(command, seccomp_fd=seccomp_fd, files=descriptors, cgroups=cgroups)
         popen = await loop.run_in_executor(
             _starter,
@@ -61,9 +61,14 @@ async def spawn(
     return Process(popen, _watch(loop, popen))
 
 
-def _hold(held: list[int], content: bytes) -> int:
+def _keep(held: list[int], content: bytes) -> int:
+    held.append(in_memory(content))
+    return held[-1]
+
+
+def in_memory(content: bytes) -> int:
+    """A descriptor at the start of `content`, for the caller to close."""
     descriptor = os.memfd_create("sandbox", os.MFD_CLOEXEC)
-    held.append(descriptor)
     with open(descriptor, "wb", closefd=False) as file:
         file.write(content)
     os.lseek(descriptor, 0, os.SEEK_SET)

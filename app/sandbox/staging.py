@@ -54,7 +54,9 @@ def staging_root(home: Path, uid: int | None) -> Path:
 def fingerprint(source: Path) -> str:
     """A short digest of a file's or tree's names, sizes and times, so that a changed source is copied anew."""
     digest = hashlib.sha256(str(source.resolve()).encode())
-    files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    files = (
+        [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    )
     for path in files:
         held = path.stat()
         digest.update(f"{path.relative_to(source.parent)}:{held.st_size}:{held.st_mtime_ns}\n".encode())
@@ -63,7 +65,9 @@ def fingerprint(source: Path) -> str:
 
 def staged(source: Path, root: Path, uid: int | None) -> Path:
     """`source` itself where the uid can read it, else a readable copy under `root`."""
-    return source if readable(source, uid) else build(root / f"{source.name}-{fingerprint(source)}" / source.name, lambda to: copy(source, to))
+    return (
+        source if readable(source, uid) else build(root / f"{source.name}-{fingerprint(source)}" / source.name, lambda to: copy(source, to))
+    )
 
 
 def copy(source: Path, target: Path, ignore: Ignore | None = None) -> None:

@@ -27,11 +27,12 @@ from typing import Any, NoReturn
 from .context import Cancelled, Context, ToolError
 from .wire import Channel, FrameError, Message
 
-WARM = (
-    "abc base64 bisect collections collections.abc contextlib copy csv dataclasses datetime decimal difflib email.utils enum fractions functools hashlib "
-    "heapq html io itertools json math numbers operator random re statistics string textwrap time types typing unicodedata urllib.parse "
-    "uuid zoneinfo"
-).split()
+_WARM = """
+abc base64 bisect collections collections.abc contextlib copy csv dataclasses datetime decimal difflib email.utils enum fractions
+functools hashlib heapq html io itertools json math numbers operator random re statistics string textwrap time types typing unicodedata
+urllib.parse uuid zoneinfo
+"""
+WARM = tuple(_WARM.split())
 """Modules imported before the first fork, so that a tool finds them loaded."""
 
 _GUEST_FD = 3

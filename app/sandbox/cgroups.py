@@ -1,0 +1,121 @@
+"""Control groups, v2 or v1, where this process may make them: the only limit that holds for all processes of a sandbox together.
+
+Where none can be made, limits per process and per uid remain; the proof says which holds. It refuses to be: required.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from functools import cache
+from itertools import count
+from pathlib import Path
+
+from app.sandbox.limits import MIB, ProcessLimits
+
+ROOT = Path("/sys/fs/cgroup")
+_serial = count(1)
+_REMOVE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Folders to enter before the sandbox is made: one for v2, one per controller for v1."""
+
+    folders: tuple[str, ...]
+
+    def out_of_memory(self) -> bool:
+        """Whether the kernel ended a process of it for memory."""
+        for folder in self.folders:
+            for name in ("memory.events", "memory.oom_control"):
+                with contextlib.suppress(OSError):
+                    lines = dict(line.split() for line in Path(folder, name).read_text().splitlines())
+                    if int(lines.get("oom_kill", 0)):
+                        return True
+        return False
+
+    def cpu_ms(self) -> int | None:
+        """CPU time of all its processes so far; None where no group could be made."""
+        for folder in self.folders:
+            with contextlib.suppress(OSError):
+                return int(Path(folder, "cpuacct.usage").read_text()) // 1_000_000
+            with contextlib.suppress(OSError, KeyError, ValueError):
+                return int(dict(line.split() for line in Path(folder, "cpu.stat").read_text().splitlines())["usage_usec"]) // 1000
+        return None
+
+    async def remove(self) -> None:
+        """Remove the folders; they empty a moment after the last process was reaped, and are left behind if they never do."""
+        deadline = time.monotonic() + _REMOVE_S
+        while not all(map(_removed, self.folders)) and time.monotonic() < deadline:
+            await asyncio.sleep(0.005)
+
+
+@cache
+def parents() -> dict[str, Path]:
+    """Folder to make groups in, by controller (`memory` and `pids`, or `unified` for both); empty where we may not."""
+    own = dict(_own_paths())
+    if "" in own and (unified := _first_usable([_below(ROOT, own[""]), ROOT], needs="memory")):
+        return {"unified": unified}
+    found = {name: _first_usable([_below(ROOT / name, own[name]), ROOT / name]) for name in ("memory", "pids", "cpuacct") if name in own}
+    return {name: folder for name, folder in found.items() if folder is not None} if found.get("memory") else {}
+
+
+def create(limits: ProcessLimits) -> Group:
+    """A group with the limits' memory and processes; without folders where none can be made."""
+    name = f"toolmint-{os.getpid()}-{next(_serial)}"
+    folders: list[str] = []
+    settings = {
+        "memory": {"memory.limit_in_bytes": limits.memory_mb * MIB},
+        "pids": {"pids.max": limits.processes},
+        "cpuacct": {},
+        "unified": {"memory.max": limits.memory_mb * MIB, "memory.swap.max": 0, "pids.max": limits.processes},
+    }
+    for controller, parent in parents().items():
+        folder = parent / name
+        folder.mkdir()
+        folders.append(str(folder))
+        for file, value in settings[controller].items():
+            if (folder / file).exists():
+                (folder / file).write_text(str(value))
+    return Group(tuple(folders))
+
+
+def _removed(folder: str) -> bool:
+    try:
+        Path(folder).rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:  # EBUSY: a process in it is not quite gone
+        return False
+    return True
+
+
+def _own_paths() -> list[tuple[str, str]]:
+    """(controller, path) of this process; the controller of v2 is the empty string."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    return [(name, path) for _, names, path in (line.split(":", 2) for line in lines) for name in names.split(",")]
+
+
+def _below(root: Path, path: str) -> Path:
+    return root / path.lstrip("/")
+
+
+def _first_usable(folders: list[Path], needs: str | None = None) -> Path | None:
+    """The first folder in which a group can be made, found by making one."""
+    for folder in folders:
+        trial = folder / f"toolmint-trial-{os.getpid()}"
+        try:
+            trial.mkdir()
+        except OSError:
+            continue
+        usable = needs is None or (trial / f"{needs}.max").exists()
+        trial.rmdir()
+        if usable:
+            return folder
+    return None

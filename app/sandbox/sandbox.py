@@ -1,0 +1,162 @@
+"""The sandbox as the service holds it: proven at start, then sessions for runs and fresh sandboxes for verification.
+
+It refuses to be: usable unproven. Where `start` could not show isolation, every session and every run is refused, and nothing takes its
+place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from app.core.errors import Unavailable
+from app.sandbox import installation, launcher, oneshot, proof, slots
+from app.sandbox.forkserver import ForkServer
+from app.sandbox.installation import Installation
+from app.sandbox.limits import GUEST, PROCESS, GuestLimits, ProcessLimits
+from app.sandbox.oneshot import Completed
+from app.sandbox.proof import Proof
+from app.sandbox.session import GuestSession
+
+_Key = tuple[str, GuestLimits]
+_log = logging.getLogger(__name__)
+
+
+class Sandbox:
+    """One per process. `start` before anything else, `stop` at the end; both from the event loop that uses it."""
+
+    def __init__(self, home: Path, *, idle_per_tool: int = 2, idle_total: int = 16) -> None:
+        """`home` is TOOLMINT_HOME; `idle_*` bound the children that wait with a tool already loaded (5-10 MB each)."""
+        self.proof: Proof | None = None
+        self._home = home
+        self._idle_per_tool = idle_per_tool
+        self._idle_total = idle_total
+        self._idle: OrderedDict[_Key, deque[GuestSession]] = OrderedDict()
+        self._replenishing: set[_Key] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._installation: Installation | None = None
+        self._server: ForkServer | None = None
+        self._starting = asyncio.Lock()
+
+    async def start(self) -> Proof:
+        """Find the parts and prove them. It does not raise where isolation fails: the proof says what and how to mend it."""
+        try:
+            found = await asyncio.to_thread(installation.discover, self._home)
+            await asyncio.to_thread(found.checkers)
+        except Unavailable as error:
+            self.proof = proof.failed(error)
+            return self.proof
+        self._installation = found
+        self.proof = await proof.prove(found)
+        return self.proof
+
+    async def session(
+        self, digest: str, files: Mapping[str, str], limits: GuestLimits = GUEST, *, fresh: bool = False, warm: bool = True
+    ) -> GuestSession:
+        """A session with the tool's files loaded, ready for `start`.
+
+        `digest` names the files' content; a child that loaded them ahead is taken where there is one, and with `warm` more are made
+        ready in the background. `fresh` makes a sandbox for this run alone, which the tool cannot tell from the shared one.
+        Raises Unavailable `sandbox_unproven`, `sandbox_start_failed` or `sandbox_gone`.
+        """
+        found = self._proven()
+        if fresh:
+            return await self._fresh(found, dict(files), limits)
+        key = (digest, limits)
+        session = self._take(key) or await GuestSession.open(await self._running(found), limits, dict(files))
+        if warm and key not in self._replenishing:
+            self._replenishing.add(key)
+            task = asyncio.create_task(self._replenish(found, key, dict(files)))
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+        return session
+
+    async def run_once(
+        self, argv: Sequence[str], files: Mapping[str, str], limits: ProcessLimits = PROCESS, *, stdin: bytes = b""
+    ) -> Completed:
+        """One program in a fresh sandbox, see `oneshot.run`. Raises Unavailable `sandbox_unproven`."""
+        found = self._proven()
+        with slots.claim() as slot:
+            plan = launcher.verification_plan(found, slot.uid, limits)
+            return await oneshot.run(plan, found.interpreter, argv, files, limits, stdin)
+
+    async def stop(self) -> None:
+        """End every child and the fork server; idempotent."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for session in [session for waiting in self._idle.values() for session in waiting]:
+            session.abandon()
+        self._idle.clear()
+        if self._server is not None:
+            await self._server.stop()
+            self._server = None
+
+    def _proven(self) -> Installation:
+        if self._installation is None or self.proof is None or not self.proof.ok:
+            failed = self.proof.failures() if self.proof is not None else ()
+            raise Unavailable(
+                "sandbox_unproven",
+                "generated code does not run here: its isolation could not be proven"
+                + "".join(f"; {each.name}: {each.detail}" for each in failed),
+                fix=next((each.fix for each in failed if each.fix), "run `toolmint doctor`"),
+                retryable=False,
+            )
+        return self._installation
+
+    async def _running(self, found: Installation) -> ForkServer:
+        """The fork server, started again if it has gone."""
+        async with self._starting:
+            if self._server is None or not self._server.alive:
+                self._idle.clear()
+                self._server = await _boot(found)
+            return self._server
+
+    async def _fresh(self, found: Installation, files: dict[str, str], limits: GuestLimits) -> GuestSession:
+        server = await _boot(found)
+        try:
+            session = await GuestSession.open(server, limits, files)
+        except BaseException:
+            await server.stop()
+            raise
+        session.on_close(server.stop)
+        return session
+
+    def _take(self, key: _Key) -> GuestSession | None:
+        waiting = self._idle.get(key)
+        while waiting:
+            session = waiting.popleft()
+            if session.alive:
+                self._idle.move_to_end(key)
+                return session
+        return None
+
+    async def _replenish(self, found: Installation, key: _Key, files: dict[str, str]) -> None:
+        """Fill up the idle children of one tool, and let those go that waited longest where there are too many in all."""
+        try:
+            while len(self._idle.setdefault(key, deque())) < self._idle_per_tool:
+                session = await GuestSession.open(await self._running(found), key[1], files)
+                self._idle.setdefault(key, deque()).append(session)
+            while sum(map(len, self._idle.values())) > self._idle_total:
+                _, surplus = self._idle.popitem(last=False)
+                for session in surplus:
+                    await session.close()
+        finally:
+            self._replenishing.discard(key)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("no idle child could be made: %s", error)
+
+
+async def _boot(found: Installation) -> ForkServer:
+    slot = slots.claim()
+    try:
+        return await ForkServer.start(launcher.runtime_plan(found, slot.uid), found.interpreter.executable, slot)
+    except BaseException:
+        slot.release()
+        raise
