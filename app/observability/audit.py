@@ -19,8 +19,13 @@ from app.observability.traces import current_trace
 
 def digest_of(value: Any) -> str:
     """SHA-256 of the compact JSON with sorted keys; the digest that the chain covers."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return text_digest(value)[1]
+
+
+def text_digest(value: Any) -> tuple[str, str]:
+    """The compact ASCII JSON with sorted keys, and its SHA-256. ASCII, since half a surrogate fits no database."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return text, hashlib.sha256(text.encode()).hexdigest()
 
 
 def record(session: Session, actor: Actor, action: str, target: str, outcome: str, **detail: Any) -> None:
