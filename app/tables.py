@@ -9,6 +9,7 @@ from sqlmodel import SQLModel
 
 import app.access.models
 import app.candidates.models
+import app.connectors.models
 import app.core.models
 import app.economics.models
 import app.invocation.models
@@ -20,6 +21,7 @@ import app.runtime.models
 ROOMS = (
     app.access.models,
     app.candidates.models,
+    app.connectors.models,
     app.core.models,
     app.economics.models,
     app.invocation.models,

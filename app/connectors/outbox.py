@@ -1,0 +1,96 @@
+"""The built-in outbox: `email.send` where no SMTP server is configured, as a local effect, and the list of what is in it.
+
+It refuses to be: a queue. Nothing leaves it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from app.access.permissions import use_case
+from app.connectors.email_kind import canonical_email, email_kind, email_message_id
+from app.connectors.message import sender_address
+from app.connectors.models import OutboxEmail
+from app.connectors.port import Reply, Request
+from app.core.actor import Actor
+from app.core.db import Database, now
+from app.core.errors import Invalid
+from app.spec.catalog import ConnectorKind
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEffect:
+    """`email.send` into the outbox table, committed with the ledger row."""
+
+    kind: ConnectorKind = field(default_factory=lambda: email_kind(local=True))
+
+    def canonical(self, config: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+        """The item with canonical addresses. Raises Invalid `item_invalid`."""
+        return canonical_email(self.kind, item)
+
+    def message_id(self, effect_id: str, config: dict[str, Any]) -> str | None:
+        """The same as over SMTP."""
+        return email_message_id(effect_id, config)
+
+    def perform(self, session: Session, request: Request) -> Reply:
+        """Receipt `{"outbox_id"}`."""
+        item = request.item
+        row = {
+            "tenant": request.tenant,
+            "effect_id": request.effect_id,
+            "message_id": request.message_id or email_message_id(request.effect_id, request.config),
+            "tool": request.tool,
+            "sender": sender_address(request.config),
+            "recipient": item["to"],
+            "subject": item["subject"],
+            "text": item["text"],
+            "html": item.get("html"),
+            "at": now(session),
+        }
+        inserted = session.connection().execute(sa.insert(OutboxEmail).values(row).returning(col(OutboxEmail.id)))
+        return Reply("done", receipt={"outbox_id": inserted.scalar_one()})
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxView:
+    """One e-mail in the outbox; `at` is ms UTC."""
+
+    id: int
+    effect_id: str
+    message_id: str
+    tool: str
+    sender: str
+    recipient: str
+    subject: str
+    text: str
+    html: str | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxPage:
+    """E-mails, newest first; `next_cursor` is None on the last page."""
+
+    items: list[OutboxView]
+    next_cursor: str | None
+
+
+@use_case("records:read")
+def list_outbox(actor: Actor, database: Database, cursor: str | None = None, limit: int = 50, recipient: str | None = None) -> OutboxPage:
+    """One page of 1 to 500 e-mails, of one recipient if told. Raises Invalid `cursor_invalid` or `limit_invalid`."""
+    if not 1 <= limit <= 500:
+        raise Invalid("limit_invalid", "A page has 1 to 500 e-mails.")
+    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        raise Invalid("cursor_invalid", "This cursor is not one of ours.", fix="Pass next_cursor as it came.")
+    query = select(OutboxEmail).where(OutboxEmail.tenant == actor.tenant).order_by(col(OutboxEmail.id).desc()).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(col(OutboxEmail.id) < int(cursor))
+    if recipient is not None:
+        query = query.where(OutboxEmail.recipient == recipient)
+    with database.reading() as session:
+        rows = [OutboxView(**row.model_dump(exclude={"tenant"})) for row in session.exec(query)]
+    return OutboxPage(rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None)
