@@ -269,6 +269,24 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_log_line_run_id"), "log_line", ["run_id"], unique=False)
     op.create_table(
+        "outbox_email",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("tenant", sa.String(), nullable=False),
+        sa.Column("effect_id", sa.String(), nullable=False),
+        sa.Column("message_id", sa.String(), nullable=False),
+        sa.Column("tool", sa.String(), nullable=False),
+        sa.Column("sender", sa.String(), nullable=False),
+        sa.Column("recipient", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("text", sa.String(), nullable=False),
+        sa.Column("html", sa.String(), nullable=True),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("effect_id"),
+    )
+    op.create_index("outbox_email_newest", "outbox_email", ["tenant", "id"], unique=False)
+    op.create_index(op.f("ix_outbox_email_recipient"), "outbox_email", ["recipient"], unique=False)
+    op.create_table(
         "outbox_job",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("job", sa.String(), nullable=False),
@@ -309,10 +327,10 @@ def upgrade() -> None:
     op.create_index(op.f("ix_post_identity_created_at"), "post_identity", ["created_at"], unique=False)
     op.create_table(
         "record",
-        sa.Column("tenant", sa.String(), nullable=False),
-        sa.Column("collection", sa.String(), nullable=False),
-        sa.Column("key", sa.String(), nullable=False),
-        sa.Column("body", sa.JSON(), nullable=False),
+        sa.Column("tenant", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
+        sa.Column("collection", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
+        sa.Column("key", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "collection", "key"),
@@ -477,6 +495,9 @@ def downgrade() -> None:
     op.drop_table("owner")
     op.drop_index(op.f("ix_outbox_job_due_at"), table_name="outbox_job")
     op.drop_table("outbox_job")
+    op.drop_index(op.f("ix_outbox_email_recipient"), table_name="outbox_email")
+    op.drop_index("outbox_email_newest", table_name="outbox_email")
+    op.drop_table("outbox_email")
     op.drop_index(op.f("ix_log_line_run_id"), table_name="log_line")
     op.drop_table("log_line")
     op.drop_table("ledger")
