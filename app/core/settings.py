@@ -5,7 +5,9 @@ It refuses to be: a global. The composition root reads it and passes on what a r
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -65,8 +67,17 @@ class Settings(BaseModel):
 
     @property
     def redis_socket(self) -> Path:
-        """Where the bundled Redis listens; short, since a Unix socket path holds 107 bytes."""
-        return self.home.absolute() / "redis.sock"
+        """Where the bundled Redis listens: under `home`, or in a temporary folder of ours, since a socket path holds 107 bytes."""
+        near = self.home.absolute() / "redis.sock"
+        if len(os.fsencode(near)) <= 100:
+            return near
+        mark = hashlib.sha256(os.fsencode(self.home.absolute())).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"toolmint-{os.getuid()}-{mark}" / "redis.sock"
+
+    @property
+    def redis(self) -> str:
+        """The Redis URL: the one given, else the bundled server's socket."""
+        return self.redis_url or f"unix://{self.redis_socket}"
 
     @property
     def base_url(self) -> str:

@@ -137,6 +137,7 @@ class Effect(SQLModel, table=True):
     subject: str | None = None
     item: str
     fingerprint: str
+    on_unknown: str
     state: str
     owner: str | None = Field(default=None)
     fence: int = 0

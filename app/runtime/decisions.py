@@ -1,0 +1,96 @@
+"""What people and callers decide about runs and effects under way: cancel a run, give a verdict on an unknown.
+
+It refuses to be: an undo. A verdict says what is taken as true from now on, with who said so and why.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlmodel import Session, select
+
+from app.access.permissions import use_case
+from app.core import feed, outbox
+from app.core.actor import Actor
+from app.core.db import Database, now
+from app.core.errors import Conflict, Invalid, NotFound, Problem
+from app.observability import audit
+from app.runtime.models import Effect, EffectEvent, Run, RunIdentity
+from app.runtime.repository import runs as repository
+from app.runtime.state import OPEN_RUNS, check_effect, check_run
+from app.runtime.views import effect_row, run_row
+
+VERDICTS = {"confirm_done": "done", "retry": "planned", "abandon": "abandoned"}
+
+
+@use_case("effects:resolve")
+def resolve_effect(actor: Actor, database: Database, effect_id: str, verdict: str, reason: str) -> dict[str, Any]:
+    """Decide on an unknown effect: it was done, it shall be tried again, or it is given up. Returns its row.
+
+    Raises NotFound `effect_not_found`, Invalid `verdict_invalid`, Conflict `effect_not_unknown`.
+    """
+    _check_verdict(verdict, reason)
+    with database.writing() as session:
+        effect = session.exec(select(Effect).where(Effect.id == effect_id, Effect.tenant == actor.tenant).with_for_update()).first()
+        if effect is None:
+            raise NotFound("effect_not_found", f"There is no effect {effect_id!r}.", fix="Take the id from GET /effects?state=unknown.")
+        if effect.state != "unknown":
+            raise Conflict("effect_not_unknown", f"This effect is {effect.state}, not unknown.", fix="Only unknown effects take a verdict.")
+        _move(session, effect, VERDICTS[verdict], actor, reason)
+        if verdict == "retry":
+            effect.next_at = now(session)
+            outbox.enqueue(session, "work_queue", effect.id)
+        audit.record(session, actor, "effect.resolved", effect.id, "done", verdict=verdict, reason=reason)
+        feed.announce(session, "effects.changed", effect.id, actor.tenant)
+        return effect_row(effect)
+
+
+def _check_verdict(verdict: str, reason: str) -> None:
+    problems = []
+    if verdict not in VERDICTS:
+        problems.append(Problem("$.verdict", f"is none of {', '.join(VERDICTS)}", "Use one of these."))
+    if not 3 <= len(reason.strip()) <= 500:
+        problems.append(Problem("$.reason", "must have 3 to 500 characters", "Say how you know; it goes into the audit trail."))
+    if problems:
+        raise Invalid("verdict_invalid", "The verdict is not usable.", problems=problems)
+
+
+def _move(session: Session, effect: Effect, after: str, actor: Actor, detail: str) -> None:
+    check_effect(effect.state, after)
+    effect.fence += 1
+    event = EffectEvent(
+        effect_id=effect.id, before=effect.state, after=after, at=now(session), fence=effect.fence, actor=actor.id, detail=detail
+    )
+    session.add(event)
+    effect.state, effect.owner, effect.updated_at = after, None, now(session)
+    session.add(effect)
+
+
+@use_case("tools:call")
+def cancel_run(actor: Actor, database: Database, run_id: str) -> dict[str, Any]:
+    """Stop a run at its next effect boundary; one that only waits is cancelled at once. Returns the run.
+
+    Raises NotFound `run_not_found`, Conflict `run_over`.
+    """
+    with database.writing() as session:
+        run = session.exec(select(Run).where(Run.id == run_id, Run.tenant == actor.tenant).with_for_update()).first()
+        if run is None:
+            raise NotFound("run_not_found", f"There is no run {run_id!r}.", fix="Take the id from GET /runs.")
+        if run.state not in OPEN_RUNS:
+            raise Conflict("run_over", f"This run is {run.state}; there is nothing to cancel.")
+        run.cancel_at = run.cancel_at or now(session)
+        if run.state != "executing":
+            _cancel_waiting(session, run)
+        session.add(run)
+        audit.record(session, actor, "run.cancel_requested", run.id, "done")
+        feed.announce(session, "run.cancel", run.id, run.tenant)
+        return run_row(session, run)
+
+
+def _cancel_waiting(session: Session, run: Run) -> None:
+    check_run(run.state, "cancelled")
+    run.state, run.finished_at, run.identity = "cancelled", now(session), None
+    for identity in session.exec(select(RunIdentity).where(RunIdentity.run_id == run.id)).all():
+        session.delete(identity)
+    repository.cancel_open_effects(session, run.id)
+    feed.announce(session, "run.finished", run.id, run.tenant, state="cancelled")

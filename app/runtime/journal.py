@@ -1,0 +1,113 @@
+"""The journal of one run: what the guest asked and was told, in order, so that a resume gives the same answers.
+
+Steps wait in memory and are written with the next durable write (a claim of effects, the run's end), always before
+anything that could depend on them leaves the process; a run without effects costs two commits in all.
+
+It refuses to be: a log. A request that differs from the recorded one stops the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.core.db import Database
+from app.core.errors import Conflict
+from app.runtime.repository import runs as repository
+
+INLINE_BYTES = 2048
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+
+
+def digest_text(text: str) -> str:
+    """SHA-256 (hex) of UTF-8 text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def encode(value: Any) -> str:
+    """The JSON text that digests are taken of: compact, keys sorted."""
+    return _encode(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A journaled answer and the time that it carried."""
+
+    value: Any
+    at: int
+
+
+@dataclass(slots=True)
+class Journal:
+    """`last` is the highest step that an earlier attempt recorded; 0 for a new run."""
+
+    database: Database
+    run_id: str
+    last: int = 0
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    texts: list[tuple[str, str]] = field(default_factory=list)
+    highest: int = 0
+
+    async def recorded(self, step: int, chunk: int, kind: str, name: str, request: str) -> Recorded | None:
+        """The answer recorded for this very request, None if there is none yet. Raises Conflict `nondeterminism`."""
+        self.highest = max(self.highest, step)
+        if step > self.last:
+            return None
+        found = await asyncio.to_thread(self._look_up, step, chunk)
+        if found is None:
+            return None
+        row, text = found
+        if (row.kind, row.name, row.request) != (kind, name, request):
+            raise _differs(step, f"recorded {row.kind} {row.name}, now {kind} {name}" if row.name != name else "its request differs")
+        return Recorded(json.loads(text), row.at)
+
+    def ended(self) -> None:
+        """The guest has finished. Raises Conflict `nondeterminism` if it asked for less than is recorded."""
+        if self.highest < self.last:
+            raise _differs(self.highest + 1, "it was not asked for again")
+
+    def note(
+        self, step: int, chunk: int, kind: str, name: str, request: str, answer: Any, at: int, *, items: int, duration_ms: int
+    ) -> None:
+        """Remember an answer that the guest is about to see."""
+        text = encode(answer)
+        inline = len(text) <= INLINE_BYTES
+        if not inline:
+            self.texts.append((digest_text(text), text))
+        self.steps.append(
+            {
+                "run_id": self.run_id,
+                "step": step,
+                "chunk": chunk,
+                "kind": kind,
+                "name": name,
+                "request": request,
+                "answer": text if inline else None,
+                "payload": None if inline else self.texts[-1][0],
+                "items": items,
+                "at": at,
+                "duration_ms": duration_ms,
+            }
+        )
+
+    def take(self) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+        """Hand over what is not written yet; the caller writes it in its transaction."""
+        taken = (self.steps, self.texts)
+        self.steps, self.texts = [], []
+        return taken
+
+    def _look_up(self, step: int, chunk: int) -> Any:
+        with self.database.reading() as session:
+            return repository.step_at(session, self.run_id, step, chunk)
+
+
+def _differs(step: int, what: str) -> Conflict:
+    return Conflict(
+        "nondeterminism",
+        f"The tool behaves differently from its journal; the first differing step is {step}: {what}.",
+        fix="Take time, randomness and ids from the context alone, and iterate over nothing unordered.",
+        data={"step": step},
+    )

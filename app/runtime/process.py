@@ -1,0 +1,273 @@
+"""The runtime of one process: its owner row and heartbeat, the runs that it executes, its share of the queue.
+
+It refuses to be: a scheduler. Which run is due is in the tables; jobs and sweeps say "now".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from app.connectors.port import Connectors
+from app.core import ids, owners
+from app.core.actor import Actor
+from app.core.db import Database
+from app.core.errors import ToolmintError
+from app.core.faults import fault
+from app.core.feed import Feed, Signal
+from app.core.writer import GroupWriter
+from app.observability.traces import current_trace, new_trace, tracing
+from app.runtime.ending import Ending, failure
+from app.runtime.execution import Execution
+from app.runtime.journal import digest_text, encode
+from app.runtime.models import Run
+from app.runtime.program import Program
+from app.runtime.repository import runs as repository
+from app.runtime.values import Engine, Guests, RunView
+
+Loader = Callable[[str, str, int], Program]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a run is begun with. `here`: this process executes it at once; else a worker does."""
+
+    args: Mapping[str, Any]
+    identity: repository.Identity | None = None
+    channel: str | None = None
+    reason: str = ""
+    source: str = "rest"
+    dry_run: bool = False
+    here: bool = True
+
+
+class Runtime:
+    """Start it, begin runs, drive them, stop it. `load` finds the Program of `(tenant, tool, version)`."""
+
+    def __init__(
+        self,
+        database: Database,
+        sandbox: Guests,
+        connectors: Connectors,
+        load: Loader,
+        feed: Feed,
+        *,
+        role: str,
+        lease_s: float = 15.0,
+        heartbeat_s: float = 2.0,
+    ) -> None:
+        self.database = database
+        self.connectors = connectors
+        self.feed = feed
+        self.load = load
+        self.writer = GroupWriter(database)
+        self.role = role
+        self._lease_ms = round(lease_s * 1000)
+        self._heartbeat_s = heartbeat_s
+        self._lease_until = 0
+        self._executions: dict[str, Execution] = {}
+        self._idle = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.engine = Engine(database, self.writer, sandbox, connectors, "", lambda: self._lease_until)
+
+    @property
+    def owner(self) -> str:
+        """The id of this process's present owner row."""
+        return self.engine.owner
+
+    @property
+    def executing(self) -> int:
+        """How many runs are under way here."""
+        return len(self._executions)
+
+    async def start(self) -> None:
+        """Take an owner row and begin the heartbeat."""
+        await self._register()
+        self._tasks = [asyncio.create_task(self._beat(), name="heartbeat"), asyncio.create_task(self._obey(), name="cancellations")]
+
+    async def stop(self, grace_s: float = 3.0) -> None:
+        """Hand what is under way to others (at an effect boundary), then give up the lease."""
+        for execution in list(self._executions.values()):
+            execution.stop("leave")
+        if self._executions:
+            self._idle.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), grace_s)
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        self._lease_until = 0
+        await asyncio.to_thread(owners.void, self.database, owner=self.owner)
+        self.writer.close()
+
+    async def begin(self, actor: Actor, program: Program, call: Call) -> tuple[repository.Begun, Execution | None]:
+        """Insert the run, or name the one that answers for its identity. With an Execution: drive it now."""
+        text = encode(call.args)
+        row = self._row(actor, program, call, digest_text(text))
+        begun = await self.writer.submit(repository.begin, repository.NewRun(actor, row, text, call.identity))
+        fault("run.begun")
+        if begun.how != "begun" or not call.here:
+            self.feed.nudge()
+            return begun, None
+        view = RunView(
+            id=row["id"],
+            tenant=actor.tenant,
+            actor=actor.id,
+            version=program.version,
+            trace_id=row["trace_id"],
+            dry_run=call.dry_run,
+            args=dict(call.args),
+            seed=row["seed"],
+            started_at=self.database.clock.now(),
+            owner=row["owner"],
+            fence=row["fence"],
+        )
+        return begun, Execution(self.engine, view, program)
+
+    def _row(self, actor: Actor, program: Program, call: Call, args: str) -> dict[str, Any]:
+        return {
+            "id": ids.new("run"),
+            "tenant": actor.tenant,
+            "tool": program.tool,
+            "version": program.version,
+            "digest": program.digest,
+            "channel": call.channel,
+            "reason": call.reason,
+            "actor": actor.id,
+            "trace_id": current_trace() or new_trace(),
+            "source": call.source,
+            "dry_run": call.dry_run,
+            "state": "executing" if call.here else "available",
+            "args": args,
+            "seed": os.urandom(16).hex(),
+            "owner": self.owner if call.here else None,
+            "fence": 1 if call.here else 0,
+            "due_at": 0,
+            "crashes": 0,
+            "steps": 0,
+            "cpu_ms": 0,
+            "rss_kb": 0,
+            "bytes_in": 0,
+            "bytes_out": 0,
+        }
+
+    async def drive(self, execution: Execution) -> Ending:
+        """Execute a run that this process holds, to its end; a bug of ours gives the run back with a crash counted."""
+        run = execution.run
+        self._executions[run.id] = execution
+        with tracing(run.trace_id):
+            try:
+                return await execution.drive()
+            except Exception:
+                log.exception("the execution of %s failed", run.id)
+                await self._release_crashed(execution)
+                return Ending("crashed")
+            finally:
+                self._executions.pop(run.id, None)
+                if not self._executions:
+                    self._idle.set()
+                self.feed.nudge()
+
+    async def execute(self, run_id: str) -> Ending | None:
+        """Claim a waiting run and drive it. None: somebody else has it, or it is over."""
+        run = await asyncio.to_thread(self._claim, run_id)
+        if run is None:
+            return None
+        fault("run.claimed")
+        try:
+            program = await asyncio.to_thread(self.load, run.tenant, run.tool, run.version)
+        except ToolmintError as error:
+            return await self._fail(run, error)
+        view = RunView(
+            id=run.id,
+            tenant=run.tenant,
+            actor=run.actor,
+            version=run.version,
+            trace_id=run.trace_id,
+            dry_run=run.dry_run,
+            args=await asyncio.to_thread(self._args, run.args),
+            seed=run.seed,
+            started_at=run.started_at or run.created_at,
+            owner=self.owner,
+            fence=run.fence,
+        )
+        execution = Execution(self.engine, view, program, resumed=run.fence > 1)
+        if run.cancel_at is not None:
+            execution.stop("cancelled")
+        return await self.drive(execution)
+
+    def stop_run(self, run_id: str, reason: str) -> bool:
+        """Stop an execution of this process at its next effect boundary; False if it is not here."""
+        execution = self._executions.get(run_id)
+        if execution is None:
+            return False
+        execution.stop(reason)
+        return True
+
+    def _claim(self, run_id: str) -> Run | None:
+        with self.database.writing() as session:
+            return repository.claim(session, run_id, self.owner)
+
+    def _args(self, digest: str) -> dict[str, Any]:
+        with self.database.reading() as session:
+            found: dict[str, Any] = json.loads(repository.payload(session, digest))
+            return found
+
+    async def _fail(self, run: Run, error: ToolmintError) -> Ending:
+        ending = failure(error.code, error.detail)
+        actor = Actor(run.actor, run.actor, run.tenant, frozenset())
+        end = repository.Finish(actor, run.id, self.owner, run.fence, "failed", error=ending.error)
+        await self.writer.submit(repository.finish, end)
+        self.feed.nudge()
+        return ending
+
+    async def _release_crashed(self, execution: Execution) -> None:
+        run = execution.run
+        actor = Actor(run.actor, run.actor, run.tenant, frozenset())
+        release = repository.Release(actor, run.id, run.owner, run.fence, delay_ms=1000, crashed=True, reason="internal error")
+        try:
+            await self.writer.submit(repository.release, release)
+        except Exception:
+            # The database may be what failed. The lease will end, and the sweep takes the run over.
+            log.exception("could not give %s back", run.id)
+
+    async def _register(self) -> None:
+        before = self.database.clock.monotonic()
+        self.engine.owner = await asyncio.to_thread(owners.register, self.database, self.role, self._lease_ms)
+        self._lease_until = before + self._lease_ms
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._heartbeat_s)
+            before = self.database.clock.monotonic()
+            try:
+                held = await asyncio.to_thread(owners.renew, self.database, self.owner)
+            except Exception:
+                # A database that is away for a while costs the lease at most, never the process.
+                log.exception("the lease could not be renewed")
+                continue
+            if held:
+                self._lease_until = before + self._lease_ms
+                continue
+            log.warning("owner %s has lost its lease; its runs go to others", self.owner)
+            for execution in list(self._executions.values()):
+                execution.stop("lost")
+            await self._register()
+
+    async def _obey(self) -> None:
+        async with self.feed.listen(_is_cancellation) as signals:
+            while True:
+                signal = await signals.get()
+                self.stop_run(signal.subject, "cancelled")
+
+
+def _is_cancellation(signal: Signal) -> bool:
+    return signal.topic == "run.cancel"
