@@ -139,6 +139,7 @@ def _item_schema(effect: Effect, catalog: ConnectorCatalog) -> dict[str, Any]:
 
 
 def _part_problems(part: Part, roots: Mapping[str, dict[str, Any]], path: str, *, scalar: bool = True) -> Iterator[Problem]:
+    # The caller decides which arguments are there, so an optional one cannot identify; which fields an item has is the tool's doing.
     if part.path is None:
         return
     schema = roots[part.path[0]]
@@ -149,5 +150,5 @@ def _part_problems(part: Part, roots: Mapping[str, dict[str, Any]], path: str, *
     kind = next((kind for place in found if (kind := not_scalar(schema, place))), None) if scalar else None
     if kind:
         yield Problem(path, f"{part} may be of type {kind}, of which no key can be made", "Name a text, an integer or a truth value.")
-    elif scalar and not any(place.always or place.schema is None for place in found):
+    elif scalar and part.path[0] == "args" and not any(place.always or place.schema is None for place in found):
         yield Problem(path, f"{part} may be absent, and then no key can be made", "Make it required in the schema, or leave it out.")

@@ -5,6 +5,7 @@ It refuses to be: the real connectors. It agrees with them on what a tool can se
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -13,8 +14,12 @@ LOCAL = frozenset({"records.put", "records.put_many"})
 """Connectors whose effect commits together with its record, so that it is never unknown."""
 
 PAGE = 500
+_ATOM = r"[\w!#$%&'*+\-/=?^`{|}~]+"
+_LOCAL_PART = re.compile(rf"(?=.{{1,64}}$){_ATOM}(?:\.{_ATOM})*")
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = re.compile(rf"(?:{_LABEL}\.)+[a-z][a-z0-9-]{{0,61}}[a-z0-9]")
 _NEEDED = {
-    "email.send": ("to", "subject"),
+    "email.send": ("to", "subject", "text"),
     "sms.send": ("to", "text"),
     "whatsapp.send": ("to",),
     "records.put": ("key", "body"),
@@ -38,22 +43,23 @@ def canonical(connector: str, item: Any) -> dict[str, Any]:
     missing = [name for name in _NEEDED.get(connector, ()) if name not in item]
     if missing:
         raise Refused("item_invalid", f"{connector} needs {', '.join(missing)}")
-    if connector == "email.send":
-        return {**item, "to": canonical_address(item["to"])}
-    return dict(item)
+    if connector != "email.send":
+        return dict(item)
+    given = {name: value for name, value in item.items() if value is not None}
+    return {**given, **{name: canonical_address(given[name]) for name in ("to", "reply_to") if name in given}}
 
 
 def canonical_address(address: Any) -> str:
-    """Trimmed, NFC, with the domain in lower-case ASCII; the part before the @ keeps its case. Raises Refused."""
-    text = unicodedata.normalize("NFC", address.strip()) if isinstance(address, str) else ""
+    """Trimmed, NFC, lower case, the domain in ASCII, 254 bytes at most: what the host makes of an address. Raises Refused."""
+    text = unicodedata.normalize("NFC", address.strip()).lower() if isinstance(address, str) else ""
     local, _, domain = text.rpartition("@")
     try:
-        ascii_domain = domain.lower().encode("idna").decode()
+        domain = domain.encode("idna").decode()
     except UnicodeError:
-        ascii_domain = ""
-    if not local or not ascii_domain or any(character.isspace() for character in text):
-        raise Refused("address_invalid", "that is no e-mail address")
-    return f"{local}@{ascii_domain}"
+        domain = ""
+    if not (_LOCAL_PART.fullmatch(local) and _DOMAIN.fullmatch(domain)) or len(f"{local}@{domain}".encode()) > 254:
+        raise Refused("item_invalid", "$.item.to is no address")
+    return f"{local}@{domain}"
 
 
 class World:
@@ -85,16 +91,16 @@ class World:
 
     def _page(self, config: Mapping[str, Any], query: Mapping[str, Any]) -> dict[str, Any]:
         declared = list(config.get("collections", ()))
-        collection = query.get("collection", declared[0] if len(declared) == 1 else None)
-        if collection not in declared:
-            raise Refused("collection_undeclared", f"the spec lets this read see {', '.join(declared)} only")
+        collection = query.get("collection")
+        if not isinstance(collection, str) or collection not in declared:
+            raise Refused("collection_not_declared", f"the spec lets this read see {', '.join(declared)} only")
         wanted = query.get("filter") or {}
         limit = int(query.get("limit") or PAGE)
         after = query.get("cursor")
         rows = [
             {"key": key, "body": body, "version": self.versions[collection, key]}
             for key, body in sorted(self.records.get(collection, {}).items())
-            if (after is None or key > after) and all(body.get(name) == value for name, value in wanted.items())
+            if (after is None or key > after) and all(_matches(body.get(name), value) for name, value in wanted.items())
         ]
         more = len(rows) > limit
         return {"items": rows[:limit], "next_cursor": rows[limit - 1]["key"] if more else None}
@@ -104,7 +110,7 @@ class World:
         if connector == "records.put":
             return self._put(str(config.get("collection")), item)
         if connector == "records.put_many":
-            return {"items": [self._put(str(config.get("collection")), record) for record in item["records"]]}
+            return {"records": [self._put(str(config.get("collection")), record) for record in item["records"]]}
         return {"message_id": f"<{effect_id}@trial.invalid>"}
 
     def _put(self, collection: str, item: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,3 +120,9 @@ class World:
         if expected is not None and expected != present:
             raise Refused("version_conflict", f"the record has version {present}, not {expected}")
         return {"key": key, "version": self.add(collection, key, dict(item["body"]))}
+
+
+def _matches(present: Any, wanted: Any) -> bool:
+    """One condition of a filter: a value, or a list of values any of which will do; null also matches what is absent."""
+    choices = wanted if isinstance(wanted, list) else [wanted]
+    return any(present == choice and isinstance(present, bool) == isinstance(choice, bool) for choice in choices)
