@@ -1,0 +1,57 @@
+"""What is verified and with what: the candidate as a value, and the bench that gates work at.
+
+It refuses to be: the candidate's row. Nothing here knows who stored it or how far it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from app.runtime.program import Program
+from app.sandbox.sandbox import Sandbox
+from app.spec.catalog import ConnectorCatalog
+from app.spec.contract import contract_text
+from app.spec.model import ExecutionSpec
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One candidate. `files` are `tool.py` and `test_tool.py`, `digest` is the identity of this code for this spec."""
+
+    candidate_id: str
+    tenant: str
+    tool: str
+    author: str
+    spec: ExecutionSpec
+    files: Mapping[str, str]
+    digest: str
+    catalog: ConnectorCatalog
+
+    @cached_property
+    def contract(self) -> str:
+        """The text of `contract.py`."""
+        return contract_text(self.spec, self.catalog)
+
+    @cached_property
+    def guest_spec(self) -> str:
+        """The text of `spec.json` as a guest sees it: without held-out examples."""
+        return json.dumps(self.spec.without_held_out().body(), indent=1, ensure_ascii=False)
+
+    def program(self, version: int = 1, *, spec: ExecutionSpec | None = None, tool: str | None = None) -> Program:
+        """What the runtime executes; with another spec or another `tool.py` for the gates that look for a refusal."""
+        files = {"tool.py": tool or self.files["tool.py"], "contract.py": self.contract, "spec.json": self.guest_spec}
+        marked = self.digest if spec is None and tool is None else f"{self.digest}/altered"
+        return Program(self.tool, version, marked, spec or self.spec, files)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What gates may use: the sandbox, a migrated empty database to copy, a folder for this verification's private files."""
+
+    sandbox: Sandbox
+    template: Path
+    scratch: Path
