@@ -1,0 +1,30 @@
+"""A signed-in browser: who it acts as. It signs in with a key's text and is known by the key's id from then on.
+
+It refuses to be: a session store. The dashboard keeps a signed cookie; whether its key still counts is asked here each time.
+"""
+
+from __future__ import annotations
+
+from app.access import repository
+from app.access.authentication import authenticate
+from app.core.actor import Actor
+from app.core.db import Database
+from app.core.errors import Unauthenticated
+from app.observability import audit
+
+
+def sign_in(database: Database, key_text: str) -> Actor:
+    """The actor of a key that a person typed; recorded. Raises Unauthenticated as `authenticate` does."""
+    actor = authenticate(database, key_text.strip())
+    with database.writing() as session:
+        audit.record(session, actor, "session.opened", actor.id, "done")
+    return actor
+
+
+def signed_in(database: Database, key_id: str) -> Actor:
+    """The actor of a key by its id. Raises Unauthenticated `session_over` once the key is revoked or expired."""
+    with database.reading() as session:
+        row = repository.key_by_id(session, key_id)
+    if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= database.clock.now()):
+        raise Unauthenticated("session_over", "Your session is over: its key was revoked or has expired.", fix="Sign in with a valid key.")
+    return Actor(row.id, row.name, row.tenant, frozenset(row.permissions))

@@ -1,0 +1,130 @@
+"""The desk: what a page's handler works with. It knows who is signed in, and how to answer.
+
+Making one checks the session and, for anything but a read, that the request came from our own form. A handler that takes a
+desk cannot forget either.
+
+It refuses to be: a use case. It renders and redirects.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+from starlette.requests import Request
+
+from app.access.browsing import signed_in
+from app.core.actor import Actor
+from app.core.db import Database
+from app.core.errors import Forbidden, Unauthenticated
+from app.web.pages import Page
+from app.web.security import refuse_other_sites
+from app.web.services import Services
+from app.web.sessions import NOTE_S, Sessions
+
+SAFE = frozenset({"GET", "HEAD"})
+
+
+@dataclass(frozen=True, slots=True)
+class Hall:
+    """What all desks share; held in the state of the dashboard's application."""
+
+    services: Services
+    sessions: Sessions
+    templates: Environment
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One request of a signed-in actor. `form` holds the last value of each field, `lists` all of them."""
+
+    request: Request
+    hall: Hall
+    actor: Actor
+    csrf: str
+    form: Mapping[str, str]
+    lists: Mapping[str, Sequence[str]]
+
+    @property
+    def database(self) -> Database:
+        return self.hall.services.database
+
+    @property
+    def services(self) -> Services:
+        return self.hall.services
+
+    @property
+    def partial(self) -> bool:
+        """Whether HTMX asked for a part of a page only."""
+        return self.request.headers.get("hx-request-type") == "partial"
+
+    def query(self, name: str, default: str = "") -> str:
+        """A parameter of the address, without surrounding space."""
+        return str(self.request.query_params.get(name, default)).strip()
+
+    def show(self, template: str, /, *, status: int = 200, part: str | None = None, **values: Any) -> Response:
+        """The page; or only its `part`, where HTMX asked for that."""
+        if part is not None and self.partial:
+            return HTMLResponse(self.render(part, **values), status)
+        note = self.hall.sessions.open_note(self.request.cookies.get(self.hall.sessions.note_cookie))
+        page = Page(self.actor, self.csrf, self.request.url.path, note)
+        answer = HTMLResponse(self.hall.templates.get_template(template).render(**values, page=page), status)
+        if note is not None:
+            answer.delete_cookie(self.hall.sessions.note_cookie, secure=self.hall.sessions.secure, httponly=True, samesite="lax")
+        return answer
+
+    def render(self, template: str, /, **values: Any) -> str:
+        """One part as text; it may use `page`, too."""
+        page = Page(self.actor, self.csrf, self.request.url.path)
+        return self.hall.templates.get_template(template).render(**values, page=page)
+
+    def moved(self, path: str, note: str = "") -> Response:
+        """After a change: go and look at the resulting state. HTMX gets the same as a header."""
+        answer = go_to(self.request, path)
+        if note:
+            sessions = self.hall.sessions
+            answer.set_cookie(
+                sessions.note_cookie, sessions.seal_note(note), max_age=NOTE_S, secure=sessions.secure, httponly=True, samesite="lax"
+            )
+        return answer
+
+
+def go_to(request: Request, path: str) -> Response:
+    """A redirect to a page of ours, as the browser or HTMX understands it."""
+    if request.headers.get("hx-request") == "true":
+        return Response(headers={"HX-Redirect": path})
+    return RedirectResponse(path, 303)
+
+
+async def desk(request: Request) -> Desk:
+    """The desk of this request.
+
+    Raises Unauthenticated `signed_out` or `session_over`, Forbidden `cross_site` or `form_expired`.
+    """
+    hall: Hall = request.app.state.hall
+    changing = request.method not in SAFE
+    if changing:
+        refuse_other_sites(request.headers)
+    ticket = hall.sessions.open(request.cookies.get(hall.sessions.cookie), hall.services.database.clock.now())
+    if ticket is None:
+        raise Unauthenticated("signed_out", "You are signed out.", fix="Sign in with a key.")
+    actor = await run_in_threadpool(signed_in, hall.services.database, ticket.key_id)
+    csrf = hall.sessions.csrf(ticket)
+    form = await request.form() if changing else FormData()
+    lists = {name: [value for value in form.getlist(name) if isinstance(value, str)] for name in form}
+    values = {name: entries[-1] for name, entries in lists.items() if entries}
+    if changing:
+        sent = request.headers.get("x-csrf-token") or values.get("csrf_token", "")
+        if not hmac.compare_digest(sent.encode(), csrf.encode()):
+            raise Forbidden("form_expired", "This form belongs to another session.", fix="Go back, reload the page and send it again.")
+    return Desk(request, hall, actor, csrf, values, lists)
+
+
+At = Annotated[Desk, Depends(desk)]

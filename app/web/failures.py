@@ -1,0 +1,76 @@
+"""Errors as pages: the tree of `core.errors`, unknown addresses, and what nobody foresaw.
+
+HTMX gets the same problem as a part for the notice at the top of the page it is on; what is 5xx it does not swap at all.
+
+It refuses to be: where an error is worded. Code, detail and fix come from the room that raised it.
+"""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import quote
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from app.core.errors import Failed, Forbidden, NotFound, ToolmintError, Unauthenticated
+from app.observability.traces import current_trace
+from app.web.desk import Hall, go_to
+from app.web.pages import Page
+
+logger = logging.getLogger("toolmint.web")
+NOT_FOUND = NotFound("page_not_found", "There is nothing at this address.", fix="Check the address, or start from the overview.")
+
+
+def install(web: FastAPI) -> None:
+    """Answer every error of the dashboard's application."""
+
+    async def toolmint(request: Request, error: Exception) -> Response:
+        return answer(request, error if isinstance(error, ToolmintError) else NOT_FOUND)
+
+    async def http(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        if status == 405:
+            return answer(request, Forbidden("method_not_allowed", "This address does not take such a request."))
+        return answer(request, NOT_FOUND)
+
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        logger.error("page failed: %s %s", request.method, request.url.path, exc_info=error)
+        fix = "Try again. If it stays, look into the log under the trace id below."
+        return answer(request, Failed("page_failed", "Something inside failed; nothing about it is shown here.", fix=fix))
+
+    web.add_exception_handler(ToolmintError, toolmint)
+    web.add_exception_handler(HTTPException, http)
+    web.add_exception_handler(RequestValidationError, http_not_found)
+    web.add_exception_handler(Exception, unforeseen)
+
+
+async def http_not_found(request: Request, _error: Exception) -> Response:
+    """An address whose parts are of the wrong kind (`/versions/abc`) does not exist."""
+    return answer(request, NOT_FOUND)
+
+
+def answer(request: Request, error: ToolmintError) -> Response:
+    """The error as a page, a part, or problem details for an address under `/api/` that nobody answers."""
+    if request.url.path.startswith("/api/"):
+        body = {"type": "about:blank", "status": error.status, "trace_id": current_trace(), **error.as_dict()}
+        return JSONResponse(body, error.status, media_type="application/problem+json")
+    if isinstance(error, Unauthenticated):
+        return _sign_in(request, error)
+    hall: Hall = request.app.state.hall
+    values = {"error": error, "trace_id": current_trace()}
+    if request.headers.get("hx-request") == "true":
+        body_text = hall.templates.get_template("shared/_problem.html").render(**values)
+        return HTMLResponse(body_text, error.status, {"HX-Retarget": "#notice", "HX-Reswap": "innerHTML", "HX-Reselect": ".problem"})
+    page = Page(None, "", request.url.path)
+    return HTMLResponse(hall.templates.get_template("shared/error.html").render(**values, page=page), error.status)
+
+
+def _sign_in(request: Request, error: Unauthenticated) -> Response:
+    query = f"?{request.url.query}" if request.url.query else ""
+    wanted = f"{request.url.path}{query}" if request.method == "GET" and request.url.path != "/" else ""
+    over = "&over=1" if error.code == "session_over" else ""
+    return go_to(request, f"/sign-in?next={quote(wanted, safe='/')}{over}" if wanted or over else "/sign-in")

@@ -1,0 +1,107 @@
+"""How values look on a page: times, durations, counts, digests, JSON. Jinja filters, all pure.
+
+It refuses to be: markup. What a filter answers is text, escaped like any other.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from app.core import clock
+
+_UNITS = ((60_000, 1000, "s"), (3_600_000, 60_000, "min"), (86_400_000, 3_600_000, "h"), (30 * 86_400_000, 86_400_000, "d"))
+DASH = "–"
+
+
+def instant(value: int | str | None) -> int | None:
+    """Milliseconds of a time that a use case gave as ms or as RFC 3339 text."""
+    return clock.from_iso(value) if isinstance(value, str) else value
+
+
+def absolute(value: int | str | None) -> str:
+    """`2026-03-01 09:00:00 UTC`."""
+    at = instant(value)
+    return DASH if at is None else f"{str(clock.iso(at))[:19].replace('T', ' ')} UTC"
+
+
+def ago(value: int | str | None, now: int) -> str:
+    """`3 min ago`, `in 20 s`, `just now`; from a month on the date."""
+    at = instant(value)
+    if at is None:
+        return DASH
+    distance = abs(now - at)
+    if distance < 2000:
+        return "just now"
+    for limit, size, unit in _UNITS:
+        if distance < limit:
+            text = f"{distance // size} {unit}"
+            return f"{text} ago" if at <= now else f"in {text}"
+    return absolute(at)[:10]
+
+
+def duration(ms: float | None) -> str:
+    """`0.4 ms`, `128 ms`, `3.2 s`, `4 min 10 s`, `2 h 5 min`."""
+    if ms is None:
+        return DASH
+    if ms < 1000:
+        return f"{ms:.0f} ms" if ms >= 10 or ms == int(ms) else f"{ms:.1f} ms"
+    seconds = ms / 1000
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def count(value: float | None) -> str:
+    """`12,345`."""
+    return DASH if value is None else f"{value:,}"
+
+
+def size(value: int | None) -> str:
+    """`812 B`, `3.4 kB`, `1.2 MB`."""
+    if value is None:
+        return DASH
+    if value < 1000:
+        return f"{value} B"
+    return f"{value / 1000:.1f} kB" if value < 1_000_000 else f"{value / 1_000_000:.1f} MB"
+
+
+def short(value: str | None) -> str:
+    """The first twelve characters of a digest or trace id."""
+    return DASH if not value else value[:12]
+
+
+def pretty(value: Any) -> str:
+    """JSON with indentation; text that is JSON already is laid out anew."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return value
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def words(value: str) -> str:
+    """`retry_wait` → `retry wait`."""
+    return value.replace("_", " ")
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+FILTERS = {
+    "absolute": absolute,
+    "ago": ago,
+    "bytes": size,
+    "count": count,
+    "duration": duration,
+    "instant": instant,
+    "iso": lambda value: clock.iso(instant(value)),
+    "plural": plural,
+    "pretty": pretty,
+    "short": short,
+    "words": words,
+}

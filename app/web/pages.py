@@ -1,0 +1,69 @@
+"""Pages from templates: one environment, strict about names, escaping everything.
+
+It refuses to be: a second template language. Macros stand in `shared/_ui.html` and are a global, because a top-level import
+does not run where a part is rendered alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from app.core.actor import Actor
+from app.core.clock import Clock
+from app.web.formats import FILTERS, ago
+from app.web.navigation import NAVIGATION
+
+STATIC = Path(__file__).parent / "static"
+TEMPLATES = Path(__file__).parents[2] / "templates"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What every page knows: who looks at it (None: signed out), its token, its path and the note of a redirect."""
+
+    actor: Actor | None
+    csrf: str
+    path: str
+    note: str | None = None
+
+    def may(self, permission: str) -> bool:
+        """Whether to offer an action; the use case decides again."""
+        return self.actor is not None and self.actor.may(permission)
+
+    def within(self, path: str) -> bool:
+        """Whether this page belongs to the section at `path`."""
+        return self.path == path or (path != "/" and self.path.startswith(f"{path}/"))
+
+
+def environment(clock: Clock) -> Environment:
+    """The template environment; `ago` judges by `clock`."""
+    made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters.update(FILTERS, ago=lambda value: ago(value, clock.now()))
+    made.globals.update(static=static_url, navigation=NAVIGATION)
+    # A lookup at each use, so that templates edited while developing are read again; the environment caches by modification time.
+    made.globals["ui"] = _Macros(lambda: made.get_template("shared/_ui.html").module)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Macros:
+    """`ui.name` in a template is the macro `name` of `shared/_ui.html`."""
+
+    module: Callable[[], Any]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.module(), name)
+
+
+@cache
+def static_url(path: str) -> str:
+    """The address of a static file with a mark of its content, so that browsers may keep it for ever."""
+    mark = hashlib.sha256((STATIC / path).read_bytes()).hexdigest()[:12]
+    return f"/static/{path}?v={mark}"

@@ -1,0 +1,25 @@
+"""What the dashboard needs from the composition root, by name.
+
+It refuses to be: a container. It is the type of a value that `app.main` builds and passes to `mount`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from app.core.db import Database
+from app.core.feed import Feed
+from app.core.settings import Settings
+
+
+class Services(Protocol):
+    """The parts of the service that pages use."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def database(self) -> Database: ...
+
+    @property
+    def feed(self) -> Feed: ...

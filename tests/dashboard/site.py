@@ -1,0 +1,85 @@
+"""A dashboard for tests: a seeded database, the real application, a real server on a free port, in a thread.
+
+It refuses to be: a stand-in. Only the front doors that are not the dashboard's are left out.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from app.core.db import Database
+from app.core.feed import Feed
+from app.core.settings import Settings
+from app.web.routes import mount
+from tests.dashboard.seed import ADMIN_KEY, plant
+from tests.support.scratch import scratch_database
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The services that pages use."""
+
+    settings: Settings
+    database: Database
+    feed: Feed
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running dashboard."""
+
+    url: str
+    parts: Parts
+    key: str = ADMIN_KEY
+
+    @property
+    def database(self) -> Database:
+        return self.parts.database
+
+
+def build(home: Path) -> tuple[FastAPI, Parts]:
+    """The application over a seeded database under `home`."""
+    database = scratch_database(home)
+    plant(database)
+    parts = Parts(Settings(home=home, samples=False), database, Feed(database, interval_s=0.05))
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await parts.feed.start()
+        yield
+        await parts.feed.stop()
+
+    app = FastAPI(lifespan=lifespan)
+    mount(app, parts)
+    return app, parts
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[Site]:
+    """Serve until the end of the block."""
+    app, parts = build(home)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started:
+        if time.monotonic() > deadline:
+            raise TimeoutError("the dashboard did not start")
+        thread.join(0.01)
+    try:
+        yield Site(f"http://127.0.0.1:{listener.getsockname()[1]}", parts)
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
+        parts.database.close()
