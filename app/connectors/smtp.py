@@ -1,0 +1,96 @@
+"""`email.send` over SMTP, as a remote effect: what the pool heard becomes a verdict.
+
+| heard | verdict |
+|---|---|
+| 2xx to the final dot | done, with the server's words and its queue id |
+| 4xx at any phase; a session that is refused; no connection; a break or the deadline before the final dot | refused_now |
+| 5xx to the envelope or the message | refused |
+| a break, the deadline or nonsense after the final dot | unknown |
+
+It refuses to be: exactly-once. Between the final dot and the reply nobody can know (RFC 1047).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.connectors.email_kind import canonical_email, email_kind, email_message_id
+from app.connectors.message import render
+from app.connectors.port import Reply, Request
+from app.connectors.smtp_connection import SmtpReply
+from app.connectors.smtp_pool import Delivery, SmtpPool
+from app.connectors.smtp_server_url import SmtpServer
+from app.core.clock import Clock
+from app.spec.catalog import ConnectorKind
+
+_QUEUE_ID = re.compile(r"\b(?:queued as|queued mail|id[ =:]|queue id)\s*<?([A-Za-z0-9._-]{4,80})", re.IGNORECASE)
+_LONGEST_MESSAGE = 400
+_ABOUT_THE_SESSION = frozenset({503, 530, 534, 535, 538})  # of the 5xx: not about this mail, and mended by an operator
+
+
+@dataclass
+class SmtpEffect:
+    """`email.send` through one pool. `start` and `stop` bracket its use in one event loop."""
+
+    server: SmtpServer
+    connections: int
+    clock: Clock
+    context: ssl.SSLContext | None = None
+    kind: ConnectorKind = field(default_factory=lambda: email_kind(local=False))
+    _pool: SmtpPool | None = field(default=None, init=False, repr=False)
+
+    def canonical(self, config: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+        """The item with canonical addresses. Raises Invalid `item_invalid`."""
+        return canonical_email(self.kind, item)
+
+    def message_id(self, effect_id: str, config: dict[str, Any]) -> str | None:
+        """The Message-ID header, the same for each attempt."""
+        return email_message_id(effect_id, config)
+
+    async def start(self) -> None:
+        """Make the pool; it connects with the first mail."""
+        self._pool = SmtpPool(self.server, self.connections, context=self.context)
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    async def perform(self, request: Request) -> Reply:
+        """Send it once, unless its deadline has passed."""
+        pool = self._pool
+        if pool is None:
+            return Reply("refused_now", code="smtp_stopped", message="the connector is not running")
+        left_ms = request.deadline - self.clock.monotonic()
+        if left_ms <= 0:
+            return Reply("refused_now", code="deadline_passed", message="its time was over before anything was sent")
+        message_id = request.message_id or email_message_id(request.effect_id, request.config)
+        try:
+            letter = render(request.config, request.item, message_id, self.clock.now())
+        except ValueError as error:
+            return Reply("refused", code="item_invalid", message=str(error))
+        return judge(await pool.deliver(letter, asyncio.get_running_loop().time() + left_ms / 1000))
+
+
+def judge(delivery: Delivery) -> Reply:
+    """The verdict on what the pool heard."""
+    reply = delivery.reply
+    if reply is None:
+        return Reply("refused_now" if delivery.certain else "unknown", code=delivery.code, message=delivery.message)
+    text = str(reply)[:_LONGEST_MESSAGE]
+    if reply.code // 100 == 2:
+        return Reply("done", receipt=receipt(reply))
+    passing = reply.code // 100 == 4 or reply.code in _ABOUT_THE_SESSION
+    return Reply("refused_now" if passing else "refused", code=f"smtp_{reply.code}", message=text)
+
+
+def receipt(reply: SmtpReply) -> dict[str, Any]:
+    """`{"reply", "queue_id"}`: the server's words and the id it gave the mail, null where it gave none."""
+    text = str(reply)[:_LONGEST_MESSAGE]
+    match = _QUEUE_ID.search(text)
+    return {"reply": text, "queue_id": match.group(1) if match else None}

@@ -1,0 +1,288 @@
+"""One SMTP connection (RFC 5321), its phases driven apart, so that it is known how far a message had got when something broke.
+
+The line is the final dot. `dot_written` is false until the moment before its first byte is handed to the transport: what breaks
+earlier has certainly not sent the mail, what breaks later may have. Where the server offers PIPELINING (RFC 2920), MAIL, RCPT and
+DATA leave in one write.
+
+It refuses to be: a retry, a pool or a verdict. It says what it heard, or raises Broken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+import ssl
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+
+from app.connectors.message import Letter
+from app.connectors.smtp_server_url import SmtpServer
+
+_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
+_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})\b")
+_LONGEST_REPLY = 64 * 1024
+_ONE_WRITE = 32 * 1024
+_CLOSING = 421
+
+
+class Broken(Exception):
+    """The connection ended, or spoke what is no SMTP. The message says which."""
+
+
+class SessionRefused(Exception):
+    """The server refuses this client, not this message: greeting, EHLO, STARTTLS or AUTH."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpReply:
+    """One reply, perhaps of several lines."""
+
+    code: int
+    lines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.code} {' '.join(self.lines)}".strip()
+
+    @property
+    def enhanced(self) -> str:
+        """The enhanced status code (RFC 3463) if the reply begins with one."""
+        match = _ENHANCED.match(self.lines[0])
+        return match.group(1) if match else ""
+
+
+class SmtpConnection(asyncio.Protocol):
+    """Open it with `open_connection`; then `send` one letter after the other, never two at once."""
+
+    def __init__(self) -> None:
+        self.dot_written = False
+        self.heard = False
+        self.lost = False
+        self.used = 0
+        self._why = "the server closed the connection"
+        self._buffer = b""
+        self._lines: list[str] = []
+        self._replies: deque[SmtpReply] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._transport: asyncio.Transport | None = None
+        self._features: dict[str, str] = {}
+        self._midway = False
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # asyncio's own promise for stream protocols
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._buffer = (self._buffer + data).split(b"\r\n")
+        for line in lines:
+            self._hear(line)
+        if len(self._buffer) > _LONGEST_REPLY or len(self._lines) > 500:
+            self._break("the server's reply does not end")
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and not self.lost:
+            self._why = f"the connection broke: {type(exc).__name__}"
+        self.lost = True
+        self._writable.set()
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    # What the pool calls.
+
+    @property
+    def offers_utf8(self) -> bool:
+        """Whether the server takes addresses beyond ASCII (RFC 6531)."""
+        return "SMTPUTF8" in self._features
+
+    async def greet(self, server: SmtpServer, context: ssl.SSLContext | None) -> None:
+        """Everything before the first message. Raises SessionRefused or Broken."""
+        await self._expect(220, "the greeting")
+        await self._ehlo()
+        if server.tls == "starttls":
+            await self._starttls(server, context)
+        if server.user:
+            await self._authenticate(server)
+
+    async def send(self, letter: Letter) -> SmtpReply:
+        """Hand over one letter; returns the reply that decided: a 2xx to the final dot, or a 4xx or 5xx at any phase.
+
+        Raises Broken; then `dot_written` says whether the mail may have been sent, and `heard` whether the server had answered
+        anything about this letter.
+        """
+        self.dot_written = self.heard = False
+        self.used += 1
+        self._must_be_silent()
+        refusal = await self._envelope(letter)
+        if refusal is not None:
+            return refusal
+        data = letter.data.replace(b"\r\n.", b"\r\n..")
+        if data.startswith(b"."):
+            data = b"." + data
+        if len(data) > _ONE_WRITE:
+            self._write(data)
+            await self._writable.wait()
+            data = b""
+        self._must_be_silent()
+        self.dot_written = True
+        self._write(data + b".\r\n")
+        reply = await self._reply()
+        if reply.code // 100 == 3:
+            self._break("the server's reply to the message makes no sense")
+            raise Broken(self._why)
+        self._midway = False
+        return reply
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self.lost = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def quit(self) -> None:
+        """Say goodbye and close, without waiting for the answer."""
+        if not self.lost and self._transport is not None:
+            self._transport.write(b"QUIT\r\n")
+            self._transport.close()
+        self.lost = True
+
+    # How.
+
+    async def _envelope(self, letter: Letter) -> SmtpReply | None:
+        utf8 = " SMTPUTF8" if letter.needs_utf8 else ""
+        commands = [f"MAIL FROM:<{letter.sender}>{utf8}\r\n", f"RCPT TO:<{letter.recipient}>\r\n", "DATA\r\n"]
+        if self._midway:
+            commands.insert(0, "RSET\r\n")
+        self._midway = True
+        together = "PIPELINING" in self._features
+        if together:
+            self._write("".join(commands).encode())
+        refusal: SmtpReply | None = None
+        for command in commands:
+            if not together:
+                self._write(command.encode())
+            reply = await self._reply()
+            self.heard = True
+            if reply.code // 100 != (3 if command == "DATA\r\n" else 2):
+                refusal = refusal or reply
+                if not together or reply.code == _CLOSING:
+                    break
+        if refusal is not None:
+            if refusal.code // 100 not in (4, 5):
+                self._break("the server's reply to the envelope makes no sense")
+                raise Broken(self._why)
+            if reply.code == _CLOSING or reply.code // 100 == 3:
+                self.abort()  # it waits for a message to nobody; without a final dot there is none
+        return refusal
+
+    def _must_be_silent(self) -> None:
+        # A reply that nobody asked for would be taken for the answer to what comes next.
+        if self._replies or self._lines or self._buffer:
+            self._break("the server spoke out of turn")
+        if self.lost:
+            raise Broken(self._why)
+
+    def _write(self, data: bytes) -> None:
+        if self.lost or self._transport is None:
+            raise Broken(self._why)
+        self._transport.write(data)
+
+    async def _reply(self) -> SmtpReply:
+        while not self._replies:
+            if self.lost:
+                raise Broken(self._why)
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._replies.popleft()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _hear(self, line: bytes) -> None:
+        match = _LINE.fullmatch(line)
+        if match is None:
+            self._break("the server's reply is garbled")
+            return
+        self._lines.append((match.group(3) or b"").decode(errors="replace"))
+        if match.group(2) != b"-":
+            self._replies.append(SmtpReply(int(match.group(1)), tuple(self._lines)))
+            self._lines = []
+
+    def _break(self, why: str) -> None:
+        self._why = why
+        self._replies.clear()
+        self.abort()
+
+    async def _command(self, text: str) -> SmtpReply:
+        self._write(f"{text}\r\n".encode())
+        return await self._reply()
+
+    async def _expect(self, code: int, what: str) -> None:
+        reply = await self._reply()
+        if reply.code != code:
+            raise SessionRefused(f"{what}: {reply}")
+
+    async def _ehlo(self) -> None:
+        name = self._transport.get_extra_info("sockname")[0] if self._transport else "127.0.0.1"
+        reply = await self._command(f"EHLO [{'IPv6:' if ':' in name else ''}{name}]")
+        if reply.code != 250:
+            raise SessionRefused(f"EHLO: {reply}")
+        self._features = {name.upper(): rest for name, _, rest in (line.partition(" ") for line in reply.lines[1:])}
+
+    async def _starttls(self, server: SmtpServer, context: ssl.SSLContext | None) -> None:
+        reply = await self._command("STARTTLS")
+        if reply.code != 220 or context is None or self._transport is None:
+            raise SessionRefused(f"STARTTLS: {reply}")
+        if self._buffer or self._replies or self._lines:
+            raise Broken("the server spoke before TLS began")  # a man in the middle may have put it there
+        secured = await asyncio.get_running_loop().start_tls(self._transport, self, context, server_hostname=server.host)
+        if secured is None:
+            raise Broken("the connection broke while TLS began")
+        self._transport = secured
+        await self._ehlo()
+
+    async def _authenticate(self, server: SmtpServer) -> None:
+        mechanisms = self._features.get("AUTH", "").upper().split()
+        if "PLAIN" in mechanisms:
+            reply = await self._command(f"AUTH PLAIN {_base64(f'{chr(0)}{server.user}{chr(0)}{server.password}')}")
+        elif "LOGIN" in mechanisms:
+            reply = await self._command("AUTH LOGIN")
+            for answer in (server.user, server.password):
+                if reply.code == 334:
+                    reply = await self._command(_base64(answer))
+        else:
+            raise SessionRefused("AUTH: the server offers neither PLAIN nor LOGIN")
+        if reply.code != 235:
+            raise SessionRefused(f"AUTH: {reply.code} {reply.enhanced}".strip())
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+async def open_connection(server: SmtpServer, context: ssl.SSLContext | None) -> SmtpConnection:
+    """Connect and greet. Raises OSError, SessionRefused or Broken; leaves nothing open then."""
+    loop = asyncio.get_running_loop()
+    implicit = context if server.tls == "implicit" else None
+    _, connection = await loop.create_connection(SmtpConnection, server.host, server.port, ssl=implicit)
+    try:
+        await connection.greet(server, context)
+    except BaseException:
+        with suppress(OSError):
+            connection.abort()
+        raise
+    return connection
