@@ -44,6 +44,12 @@ class Settings(BaseModel):
     web_guests: int = Field(default=4, ge=1, le=64)
     worker_runs: int = Field(default=4, ge=1, le=64)
     log_level: str = "info"
+    rubric_correctness: float = Field(default=1.0, ge=0, le=1)
+    rubric_safety: float = Field(default=0.95, ge=0, le=1)
+    rubric_idempotency: float = Field(default=1.0, ge=0, le=1)
+    rubric_observability: float = Field(default=0.9, ge=0, le=1)
+    rubric_rollback: float = Field(default=0.8, ge=0, le=1)
+    rubric_cost: float = Field(default=0.5, ge=0, le=1)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:

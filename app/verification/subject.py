@@ -12,10 +12,12 @@ from functools import cached_property
 from pathlib import Path
 
 from app.runtime.program import Program
+from app.sandbox.limits import ProcessLimits
 from app.sandbox.sandbox import Sandbox
 from app.spec.catalog import ConnectorCatalog
 from app.spec.contract import contract_text
 from app.spec.model import ExecutionSpec
+from app.verification.boxes import DYNAMIC
 
 
 @dataclass(frozen=True)
@@ -55,3 +57,4 @@ class Bench:
     sandbox: Sandbox
     template: Path
     scratch: Path
+    test_limits: ProcessLimits = DYNAMIC

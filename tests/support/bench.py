@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from app.connectors.scripted import scripted
+from app.sandbox.limits import ProcessLimits
 from app.sandbox.sandbox import Sandbox
 from app.spec.model import ExecutionSpec
 from app.verification.findings import Finding, GateOutcome
@@ -17,7 +17,7 @@ from app.verification.subject import Bench, Subject
 from tests.support.scratch import scratch_database
 from tests.support.specimens import TESTS, TOOL, specimen_spec
 
-Seen = Mapping[str, Mapping[str, Any]]
+Seen = Mapping[str, Mapping[str, object]]
 
 
 def subject(tool: str = TOOL, tests: str = TESTS, spec: ExecutionSpec | None = None) -> Subject:
@@ -56,10 +56,10 @@ class Lab:
     def bench(self, scratch: Path) -> Bench:
         return Bench(self.sandbox, self.template, scratch)
 
-    def ask(self, check: Check, candidate: Subject, scratch: Path, seen: Seen | None = None) -> GateOutcome:
+    def ask(self, check: Check, candidate: Subject, scratch: Path, seen: Seen | None = None, **limits: ProcessLimits) -> GateOutcome:
         """What one gate says of a candidate."""
 
         async def asked() -> GateOutcome:
-            return await check(candidate, self.bench(scratch), seen or {})
+            return await check(candidate, replace(self.bench(scratch), **limits), seen or {})
 
         return self.runner.run(asked())

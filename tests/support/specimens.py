@@ -69,7 +69,9 @@ def _count(about: str) -> dict[str, Any]:
     return {"type": "integer", "minimum": 0, "maximum": 1_000_000, "description": about}
 
 
-def _example(name: str, recipients: list[str], result: dict[str, int] | None, effects: list[tuple[str, str]], **more: Any) -> dict[str, Any]:
+def _example(
+    name: str, recipients: list[str], result: dict[str, int] | None, effects: list[tuple[str, str]], **more: Any
+) -> dict[str, Any]:
     world = {"records": {"campaigns": [{"key": "spring", "body": {"name": "Ann"}}]}, "script": more.pop("script", [])}
     expected = [{"id": "send", "item": {"to": to}, "status": status} for to, status in effects]
     args = {"campaign": more.pop("campaign", "spring"), "recipients": recipients}
@@ -135,7 +137,9 @@ SPEC: dict[str, Any] = {
         },
     ],
     "examples": [
-        _example("two recipients", ["a@example.com", "b@example.com"], _result(sent=2), [("a@example.com", "done"), ("b@example.com", "done")]),
+        _example(
+            "two recipients", ["a@example.com", "b@example.com"], _result(sent=2), [("a@example.com", "done"), ("b@example.com", "done")]
+        ),
         _example(
             "one is refused for good",
             ["a@example.com", "x@example.com"],

@@ -117,11 +117,13 @@ def test_an_ordinary_tool_has_no_finding() -> None:
 
 
 def test_facts_name_every_effect_and_read_of_the_code() -> None:
-    source = in_run('NAME = "send"\nctx.perform("send", {})\nctx.perform_each(NAME, [])\nctx.read_pages("audience")\nctx.perform(args["x"], {})')
+    source = in_run(
+        'NAME = "send"\nctx.perform("send", {})\nctx.perform_each(NAME, [])\nctx.read_pages("audience")\nctx.perform(args["x"], {})'
+    )
     calls = examine(source.replace("from contract", 'OTHER = "x"\nfrom contract', 1), "tool.py")[1]["calls"]
     assert [(call["method"], call["id"]) for call in calls] == [  # type: ignore[attr-defined]  # facts are JSON
         ("perform", "send"),
-        ("perform_each", None),
+        ("perform_each", "send"),
         ("read_pages", "audience"),
         ("perform", None),
     ]
@@ -165,7 +167,7 @@ def test_facts_name_every_effect_and_read_of_the_code() -> None:
         ("X = 1  # type: ignore", "check_switched_off"),
         ("X = 1  # noqa: S105", "check_switched_off"),
         ("# mypy: ignore-errors", "check_switched_off"),
-        ("paypаl = 1", "look_alike"),
+        ("pay\u0440al = 1", "look_alike"),
         ("X = 'admin\u202e'", "invisible_character"),
         ("X = 'a\u200bb'", "invisible_character"),
         (f"X = {'9' * 60}", "literal_bounds"),

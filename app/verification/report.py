@@ -1,0 +1,31 @@
+"""The report: what every gate saw and what the rubric makes of it, as one JSON value.
+
+It refuses to be: edited. Whoever stores it digests it; publishing reads `publishable` from that very text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.spec.canonical import digest
+from app.verification.findings import GateResult
+from app.verification.rubric import Thresholds, score
+
+
+def assemble(candidate_id: str, candidate_digest: str, results: Sequence[GateResult], thresholds: Thresholds) -> dict[str, Any]:
+    """INTERFACES' `report`. Publishable: every gate passed, and every dimension has its evidence and reaches its threshold."""
+    rubric = score(results, thresholds)
+    passed = bool(results) and all(result.status == "passed" for result in results)
+    return {
+        "candidate_id": candidate_id,
+        "digest": candidate_digest,
+        "publishable": passed and all(dimension.passed for dimension in rubric),
+        "gates": [result.as_dict() for result in results],
+        "rubric": [dimension.as_dict() for dimension in rubric],
+    }
+
+
+def report_digest(report: dict[str, Any]) -> str:
+    """SHA-256 of the report's RFC 8785 form: what `toolmint/evidenceDigest` names."""
+    return digest(report)
