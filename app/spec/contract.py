@@ -93,9 +93,11 @@ class _Writer:
         return known
 
     def typed_dict(self, document: dict[str, Any], schema: dict[str, Any], name: str, about: str = "") -> str:
-        required = schema.get("required", ())
+        required, properties = list(schema.get("required", ())), schema.get("properties", {})
         fields: list[tuple[str, str, str]] = []
-        for field, child in schema.get("properties", {}).items():
+        # Lists keep their order in canonical JSON and objects do not: what is required stands in the author's order.
+        for field in [*(name for name in required if name in properties), *sorted(properties.keys() - set(required))]:
+            child = properties[field]
             expression = self.expression(document, child, name + _pascal(field))
             described = child if isinstance(child, dict) else {}
             fields.append((field, expression if field in required else f"NotRequired[{expression}]", str(described.get("description", ""))))

@@ -96,11 +96,12 @@ class Invariant(Value):
 
 
 class ScriptEntry(Value):
-    """How the world answers an effect whose item has the fields of `when`; a crash happens once, the others each time."""
+    """How the world answers an effect whose item has the fields of `when`, so many `times` (a crash once, others always)."""
 
     effect: Name
     when: dict[str, Any] = Field(default_factory=dict)
-    answer: Literal["refuse_now", "refuse_for_good", "lose_reply", "crash"]
+    answer: Literal["refuse_now", "refuse_for_good", "lose_reply", "crash", "crash_before"]
+    times: Annotated[int, Field(ge=1, le=1000)] | None = None
 
 
 class WorldRecord(Value):

@@ -6,16 +6,17 @@ It refuses to be: the runtime. It holds one process's memory and performs nothin
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ._keys import KeyUnusable, key_of
-from ._world import LOCAL, Refused, World, canonical
+from ._world import LOCAL, Refused, World, canonical, cue
 from .wire import Message, dumps
 
 Outcome = dict[str, Any]
+CRASHES = ("crash", "crash_before")
 
 
 class Crash(BaseException):
@@ -69,7 +70,8 @@ class Host:
         self.effects = {effect["id"]: effect for effect in spec.get("effects", ())}
         self.args = args
         self.books = books
-        self.script = [dict(entry) for entry in script]
+        self.script = list(script)
+        self.given: Counter[int] = Counter()
         self.now = now
         self.run = books.runs
         self.journal: dict[tuple[int, int, str | None], tuple[str, Message]] = {}
@@ -182,35 +184,35 @@ class Host:
         return _told(row)
 
     def _carry_out(self, effect: Mapping[str, Any], row: Row) -> None:
-        answer = self._scripted(effect["id"], row.item)
-        local = effect["connector"] in LOCAL
+        connector, local = effect["connector"], effect["connector"] in LOCAL
+        answer = self._scripted(effect["id"], connector, row.item)
+        holds = effect.get("on_unknown", "hold") == "hold"
         if answer in ("refuse_now", "refuse_for_good"):
             row.state = "retry_wait" if answer == "refuse_now" and not local else "failed"
-            row.error = {"code": "refused_now" if answer == "refuse_now" else "refused", "message": "refused by the script"}
+            row.error = {"code": "scripted_refusal", "message": "refused by the script"}
             return
-        holds = effect.get("on_unknown", "hold") == "hold"
-        if answer == "crash":
+        if answer in CRASHES:
             row.state = "unknown" if holds and not local else "planned"
             row.error = {"code": "crashed", "message": "the process died while performing"} if row.state == "unknown" else None
             raise Crash
         if answer == "lose_reply" and not local:
             row.state = "unknown" if holds else "retry_wait"
-            row.error = {"code": "reply_lost", "message": "the connection ended before the answer"}
+            row.error = {"code": "reply_lost", "message": "the reply was lost, by the script"}
             return
         try:
-            row.receipt = self.books.world.perform(
-                effect["connector"], effect.get("config", {}), row.item, f"effect-{len(self.books.ledger)}"
-            )
+            row.receipt = self.books.world.perform(connector, effect.get("config", {}), row.item, f"{row.effect}-{len(self.books.ledger)}")
         except Refused as refusal:
             row.state, row.error = "failed", {"code": refusal.code, "message": refusal.message}
             return
         row.state, row.error = "done", None
 
-    def _scripted(self, effect_id: str, item: Mapping[str, Any]) -> str | None:
-        for entry in self.script:
-            if entry["effect"] == effect_id and all(item.get(name) == value for name, value in entry.get("when", {}).items()):
-                if entry["answer"] == "crash":
-                    self.script.remove(entry)
+    def _scripted(self, effect_id: str, connector: str, item: Mapping[str, Any]) -> str | None:
+        for index, entry in enumerate(self.script):
+            times = entry.get("times") or (1 if entry["answer"] in CRASHES else None)
+            if entry["effect"] != effect_id or (times is not None and self.given[index] >= times):
+                continue
+            if all(name in item and item[name] == cue(connector, name, value) for name, value in entry.get("when", {}).items()):
+                self.given[index] += 1
                 return str(entry["answer"])
         return None
 

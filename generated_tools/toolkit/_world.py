@@ -62,6 +62,16 @@ def canonical_address(address: Any) -> str:
     return f"{local}@{domain}"
 
 
+def cue(connector: str, name: str, value: Any) -> Any:
+    """A script's value as the connector spells it, so that an address may be written in any way."""
+    if connector != "email.send" or name not in ("to", "reply_to"):
+        return value
+    try:
+        return canonical_address(value)
+    except Refused:
+        return value
+
+
 class World:
     """Records that reads see and effects change. Bodies are copied in and out by the caller."""
 

@@ -69,9 +69,10 @@ def trial(
     """Call a tool's `run` once, as a run of its own.
 
     `world` adds records (to those of `after`), and may hold a `script` as the spec's examples do. `script` says how an effect
-    whose item has the fields of `when` is answered: `refuse_now`, `refuse_for_good`, `lose_reply` each time, `crash` once, after
-    which the run starts again from the top with its journal. `after` goes on with that trial's ledger and world. `now` is RFC 3339
-    and stands still. `spec` replaces the `spec.json` beside the tool. What the tool raises beside ToolError is raised here.
+    whose item has the fields of `when` is answered: `refuse_now`, `refuse_for_good`, `lose_reply` each time (or `times`),
+    `crash` and `crash_before` once, after which the run starts again from the top with its journal. `after` goes on with that
+    trial's ledger and world. `now` is RFC 3339 and stands still. `spec` replaces the `spec.json` beside the tool. What the tool
+    raises beside ToolError is raised here.
     """
     contract = spec if spec is not None else _spec_beside(run)
     books = copy.deepcopy(after._books) if after else Books()
@@ -81,25 +82,26 @@ def trial(
             books.world.add(collection, record["key"], _copied(record["body"]))
     faults = [*(world or {}).get("script", ()), *script]
     host = Host(contract, _copied(args), books, faults, _milliseconds(now))
-    crashes = 0
-    while True:
-        try:
-            result, error = _attempt(run, args, host, contract)
-            break
-        except Crash:
-            crashes += 1
-            if crashes == MAX_CRASHES:
-                result, error = None, {"code": "quarantined", "message": f"the run killed its worker {crashes} times"}
-                break
+    crashes, ended = 0, _attempt(run, args, host, contract)
+    while ended is None:
+        crashes += 1
+        if crashes == MAX_CRASHES:
+            ended = None, {"code": "quarantined", "message": f"the run killed its worker {crashes} times"}
+        else:
             host.attempt()
+            ended = _attempt(run, args, host, contract)
+    result, error = ended
     effects = [host.performed[place] for place in sorted(host.performed)]
     return Trial(result, error, effects, host.logs, host.progress, host.counts(), _copied(books.world.as_dict()), crashes, books)
 
 
-def _attempt(run: Run, args: Mapping[str, Any], host: Host, spec: Mapping[str, Any]) -> tuple[Any, dict[str, str] | None]:
+def _attempt(run: Run, args: Mapping[str, Any], host: Host, spec: Mapping[str, Any]) -> tuple[Any, dict[str, str] | None] | None:
+    """Result and error of one attempt; None where it was cut short by a crash."""
     context = Context(host, now=host.now, seed=f"trial-{host.run}")
     try:
         result = run(_copied(args), context)
+    except Crash:
+        return None
     except ToolError as error:
         return None, {"code": error.code, "message": error.message}
     except Diverged as error:
