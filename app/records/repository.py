@@ -139,8 +139,8 @@ def replace(session: Session, tenant: str, collection: str, key: str, text: str,
     if expected_version == 0:
         dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
         row = {"tenant": tenant, "collection": collection, "key": key, "body": text, "version": 1, "updated_at": at}
-        inserted = session.connection().execute(dialect.insert(_TABLE).values(row).on_conflict_do_nothing()).rowcount
-        return 1 if inserted == 1 else None
+        insert = dialect.insert(_TABLE).values(row).on_conflict_do_nothing().returning(_TABLE.c.version)
+        return session.connection().execute(insert).scalar_one_or_none()
     where = (col(Record.tenant) == tenant, col(Record.collection) == collection, col(Record.key) == key)
     statement = sa.update(_TABLE).where(*where, _TABLE.c.version == expected_version)
     changed = session.connection().execute(statement.values(body=text, version=expected_version + 1, updated_at=at)).rowcount
