@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,8 @@ def claim() -> Slot:
     run = Path("/run")
     folder = (run if os.access(run, os.W_OK) else Path(tempfile.gettempdir())) / "toolmint-sandbox-uids"
     folder.mkdir(mode=0o700, exist_ok=True)
-    for uid in range(FIRST_UID, FIRST_UID + SLOTS):
+    start = secrets.randbelow(SLOTS)  # not the one given back last, whose processes may not all be gone yet
+    for uid in (FIRST_UID + (start + step) % SLOTS for step in range(SLOTS)):
         lock = os.open(folder / str(uid), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
