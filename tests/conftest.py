@@ -56,9 +56,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         return
     template: str = request.getfixturevalue("postgres_template")
     server: PostgresServer = request.getfixturevalue("postgres")
-    name = server.create(template)
+    name = server.lend(template)
     yield server.url(name)
-    server.drop(name)
+    server.give_back(name)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -36,10 +36,11 @@ _SETTINGS = (
 
 @dataclass(eq=False)
 class PostgresServer:
-    """A running server. `create` makes a fresh database and `drop` ends one."""
+    """A running server. `create` and `drop` make and end a database; `lend` and `give_back` reuse one that is emptied."""
 
     folder: Path
     child: Child
+    emptied: list[str] = field(default_factory=list)
 
     def url(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={self.folder}"
@@ -49,6 +50,21 @@ class PostgresServer:
         name = f"t_{uuid.uuid4().hex[:16]}"
         self._run(sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(sql.Identifier(name), sql.Identifier(template)))
         return name
+
+    def lend(self, template: str) -> str:
+        """A database like `template`, without rows: copying one takes half a second, emptying one 10 ms."""
+        return self.emptied.pop() if self.emptied else self.create(template)
+
+    def give_back(self, name: str) -> None:
+        """Take a lent database back: whoever is still connected is cut off, every row goes. Sequences run on."""
+        with psycopg.connect(self.url(name), autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()", [name]
+            )
+            tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+            for (table,) in tables:
+                connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
+        self.emptied.append(name)
 
     def drop(self, name: str) -> None:
         self._run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
@@ -85,7 +101,7 @@ def start_postgres() -> PostgresServer:
     options = [word for setting in (*_SETTINGS, f"unix_socket_directories={folder}") for word in ("-c", setting)]
     child = start([str(programs / "postgres"), "-D", str(data), *options], folder / "log", user=user, cwd=folder)
     server = PostgresServer(folder, child)
-    until(lambda: _answers(server), f"PostgreSQL in {folder} answers", 30)
+    until(lambda: _answers(server), 30, f"PostgreSQL in {folder} answers")
     return server
 
 

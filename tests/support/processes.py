@@ -74,7 +74,7 @@ def start(
             user=user,
             group=user,
             extra_groups=[] if user is not None else None,
-            preexec_fn=_die_with_parent,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509  # one system call, which takes no lock
         )
     return Child(process, output)
 

@@ -14,7 +14,7 @@ T = TypeVar("T")
 EVERY_S = 0.02
 
 
-def until(condition: Callable[[], T], what: str, within_s: float = 10.0) -> T:
+def until(condition: Callable[[], T], within_s: float = 10.0, what: str = "the condition") -> T:
     """The first true value of `condition`. Fails, naming `what`, if there is none in time."""
     deadline = time.monotonic() + within_s
     while True:
@@ -26,7 +26,7 @@ def until(condition: Callable[[], T], what: str, within_s: float = 10.0) -> T:
         time.sleep(EVERY_S)
 
 
-async def until_async(condition: Callable[[], T | Awaitable[T]], what: str, within_s: float = 10.0) -> T:
+async def until_async(condition: Callable[[], T | Awaitable[T]], within_s: float = 10.0, what: str = "the condition") -> T:
     """The same in async code; `condition` may be a coroutine function."""
     deadline = time.monotonic() + within_s
     while True:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlmodel import select
 
 from app.core.actor import SYSTEM, Actor
 from app.core.db import Database
@@ -13,7 +15,6 @@ from app.core.errors import Conflict, Forbidden, Invalid, NotFound
 from app.observability.models import AuditEvent
 from app.records import reading, writing
 from app.records.documents import Filter
-from sqlmodel import select
 
 OTHER = Actor("key_other", "other", "elsewhere", frozenset({"*"}))
 READER = Actor("key_reader", "reader", "default", frozenset({"records:read"}))
@@ -81,7 +82,7 @@ def test_writing_needs_its_permission_and_reading_its_own(database: Database) ->
 
 
 def test_pages_go_by_key_in_byte_order_and_meet_each_record_once(database: Database) -> None:
-    names = ["a", "B", "Z", "é", "z", "a-b", "a_b", "aB", "10", "9", "𝔸", "~", " x"]
+    names = ["a", "B", "Z", "é", "z", "a-b", "a_b", "aB", "10", "9", "🎈", "~", " x"]
     fill(database, "c", {name: {} for name in names})
     fill(database, "d", {"other": {}})
     assert keys(database, "c") == sorted(names, key=lambda name: name.encode())
@@ -189,8 +190,6 @@ def test_a_page_has_a_limit(sqlite_database: Database, limit: int) -> None:
 
 
 def test_sessions_that_write_the_same_keys_in_other_orders_do_not_deadlock(database: Database) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     names = [f"k{i}" for i in range(120)]
 
     def write(seed: int) -> None:
