@@ -72,6 +72,7 @@ class Feed:
     _nudged: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
     _position: int = 0
+    _stopping: bool = False
 
     async def start(self) -> None:
         """Begin at the present end of the feed."""
@@ -79,11 +80,11 @@ class Feed:
         self._task = asyncio.create_task(self._poll(), name="change feed")
 
     async def stop(self) -> None:
-        """End the poll; listeners stay silent."""
+        """End the poll after the look that is under way; listeners stay silent."""
+        self._stopping = True
+        self._nudged.set()
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await self._task
 
     def nudge(self) -> None:
         """Poll now: this process has just announced something."""
@@ -100,7 +101,7 @@ class Feed:
             del self._listeners[id(queue)]
 
     async def _poll(self) -> None:
-        while True:
+        while not self._stopping:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._nudged.wait(), self.interval_s)
             self._nudged.clear()

@@ -78,6 +78,8 @@ class GroupWriter:
             if len(batch) == 1:
                 return [error]
             return [outcome for submission in batch for outcome in self._commit([submission])]
+        except BaseException as error:  # noqa: BLE001  # a scripted death of this process: nothing is tried again after it
+            return [error] * len(batch)
 
     def _attempt(self, batch: list[_Submission]) -> list[Any]:
         kinds: dict[BulkWrite[Any, Any], list[int]] = {}
@@ -97,7 +99,7 @@ def _settle(batch: list[_Submission], outcomes: list[Any]) -> None:
     for submission, outcome in zip(batch, outcomes, strict=True):
         if submission.answer.done():
             continue
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, BaseException):
             submission.answer.set_exception(outcome)
         else:
             submission.answer.set_result(outcome)

@@ -133,9 +133,17 @@ class Rehearsal:
 
     def _pretend(self, rule: EffectRule, port: EffectPort, identity: str, item: dict[str, Any]) -> Outcome:
         if is_local(port):
-            config = dict(rule.declared.config)
             request = Request(
-                identity, self.tenant, self.program.tool, rule.declared.connector, config, json.loads(encode(item)), None, 1, 0
+                effect_id=identity,
+                tenant=self.tenant,
+                tool=self.program.tool,
+                effect=rule.declared.id,
+                connector=rule.declared.connector,
+                config=dict(rule.declared.config),
+                item=item,
+                message_id=None,
+                attempt=1,
+                deadline=0,
             )
             self.overlay.applied.append((port, request))
         else:

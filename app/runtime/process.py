@@ -74,6 +74,7 @@ class Runtime:
         self._lease_until = 0
         self._executions: dict[str, Execution] = {}
         self._idle = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.engine = Engine(database, self.writer, sandbox, connectors, "", lambda: self._lease_until)
 
@@ -100,10 +101,9 @@ class Runtime:
             self._idle.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), grace_s)
+        self._stopping.set()
         for task in self._tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await task
         self._lease_until = 0
         await asyncio.to_thread(owners.void, self.database, owner=self.owner)
         self.writer.close()
@@ -126,7 +126,7 @@ class Runtime:
             dry_run=call.dry_run,
             args=dict(call.args),
             seed=row["seed"],
-            started_at=self.database.clock.now(),
+            started_at=row["started_at"],
             owner=row["owner"],
             fence=row["fence"],
         )
@@ -146,6 +146,7 @@ class Runtime:
             "source": call.source,
             "dry_run": call.dry_run,
             "state": "executing" if call.here else "available",
+            "started_at": self.database.clock.now() if call.here else None,
             "args": args,
             "seed": os.urandom(16).hex(),
             "owner": self.owner if call.here else None,
@@ -245,8 +246,7 @@ class Runtime:
         self._lease_until = before + self._lease_ms
 
     async def _beat(self) -> None:
-        while True:
-            await asyncio.sleep(self._heartbeat_s)
+        while not await self._stopped_within(self._heartbeat_s):
             before = self.database.clock.monotonic()
             try:
                 held = await asyncio.to_thread(owners.renew, self.database, self.owner)
@@ -264,9 +264,15 @@ class Runtime:
 
     async def _obey(self) -> None:
         async with self.feed.listen(_is_cancellation) as signals:
-            while True:
-                signal = await signals.get()
-                self.stop_run(signal.subject, "cancelled")
+            while not self._stopping.is_set():
+                with suppress(TimeoutError):
+                    signal = await asyncio.wait_for(signals.get(), 0.25)
+                    self.stop_run(signal.subject, "cancelled")
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        return self._stopping.is_set()
 
 
 def _is_cancellation(signal: Signal) -> bool:

@@ -73,9 +73,8 @@ def _begin(session: Session, wanted: NewRun) -> Begun:
         session.flush()
     check_run("new", row["state"])
     insert_missing(session, payloads, [{"digest": row["args"], "body": wanted.args, "created_at": at}])
-    started = at if row["state"] == "executing" else None
     identity = wanted.identity.id if wanted.identity else None
-    session.connection().execute(sa.insert(runs), {**row, "identity": identity, "created_at": at, "started_at": started})
+    session.connection().execute(sa.insert(runs), {**row, "identity": identity, "created_at": at})
     if row["state"] == "available":
         outbox.enqueue(session, "execute_run", row["id"])
     audit.record(session, wanted.actor, "run.started", row["id"], "done", tool=row["tool"], version=row["version"], dry_run=row["dry_run"])

@@ -1,0 +1,209 @@
+"""Effects on the real runtime: identities, retries, dead letters, unknowns, verdicts, crashes."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.core.db import Database
+from app.core.errors import Conflict, Invalid, NotFound
+from app.runtime import decisions, queue, views
+from app.sandbox.sandbox import Sandbox
+from tests.support.worlds import CALLER, until, world
+
+pytestmark = pytest.mark.anyio
+ADA, BOB, CAT = "ada@example.org", "bob@example.org", "cat@example.org"
+
+
+async def test_equal_addresses_in_one_run_are_sent_to_once(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox) as w:
+        begun, ending = await w.call(group="g", to=[ADA, " Ada@EXAMPLE.org ", BOB])
+        assert ending is not None and ending.result == {"done": 2, "duplicate": 1, "skipped": 0, "retrying": 0, "failed": 0, "unknown": 0}
+        assert w.sent() == [ADA, BOB]
+        assert w.run(begun.run_id)["effects"]["send"]["distinct"] == 2
+
+
+async def test_a_second_run_skips_what_the_first_did_and_does_the_rest(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox) as w:
+        await w.call(group="g", to=[ADA, BOB])
+        begun, ending = await w.call(group="g", to=[BOB, CAT, BOB])
+        assert ending is not None and ending.result is not None
+        assert (ending.result["done"], ending.result["skipped"], ending.result["duplicate"]) == (1, 1, 1)
+        assert w.sent() == [ADA, BOB, CAT]
+        assert w.run(begun.run_id)["effects"]["send"] == {"done": 1, "skipped": 1, "retrying": 0, "failed": 0, "unknown": 0, "distinct": 2}
+
+
+async def test_another_group_is_another_key(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox) as w:
+        await w.call(group="g", to=[ADA])
+        await w.call(group="h", to=[ADA])
+        assert w.sent() == [ADA, ADA]
+
+
+async def test_a_later_version_meets_the_same_keys(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox) as w:
+        await w.call(group="g", to=[ADA])
+        first = w.programs[1]
+        w.programs[2] = type(first)(first.tool, 2, "0" * 64, first.spec, first.files)
+        _, ending = await w.call(version=2, group="g", to=[ADA])
+        assert ending is not None and ending.result is not None and ending.result["skipped"] == 1
+        assert w.sent() == [ADA]
+
+
+async def test_other_content_under_the_same_key_is_skipped_and_said_to_differ(database: Database, sandbox: Sandbox) -> None:
+    source = """
+    def run(args, ctx):
+        outcome = ctx.perform("send", {"to": args["to"][0], "subject": args["subject"], "text": "Hi"})
+        ctx.log("seen", status=outcome.status, differs=outcome.differs)
+        return {"done": 0}
+    """
+    async with world(database, sandbox, source) as w:
+        await w.call(group="g", subject="one", to=[ADA])
+        begun, _ = await w.call(group="g", subject="two", to=[ADA])
+        logged = views.read_logs(CALLER, database, begun.run_id)["items"]
+        assert [line["fields"] for line in logged] == [{"status": "skipped", "differs": True}]
+
+
+async def test_a_refusal_for_now_is_retried_outside_the_run_until_it_is_done(database: Database, sandbox: Sandbox) -> None:
+    script = [{"effect": "send", "when": {"to": BOB}, "answer": "refuse_now", "times": 1}]
+    async with world(database, sandbox, script=script) as w:
+        begun, ending = await w.call(group="g", to=[ADA, BOB])
+        assert ending is not None and ending.result is not None and ending.result["retrying"] == 1
+        assert w.states() == {ADA: "done", BOB: "retry_wait"}
+        waiting = views.list_effects(CALLER, database, state="retry_wait")["items"]
+        assert [(row["subject"], row["attempts"], row["error"]["code"]) for row in waiting] == [(BOB, 1, "scripted_refusal")]
+        await until(lambda: (due := queue.next_due(database)) is not None and due <= database.clock.now())
+        assert await queue.work_queue(w.runtime) == 1
+        assert w.states() == {ADA: "done", BOB: "done"}
+        assert w.run(begun.run_id)["effects"]["send"]["done"] == 2
+        moves = [(step["before"], step["after"]) for step in views.read_effect(CALLER, database, waiting[0]["effect_id"])["history"]]
+        assert moves == [
+            ("new", "planned"),
+            ("planned", "claimed"),
+            ("claimed", "performing"),
+            ("performing", "retry_wait"),
+            ("retry_wait", "planned"),
+            ("planned", "claimed"),
+            ("claimed", "performing"),
+            ("performing", "done"),
+        ]
+
+
+async def test_a_refusal_that_never_passes_ends_as_a_dead_letter_at_the_cap(database: Database, sandbox: Sandbox) -> None:
+    script = [{"effect": "send", "when": {"to": BOB}, "answer": "refuse_now"}]
+    async with world(database, sandbox, script=script) as w:
+        await w.call(group="g", to=[BOB])
+        for _ in range(2):
+            await until(lambda: (due := queue.next_due(database)) is not None and due <= database.clock.now())
+            await queue.work_queue(w.runtime)
+        dead = views.list_effects(CALLER, database, state="dead")["items"]
+        assert [(row["subject"], row["attempts"]) for row in dead] == [(BOB, 3)]
+        assert queue.next_due(database) is None
+        grouped = views.count_effects(CALLER, database)
+        assert grouped == [{"state": "dead", "tool": "send_notes", "error_code": "scripted_refusal", "count": 1}]
+
+
+@pytest.mark.parametrize(("retry_failed", "status", "sent"), [(False, "failed", 0), (True, "done", 1)])
+async def test_what_failed_is_planned_again_only_where_the_spec_says_so(
+    database: Database, sandbox: Sandbox, retry_failed: bool, status: str, sent: int
+) -> None:
+    script = [{"effect": "send", "when": {"to": BOB}, "answer": "refuse_for_good", "times": 1}]
+    async with world(database, sandbox, script=script, retry_failed=retry_failed) as w:
+        _, first = await w.call(group="g", to=[BOB])
+        assert first is not None and first.result is not None and first.result["failed"] == 1
+        _, second = await w.call(group="g", to=[BOB])
+        assert second is not None and second.result is not None and second.result[status] == 1
+        assert len(w.sent()) == sent
+
+
+async def test_a_lost_reply_is_an_unknown_that_is_held_and_never_repeated(database: Database, sandbox: Sandbox) -> None:
+    script = [{"effect": "send", "when": {"to": BOB}, "answer": "lose_reply"}]
+    async with world(database, sandbox, script=script) as w:
+        _, first = await w.call(group="g", to=[ADA, BOB])
+        assert first is not None and first.result is not None and first.result["unknown"] == 1
+        _, second = await w.call(group="g", to=[ADA, BOB])
+        assert second is not None and second.result is not None and (second.result["unknown"], second.result["skipped"]) == (1, 1)
+        assert w.sent() == [ADA, BOB]
+        assert await queue.work_queue(w.runtime) == 0
+
+
+async def test_a_lost_reply_is_repeated_with_the_same_message_id_under_the_policy_retry(database: Database, sandbox: Sandbox) -> None:
+    script = [{"effect": "send", "when": {"to": BOB}, "answer": "lose_reply", "times": 1}]
+    async with world(database, sandbox, script=script, on_unknown="retry") as w:
+        _, first = await w.call(group="g", to=[BOB])
+        assert first is not None and first.result is not None and first.result["retrying"] == 1
+        await until(lambda: (due := queue.next_due(database)) is not None and due <= database.clock.now())
+        await queue.work_queue(w.runtime)
+        assert w.states() == {BOB: "done"}
+        assert len({performed.message_id for performed in w.connectors.performed}) == 1 and len(w.sent()) == 2
+
+
+@pytest.mark.parametrize(("verdict", "state", "sent"), [("confirm_done", "done", 1), ("retry", "done", 2), ("abandon", "abandoned", 1)])
+async def test_each_verdict_on_an_unknown(database: Database, sandbox: Sandbox, verdict: str, state: str, sent: int) -> None:
+    script = [{"effect": "send", "when": {"to": BOB}, "answer": "lose_reply", "times": 1}]
+    async with world(database, sandbox, script=script) as w:
+        await w.call(group="g", to=[BOB])
+        (unknown,) = views.list_effects(CALLER, database, state="unknown")["items"]
+        decisions.resolve_effect(CALLER, database, unknown["effect_id"], verdict, "the provider's log says so")
+        await queue.work_queue(w.runtime)
+        assert w.states() == {BOB: state}
+        assert len(w.sent()) == sent
+        with pytest.raises(Conflict, match="effect_not_unknown"):
+            decisions.resolve_effect(CALLER, database, unknown["effect_id"], verdict, "once more")
+
+
+async def test_a_verdict_needs_a_known_word_a_reason_and_an_effect(database: Database, sandbox: Sandbox) -> None:
+    with pytest.raises(Invalid) as wrong:
+        decisions.resolve_effect(CALLER, database, "x", "maybe", "")
+    assert [problem.path for problem in wrong.value.problems] == ["$.verdict", "$.reason"]
+    with pytest.raises(NotFound, match="effect_not_found"):
+        decisions.resolve_effect(CALLER, database, "x", "abandon", "no such thing")
+
+
+async def test_an_undeclared_effect_is_refused_audited_and_leaves_nothing(database: Database, sandbox: Sandbox) -> None:
+    source = """
+    def run(args, ctx):
+        ctx.perform("wire_money", {"to": "me"})
+        return {"done": 0}
+    """
+    async with world(database, sandbox, source) as w:
+        begun, ending = await w.call(group="g", to=[])
+        assert ending is not None and (ending.state, (ending.error or {})["code"]) == ("failed", "effect_undeclared")
+        assert w.run(begun.run_id)["effects"] == {} and w.sent() == []
+
+
+async def test_more_effects_than_the_spec_allows_are_refused_before_any_is_done(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox, limits={"per_run": 2}) as w:
+        _, ending = await w.call(group="g", to=[ADA, BOB, CAT])
+        assert ending is not None and (ending.error or {})["code"] == "effect_limit_exceeded"
+        assert w.sent() == []
+
+
+async def test_an_item_that_the_connector_refuses_fails_alone(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox) as w:
+        _, ending = await w.call(group="g", to=["no address", ADA])
+        assert ending is not None and ending.result is not None and (ending.result["failed"], ending.result["done"]) == (1, 1)
+        assert w.states() == {ADA: "done"}
+
+
+async def test_a_dry_run_plans_and_does_nothing(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox) as w:
+        await w.call(group="g", to=[ADA])
+        begun, ending = await w.call(dry_run=True, group="g", to=[ADA, BOB, CAT])
+        assert ending is not None and ending.plan is not None
+        assert [(entry["key"][1], entry["would"], entry["may_differ"]) for entry in ending.plan] == [
+            (ADA, "skip", False),
+            (BOB, "perform", False),
+            (CAT, "perform", True),
+        ]
+        assert w.sent() == [ADA] and w.states() == {ADA: "done"}
+        assert w.run(begun.run_id)["plan"] == ending.plan
+
+
+async def test_ten_thousand_items_pass_in_chunks_and_come_out_in_order(database: Database, sandbox: Sandbox) -> None:
+    addresses = [f"u{number}@example.org" for number in range(3000)]
+    async with world(database, sandbox) as w:
+        begun, ending = await w.call(group="g", to=addresses)
+        assert ending is not None and ending.result is not None and ending.result["done"] == 3000
+        assert sorted(w.sent()) == sorted(addresses)
+        steps = views.read_steps(CALLER, database, begun.run_id)["items"]
+        assert sum(step["items"] for step in steps) == 3000 and max(step["items"] for step in steps) == 500
