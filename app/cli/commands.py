@@ -1,0 +1,124 @@
+"""THE table of commands: what each is called, what it takes, and where it is done.
+
+It refuses to be: their implementation, which is imported when a command runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from app.cli.output import say
+from app.core.settings import Settings
+
+Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def _up(verbs: Verbs) -> None:
+    def run(settings: Settings, _options: argparse.Namespace) -> int:
+        from app.cli.supervisor import up
+
+        return up(settings)
+
+    _verb(verbs, "up", run, "start the service: web, worker and, unless TOOLMINT_REDIS_URL is set, the bundled Redis")
+
+
+def _web(verbs: Verbs) -> None:
+    def run(settings: Settings, _options: argparse.Namespace) -> int:
+        from app.cli.web import serve
+
+        return serve(settings)
+
+    _verb(verbs, "web", run, "start the web process alone")
+
+
+def _worker(verbs: Verbs) -> None:
+    def run(_settings: Settings, _options: argparse.Namespace) -> int:
+        os.execv(sys.executable, [sys.executable, "-m", "jobs.worker"])  # noqa: S606  by name: the command line is below the jobs
+
+    _verb(verbs, "worker", run, "start a worker alone")
+
+
+def _migrate(verbs: Verbs) -> None:
+    def run(settings: Settings, _options: argparse.Namespace) -> int:
+        from app.core import migration
+        from app.core.db import Database
+
+        done = migration.migrate(Database(settings.database), settings.home / "backups")
+        if done.before == done.after:
+            say(f"The database is at {done.after} already.")
+        else:
+            say(f"Migrated from {done.before or 'an empty database'} to {done.after}.")
+        if done.backup is not None:
+            say(f"The former one is kept as {done.backup}.")
+        return 0
+
+    _verb(verbs, "migrate", run, "bring the database to this release's schema; an existing SQLite database is copied first")
+
+
+def _doctor(verbs: Verbs) -> None:
+    def run(settings: Settings, options: argparse.Namespace) -> int:
+        from app.cli.doctor import examine
+
+        return examine(settings, as_json=options.json)
+
+    verb = _verb(verbs, "doctor", run, "prove isolation, Redis, database, disk and clock, and say how to mend what is wrong")
+    verb.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _keys(verbs: Verbs) -> None:
+    def run(settings: Settings, options: argparse.Namespace) -> int:
+        from app.cli.keys import create
+
+        return create(settings, options.name, options.permission, options.expires)
+
+    group = verbs.add_parser("keys", help="make keys for agents and people").add_subparsers(metavar="VERB", required=True)
+    verb = _verb(group, "create", run, "make a key, directly in the database, and print it once")
+    verb.add_argument("name", help="who uses it")
+    verb.add_argument("--permission", action="append", default=[], metavar="P", help="such as tools:call; repeat for more; * for all")
+    verb.add_argument("--expires", metavar="INSTANT", help="when it ends, such as 2030-01-31T12:00:00Z; never without this")
+
+
+def _audit(verbs: Verbs) -> None:
+    def run(settings: Settings, _options: argparse.Namespace) -> int:
+        from app.cli.audit import verify
+
+        return verify(settings)
+
+    group = verbs.add_parser("audit", help="the audit trail").add_subparsers(metavar="VERB", required=True)
+    _verb(group, "verify", run, "recompute the chain of the audit trail; status 1 if it is broken")
+
+
+def _call(verbs: Verbs) -> None:
+    def run(settings: Settings, options: argparse.Namespace) -> int:
+        from app.cli.client import call
+
+        return call(settings, options.tool, options.arguments, key=options.key, dry_run=options.dry_run)
+
+    verb = _verb(verbs, "call", run, "call a published tool and print its result")
+    verb.add_argument("tool")
+    verb.add_argument("arguments", metavar="JSON", help="the arguments, or - to read them from standard input")
+    verb.add_argument("--key", help="idempotency key: the same key and arguments give the same answer, and no effect twice")
+    verb.add_argument("--dry-run", action="store_true", help="perform no effect; print the plan")
+
+
+def _publish(verbs: Verbs) -> None:
+    def run(settings: Settings, options: argparse.Namespace) -> int:
+        from app.cli.publishing import publish
+
+        return publish(settings, options.folder)
+
+    verb = _verb(verbs, "publish", run, "save the spec, submit the candidate, follow its verification and publish it")
+    verb.add_argument("folder", type=Path, metavar="DIR", help="holds spec.json, tool.py and test_tool.py")
+
+
+ALL: tuple[Callable[[Verbs], None], ...] = (_up, _web, _worker, _doctor, _migrate, _keys, _audit, _call, _publish)
+
+
+def _verb(verbs: Verbs, name: str, run: Callable[[Settings, argparse.Namespace], int], says: str) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=says, description=says[0].upper() + says[1:] + ".")
+    verb.set_defaults(command=run)
+    return verb

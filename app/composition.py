@@ -1,0 +1,73 @@
+"""The parts of one process, put together: what front doors and jobs receive as a value.
+
+`running(settings, role)` opens everything in order, yields a frozen `Services`, and closes in reverse order.
+
+It refuses to be: a registry to look things up in by name, or a place for behaviour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from app.connectors.port import Connectors
+from app.connectors.production import production
+from app.core import migration
+from app.core.db import Database
+from app.core.feed import Feed
+from app.core.settings import Settings
+from app.registry.loading import loader
+from app.runtime.process import Runtime
+from app.sandbox.sandbox import Sandbox
+
+Role = Literal["web", "worker"]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that a process holds. Use cases receive the part that they need."""
+
+    settings: Settings
+    role: Role
+    database: Database
+    feed: Feed
+    sandbox: Sandbox
+    connectors: Connectors
+    runtime: Runtime
+
+
+@asynccontextmanager
+async def running(settings: Settings, role: Role) -> AsyncIterator[Services]:
+    """The services of a process of `role`. Raises Unavailable `database_not_migrated` rather than work on an old schema.
+
+    A sandbox that cannot be proven does not keep the process from starting: it says so, and refuses what needs it.
+    """
+    async with AsyncExitStack() as stack:
+        database = Database(settings.database)
+        stack.callback(database.close)
+        await asyncio.to_thread(migration.check, database)
+        feed = Feed(database)
+        await feed.start()
+        stack.push_async_callback(feed.stop)
+        sandbox = Sandbox(settings.home)
+        stack.push_async_callback(sandbox.stop)
+        await sandbox.start()
+        connectors = production(settings, database)
+        await connectors.start()
+        stack.push_async_callback(connectors.stop)
+        runtime = Runtime(
+            database,
+            sandbox,
+            connectors,
+            loader(settings, database),
+            feed,
+            role=role,
+            lease_s=settings.lease_s,
+            heartbeat_s=settings.heartbeat_s,
+        )
+        await runtime.start()
+        stack.push_async_callback(runtime.stop)
+        yield Services(settings, role, database, feed, sandbox, connectors, runtime)

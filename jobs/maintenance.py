@@ -1,0 +1,71 @@
+"""Chores of every worker process, from the tables alone: nothing here needs Redis.
+
+Each runs for ever at its interval. Several workers may run the same chore at once; each is safe to repeat.
+
+It refuses to be: a scheduler of business. What is due is a query of the room that owns it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.candidates.verifying import wake_waiting
+from app.composition import Services
+from app.core import feed
+from app.runtime.queue import next_due
+from app.runtime.recovery import sweep
+from jobs.floor import Floor
+
+logger = logging.getLogger(__name__)
+SLOWER_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """`look` is run in a thread every `every_s` seconds; it returns the (job, subject) pairs that this worker should take up."""
+
+    name: str
+    every_s: float
+    look: Callable[[Services], list[tuple[str, str]]]
+
+
+def _deserted_runs(services: Services) -> list[tuple[str, str]]:
+    return [("execute_run", run) for run in sweep(services.database)]
+
+
+def _due_effects(services: Services) -> list[tuple[str, str]]:
+    due = next_due(services.database)
+    return [("work_queue", "effects")] if due is not None and due <= services.database.clock.now() else []
+
+
+def _waiting_candidates(services: Services) -> list[tuple[str, str]]:
+    wake_waiting(services.database)
+    return []
+
+
+def _old_signals(services: Services) -> list[tuple[str, str]]:
+    feed.expire(services.database)
+    return []
+
+
+CHORES = (
+    Chore("take up what gone owners held", 1.0, _deserted_runs),
+    Chore("look for effects that are due", 0.5, _due_effects),
+    Chore("wake waiting candidates", 5.0, _waiting_candidates),
+    Chore("expire the change feed", 60.0, _old_signals),
+)
+
+
+async def keep(services: Services, floor: Floor, chore: Chore) -> None:
+    """Do one chore for ever."""
+    while True:
+        try:
+            for job, subject in await asyncio.to_thread(chore.look, services):
+                floor.offer(job, subject)
+        except Exception:  # the database may be away for a while; the next round tries again
+            logger.exception("chore failed: %s", chore.name)
+            await asyncio.sleep(SLOWER_S)
+        await asyncio.sleep(chore.every_s)
