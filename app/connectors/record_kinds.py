@@ -69,7 +69,7 @@ QUERY = ConnectorKind(
         },
     ),
     item_schema=_object(
-        'One page of records by key. The value is {"items": [{"key", "body"}], "next_cursor"}; use ctx.read_pages for all.',
+        'One page of records by key. The value is {"items": [{"key", "body", "version"}], "next_cursor"}; use ctx.read_pages for all.',
         ["collection"],
         {
             "collection": _COLLECTION,

@@ -50,7 +50,8 @@ class RecordsQuery:
             )
         limit = query.get("limit", record_kinds.DEFAULT_LIMIT)
         page = reading.page(session, tenant, collection, query.get("filter"), query.get("cursor"), limit)
-        return {"items": [{"key": view.key, "body": view.body} for view in page.items], "next_cursor": page.next_cursor}
+        items = [{"key": view.key, "body": view.body, "version": view.version} for view in page.items]
+        return {"items": items, "next_cursor": page.next_cursor}
 
 
 @dataclass(frozen=True, slots=True)
