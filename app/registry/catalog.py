@@ -1,0 +1,127 @@
+"""The catalog: what is published, in memory, and who may see it. The value that use cases of this room work on.
+
+A tenant's entries are read once and kept until the change feed says `tools.changed`, or for a few seconds at most, since a line of
+the feed may be missed. Specs are parsed once for each artifact.
+
+It refuses to be: a search engine, or an authority on calls: whether a call is allowed is asked again when it comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from app.core.actor import Actor
+from app.core.db import Database
+from app.core.feed import Feed
+from app.registry import repository
+from app.registry.entries import STABLE, Entry, Pointer, tool_shape
+from app.registry.loading import Loader
+from app.registry.models import Channel, Version
+from app.spec.annotations import derive_annotations
+from app.spec.catalog import ConnectorCatalog
+from app.spec.model import ExecutionSpec
+
+BELIEVED_MS = 5000
+Entries = Mapping[str, Entry]
+
+
+class Catalog:
+    """One per process and database. `kinds` are the connectors of this installation, `load` makes Programs."""
+
+    def __init__(self, database: Database, tools_dir: Path, kinds: ConnectorCatalog) -> None:
+        self.database = database
+        self.tools_dir = tools_dir
+        self.kinds = kinds
+        self.load = Loader(database, tools_dir)
+        self._entries: dict[str, tuple[int, Entries]] = {}
+        self._specs: dict[str, ExecutionSpec] = {}
+        self._changes = 0
+        self._guard = threading.Lock()
+
+    def recall(self, tenant: str) -> Entries | None:
+        """A tenant's entries by name, if they are in memory and fresh; never touches the database."""
+        kept = self._entries.get(tenant)
+        if kept is None or self.database.clock.monotonic() - kept[0] > BELIEVED_MS:
+            return None
+        return kept[1]
+
+    def entries(self, tenant: str) -> Entries:
+        """A tenant's entries by name, sorted."""
+        while True:
+            kept = self.recall(tenant)
+            if kept is not None:
+                return kept
+            changes = self._changes
+            read_at = self.database.clock.monotonic()
+            found = self._read(tenant)
+            with self._guard:
+                if changes == self._changes:
+                    self._entries[tenant] = (read_at, found)
+                    return found
+
+    async def entries_soon(self, tenant: str) -> Entries:
+        """The same from asynchronous code: a thread is used only where the database must be asked."""
+        kept = self.recall(tenant)
+        return kept if kept is not None else await asyncio.to_thread(self.entries, tenant)
+
+    def forget(self, tenant: str) -> None:
+        """Read a tenant's entries again at the next occasion."""
+        with self._guard:
+            self._changes += 1
+            self._entries.pop(tenant, None)
+
+    def schema_of(self, name: str) -> Mapping[str, object] | None:
+        """The input schema of a tool of any tenant that is in memory, for protocols that ask before they know the caller."""
+        for _, entries in list(self._entries.values()):
+            if name in entries:
+                return entries[name].spec.inputs
+        return None
+
+    def _read(self, tenant: str) -> Entries:
+        with self.database.reading() as session:
+            rows = repository.channels_of(session, tenant)
+            stable = {version.tool: version for channel, version in rows if channel.name == STABLE}
+            unknown = {version.digest for version in stable.values()} - self._specs.keys()
+            for digest in unknown:
+                self._specs[digest] = ExecutionSpec.parse(repository.files_of(session, digest)["spec.json"])
+        channels: dict[str, list[Channel]] = {}
+        for channel, _ in rows:
+            channels.setdefault(channel.tool, []).append(channel)
+        return {name: self._entry(version, channels[name]) for name, version in sorted(stable.items())}
+
+    def _entry(self, version: Version, channels: list[Channel]) -> Entry:
+        spec = self._specs[version.digest]
+        ordered = sorted(channels, key=lambda channel: (channel.name != STABLE, channel.name))
+        pointers = tuple(Pointer(channel.name, channel.version, channel.weight) for channel in ordered)
+        shape = tool_shape(spec, pointers, derive_annotations(spec, self.kinds))
+        return Entry(version.tenant, version.tool, pointers, version.digest, version.evidence_digest, spec, shape)
+
+
+def callable_tools(actor: Actor, entries: Entries) -> list[Entry]:
+    """What this actor may call, by name."""
+    return [entry for entry in entries.values() if entry.callable_by(actor)]
+
+
+@asynccontextmanager
+async def following(catalog: Catalog, feed: Feed) -> AsyncIterator[None]:
+    """Forget what changes, as the change feed tells it, until the end of the block."""
+    ready = asyncio.Event()
+
+    async def follow() -> None:
+        async with feed.listen(lambda signal: signal.topic == "tools.changed") as signals:
+            ready.set()
+            while True:
+                catalog.forget((await signals.get()).tenant)
+
+    task = asyncio.create_task(follow(), name="catalog")
+    await ready.wait()
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

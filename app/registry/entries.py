@@ -1,0 +1,61 @@
+"""A published tool as the catalog holds it in memory: its channels, and the spec of the version that `stable` points to.
+
+It refuses to be: a row. It is built from rows and thrown away when they change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.core.actor import Actor
+from app.spec.model import ExecutionSpec
+
+CALL = "tools:call"
+MANAGERS = ("tools:publish", "tools:rollback", "candidates:approve", "audit:read")
+STABLE = "stable"
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """A channel at a moment: it gets `weight` parts of the calls of its tool."""
+
+    channel: str
+    version: int
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One published tool. `spec` is without held-out examples; `shape` is the tool of INTERFACES, not to be changed."""
+
+    tenant: str
+    name: str
+    pointers: tuple[Pointer, ...]
+    digest: str
+    evidence_digest: str
+    spec: ExecutionSpec
+    shape: Mapping[str, Any]
+
+    def callable_by(self, actor: Actor) -> bool:
+        """Whether the actor may call it: `tools:call` and every permission that its spec names."""
+        return actor.tenant == self.tenant and actor.may(CALL) and all(actor.may(permission) for permission in self.spec.permissions)
+
+    def visible_to(self, actor: Actor) -> bool:
+        """Whether the actor may know of it: callers, and those who publish, approve, roll back or audit."""
+        return self.callable_by(actor) or (actor.tenant == self.tenant and any(actor.may(permission) for permission in MANAGERS))
+
+
+def tool_shape(spec: ExecutionSpec, pointers: tuple[Pointer, ...], annotations: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"name", "title", "description", "input_schema", "output_schema", "annotations", "permissions", "channels"}`."""
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "description": spec.description,
+        "input_schema": spec.inputs,
+        "output_schema": spec.outputs,
+        "annotations": dict(annotations),
+        "permissions": list(spec.permissions),
+        "channels": {pointer.channel: {"version": pointer.version, "weight": pointer.weight} for pointer in pointers},
+    }

@@ -1,0 +1,95 @@
+"""From a published version to a Program: read, compared with its digests, kept in memory for as long as nothing on disk moves.
+
+A folder that is missing is written from the database, as on a second machine. A folder that differs from the manifest is never
+loaded, whoever changed it and why: the version refuses to run until the folder is as it was, or gone.
+
+It refuses to be: a chooser. Which version is called is decided by channels.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from app.core.actor import SYSTEM, Actor
+from app.core.db import Database
+from app.core.errors import Conflict, NotFound
+from app.observability import audit
+from app.registry import repository, shelf
+from app.registry.artifact import Artifact, problems_of
+from app.registry.models import Version
+from app.runtime.program import Program
+
+Key = tuple[str, str, int]
+MOST_KEPT = 2000
+
+
+class Loader:
+    """`loader(tenant, tool, version)` gives the Program. One per process and database; safe to call from any thread."""
+
+    def __init__(self, database: Database, tools_dir: Path) -> None:
+        self.database = database
+        self.tools_dir = tools_dir
+        self._kept: dict[Key, tuple[str, shelf.Stamp, Program]] = {}
+        self._told: dict[Key, shelf.Stamp | None] = {}
+        self._guard = threading.Lock()
+
+    def __call__(self, tenant: str, tool: str, version: int) -> Program:
+        """The Program. Raises NotFound `version_not_found`, Conflict `artifact_altered` (audited)."""
+        found = self.recall(tenant, tool, version)
+        if found is not None:
+            return found
+        with self._guard:
+            return self.recall(tenant, tool, version) or self._load(tenant, tool, version)
+
+    def recall(self, tenant: str, tool: str, version: int) -> Program | None:
+        """The Program if it is in memory and its folder has not moved since: a few `stat` calls, for the hot path."""
+        kept = self._kept.get((tenant, tool, version))
+        if kept is None:
+            return None
+        folder, stamp, program = kept
+        return program if shelf.stamp(folder) == stamp else None
+
+    def _load(self, tenant: str, tool: str, version: int) -> Program:
+        with self.database.reading() as session:
+            row = repository.version(session, tenant, tool, version)
+        if row is None:
+            raise NotFound("version_not_found", f"{tool} has no version {version}.", fix="See GET /tools/{name} for its versions.")
+        folder = shelf.folder_of(self.tools_dir, tenant, tool, version)
+        if not folder.exists():
+            shelf.put(folder, self._stored(row))
+        stamp = shelf.stamp(str(folder))
+        artifact = shelf.take(folder, row.digest)
+        self._check(row, artifact, stamp)
+        program = artifact.program(tool, version)
+        _ = program.validators, program.rules
+        if len(self._kept) >= MOST_KEPT:
+            self._kept.clear()
+        if stamp is not None:
+            self._kept[tenant, tool, version] = (str(folder), stamp, program)
+        self._told.pop((tenant, tool, version), None)
+        return program
+
+    def _stored(self, row: Version) -> Artifact:
+        with self.database.reading() as session:
+            artifact = Artifact(row.digest, row.manifest, repository.files_of(session, row.digest))
+        self._check(row, artifact, None)
+        return artifact
+
+    def _check(self, row: Version, artifact: Artifact, stamp: shelf.Stamp | None) -> None:
+        wrong = problems_of(artifact)
+        if not wrong:
+            return
+        key = (row.tenant, row.tool, row.version)
+        self._kept.pop(key, None)
+        if self._told.get(key, ()) != stamp:  # once for each state of the folder, or a caller could fill the trail
+            self._told[key] = stamp
+            actor = Actor(SYSTEM.id, SYSTEM.name, row.tenant, frozenset())
+            with self.database.writing() as session:
+                audit.record(session, actor, "artifact.loaded", f"{row.tool}/{row.version}", "refused", problems=wrong, digest=row.digest)
+        raise Conflict(
+            "artifact_altered",
+            f"Version {row.version} of {row.tool} is not what was published: {'; '.join(wrong[:3])}.",
+            fix="Remove its folder, and it is written again as it was published; or roll back to another version.",
+            data={"problems": wrong},
+        )

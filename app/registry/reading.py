@@ -1,0 +1,111 @@
+"""Reading the catalog: tools, a tool with its versions and moves, a version with files, scores and evidence.
+
+To an actor who may not see a tool it does not exist.
+
+It refuses to be: the report. Scores are read from it; findings are the candidates' room's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.access.permissions import use_case
+from app.candidates.reading import read_report
+from app.core.actor import Actor
+from app.core.clock import iso
+from app.core.errors import Invalid, NotFound, ToolmintError
+from app.core.pages import MOST, Page, decode, encode
+from app.registry import repository
+from app.registry.artifact import pins
+from app.registry.catalog import Catalog
+from app.registry.channels import no_tool
+from app.registry.entries import Entry
+from app.registry.models import ChannelMove, Version
+
+
+@use_case(None)
+def list_tools(actor: Actor, catalog: Catalog, cursor: str | None = None, limit: int = 50, search: str = "") -> Page:
+    """Tools that the actor may know of, by name; `search` wants every one of its words in name, title or description."""
+    if not 1 <= limit <= MOST:
+        raise Invalid("limit_invalid", f"limit is {limit}; it must be 1 to {MOST}.", fix=f"Ask for at most {MOST} and follow next_cursor.")
+    after = decode(cursor, 1)[0] if cursor else ""
+    words = search.lower().split()
+    found = [entry for entry in catalog.entries(actor.tenant).values() if entry.name > str(after) and entry.visible_to(actor)]
+    matching = [entry for entry in found if all(word in _text(entry) for word in words)]
+    more = encode([matching[limit - 1].name]) if len(matching) > limit else None
+    return {"items": [dict(entry.shape) for entry in matching[:limit]], "next_cursor": more}
+
+
+@use_case(None)
+def read_tool(actor: Actor, catalog: Catalog, tool: str) -> dict[str, Any]:
+    """The tool with `versions` (newest first) and `moves` of its channels. Raises NotFound `tool_not_found`."""
+    entry = _visible(actor, catalog, tool)
+    with catalog.database.reading() as session:
+        versions = repository.versions_of(session, actor.tenant, tool)
+        moves = repository.moves_of(session, actor.tenant, tool)
+    return {**entry.shape, "versions": [_version(row) for row in versions], "moves": [_move(row) for row in moves]}
+
+
+@use_case(None)
+def read_version(actor: Actor, catalog: Catalog, tool: str, version: int) -> dict[str, Any]:
+    """One version with `files` (text by path), `manifest`, `scores` (the rubric) and `gates`. Raises NotFound `version_not_found`."""
+    entry = _visible(actor, catalog, tool)
+    with catalog.database.reading() as session:
+        row = repository.version(session, actor.tenant, tool, version)
+        files = repository.files_of(session, row.digest) if row is not None else {}
+    if row is None:
+        raise NotFound("version_not_found", f"{tool} has no version {version}.", fix="See GET /tools/{name} for its versions.")
+    evidence = _evidence(actor, catalog, row)
+    pointing = [pointer.channel for pointer in entry.pointers if pointer.version == version]
+    return {**_version(row), "channels": pointing, "manifest": pins(row.manifest), "files": files, **evidence}
+
+
+def _visible(actor: Actor, catalog: Catalog, tool: str) -> Entry:
+    entry = catalog.entries(actor.tenant).get(tool)
+    if entry is None or not entry.visible_to(actor):
+        raise no_tool(tool)
+    return entry
+
+
+def _evidence(actor: Actor, catalog: Catalog, row: Version) -> dict[str, Any]:
+    # A caller of the tool may see its scores without being one who reads candidates; held-out cases are never in them.
+    reader = Actor(actor.id, actor.name, actor.tenant, actor.permissions | {"audit:read"})
+    try:
+        report = read_report(reader, catalog.database, row.candidate_id)
+    except ToolmintError:  # a version whose candidate was removed by retention keeps its digests
+        return {"scores": [], "gates": []}
+    gates = [{"gate": gate["gate"], "status": gate["status"], "duration_ms": gate["duration_ms"]} for gate in report["gates"]]
+    scores = [{key: score.get(key) for key in ("dimension", "score", "threshold", "passed")} for score in report["rubric"]]
+    return {"scores": scores, "gates": gates}
+
+
+def _version(row: Version) -> dict[str, Any]:
+    return {
+        "tool": row.tool,
+        "version": row.version,
+        "digest": row.digest,
+        "state": row.state,
+        "candidate_id": row.candidate_id,
+        "spec_revision": row.spec_revision,
+        "evidence_digest": row.evidence_digest,
+        "author": row.author,
+        "published_by": row.published_by,
+        "reason": row.reason,
+        "created_at": iso(row.created_at),
+    }
+
+
+def _move(row: ChannelMove) -> dict[str, Any]:
+    return {
+        "channel": row.channel,
+        "before": row.before,
+        "after": row.after,
+        "verb": row.verb,
+        "reason": row.reason,
+        "actor": row.actor,
+        "at": iso(row.at),
+    }
+
+
+def _text(entry: Entry) -> str:
+    return f"{entry.name} {entry.spec.title} {entry.spec.description}".lower()
