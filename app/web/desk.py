@@ -41,15 +41,22 @@ class Hall:
     templates: Environment
 
 
+class Fields(dict[str, str]):
+    """The last value of each field of a form; a field that was not sent is empty."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """One request of a signed-in actor. `form` holds the last value of each field, `lists` all of them."""
+    """One request of a signed-in actor. `lists` holds every value of each field."""
 
     request: Request
     hall: Hall
     actor: Actor
     csrf: str
-    form: Mapping[str, str]
+    form: Fields
     lists: Mapping[str, Sequence[str]]
 
     @property
@@ -119,9 +126,9 @@ async def desk(request: Request) -> Desk:
     csrf = hall.sessions.csrf(ticket)
     form = await request.form() if changing else FormData()
     lists = {name: [value for value in form.getlist(name) if isinstance(value, str)] for name in form}
-    values = {name: entries[-1] for name, entries in lists.items() if entries}
+    values = Fields({name: entries[-1] for name, entries in lists.items() if entries})
     if changing:
-        sent = request.headers.get("x-csrf-token") or values.get("csrf_token", "")
+        sent = request.headers.get("x-csrf-token") or values["csrf_token"]
         if not hmac.compare_digest(sent.encode(), csrf.encode()):
             raise Forbidden("form_expired", "This form belongs to another session.", fix="Go back, reload the page and send it again.")
     return Desk(request, hall, actor, csrf, values, lists)

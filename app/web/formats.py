@@ -11,7 +11,7 @@ from typing import Any
 from app.core import clock
 
 _UNITS = ((60_000, 1000, "s"), (3_600_000, 60_000, "min"), (86_400_000, 3_600_000, "h"), (30 * 86_400_000, 86_400_000, "d"))
-DASH = "–"
+DASH = "\N{EN DASH}"
 
 
 def instant(value: int | str | None) -> int | None:
@@ -82,6 +82,11 @@ def pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
+def compact(value: Any) -> str:
+    """JSON on one line."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def words(value: str) -> str:
     """`retry_wait` → `retry wait`."""
     return value.replace("_", " ")
@@ -96,6 +101,7 @@ FILTERS = {
     "absolute": absolute,
     "ago": ago,
     "bytes": size,
+    "compact": compact,
     "count": count,
     "duration": duration,
     "instant": instant,

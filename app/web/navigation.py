@@ -34,7 +34,7 @@ NAVIGATION: tuple[tuple[str, tuple[Place, ...]], ...] = (
             Place("/runs", "Runs", "run", "r"),
             Place("/ledgers", "Ledgers", "ledger", "l"),
             Place("/queues", "Queues", "queue", "q"),
-            Place("/outbox", "Outbox", "mail", "m"),
+            Place("/outbox", "Outbox", "mail", "m", "records:read"),
         ),
     ),
     (

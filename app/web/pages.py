@@ -7,16 +7,16 @@ does not run where a part is rendered alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.core.actor import Actor
 from app.core.clock import Clock
+from app.web.addresses import address, segment
+from app.web.drawing import segments
 from app.web.formats import FILTERS, ago
 from app.web.navigation import NAVIGATION
 
@@ -45,21 +45,10 @@ class Page:
 def environment(clock: Clock) -> Environment:
     """The template environment; `ago` judges by `clock`."""
     made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters.update(FILTERS, ago=lambda value: ago(value, clock.now()))
-    made.globals.update(static=static_url, navigation=NAVIGATION)
-    # A lookup at each use, so that templates edited while developing are read again; the environment caches by modification time.
-    made.globals["ui"] = _Macros(lambda: made.get_template("shared/_ui.html").module)
+    made.filters.update(FILTERS, segment=segment, ago=lambda value: ago(value, clock.now()))
+    made.globals.update(static=static_url, navigation=NAVIGATION, segments=segments, address=address)
+    made.globals["ui"] = made.get_template("shared/_ui.html").module
     return made
-
-
-@dataclass(frozen=True, slots=True)
-class _Macros:
-    """`ui.name` in a template is the macro `name` of `shared/_ui.html`."""
-
-    module: Callable[[], Any]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.module(), name)
 
 
 @cache

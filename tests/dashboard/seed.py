@@ -260,7 +260,7 @@ def _mail(session: Session, now: int) -> None:
             sender="news@example.com",
             recipient=f"customer{number:03}@example.com",
             subject="Spring is here",
-            text=f"Hello {number},\n\nten new things for spring.\n\n– Example",
+            text=f"Hello {number},\n\nten new things for spring.\n\nExample",
             at=now - (70 - number) * 2000,
         )
         _add(session, mail)

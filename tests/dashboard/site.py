@@ -19,9 +19,9 @@ from fastapi import FastAPI
 from app.core.db import Database
 from app.core.feed import Feed
 from app.core.settings import Settings
+from app.tables import metadata
 from app.web.routes import mount
 from tests.dashboard.seed import ADMIN_KEY, plant
-from tests.support.scratch import scratch_database
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Site:
 
 def build(home: Path) -> tuple[FastAPI, Parts]:
     """The application over a seeded database under `home`."""
-    database = scratch_database(home)
+    database = Database(f"sqlite:///{home / 'dashboard.db'}", durable=False)
+    metadata.create_all(database.engine)
     plant(database)
     parts = Parts(Settings(home=home, samples=False), database, Feed(database, interval_s=0.05))
 

@@ -1,0 +1,70 @@
+"""Runs: the list, one run with its steps, and its cancellation."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from app.core.errors import Conflict
+from app.runtime.decisions import cancel_run
+from app.runtime.state import OPEN_RUNS, RUN_MOVES
+from app.runtime.views import list_runs, read_logs, read_run, read_steps
+from app.web.desk import At, Desk
+from app.web.drawing import timeline
+from app.web.listing import PAGE, listing
+from app.web.live import stream
+
+router = APIRouter()
+STATES = [state for state in RUN_MOVES if state != "new"]
+STEPS = 200
+
+
+@router.get("/runs")
+def index(desk: At) -> Response:
+    view = listing(desk, "/runs", "tool", "state")
+    found = list_runs(desk.actor, desk.database, tool=view.given("tool"), state=view.given("state"), cursor=view.cursor or None, limit=PAGE)
+    return desk.show("runs/index.html", part="runs/_rows.html", view=view, found=found, states=STATES)
+
+
+@router.get("/runs/{run_id}")
+def show(desk: At, run_id: str) -> Response:
+    return desk.show("runs/page.html", **_whole(desk, run_id))
+
+
+@router.get("/runs/{run_id}/events")
+def events(desk: At, run_id: str) -> Response:
+    read_run(desk.actor, desk.database, run_id)
+    snapshot = partial(_snapshot, desk, run_id)
+    return stream(desk.services.feed, lambda signal: signal.subject == run_id and signal.topic.startswith("run."), snapshot)
+
+
+@router.post("/runs/{run_id}/cancellations")
+def cancel(desk: At, run_id: str) -> Response:
+    try:
+        cancel_run(desk.actor, desk.database, run_id)
+    except Conflict as error:
+        return desk.show("runs/page.html", status=error.status, **_whole(desk, run_id), refusal=error)
+    desk.services.feed.nudge()
+    return desk.moved(f"/runs/{run_id}", "Cancellation requested. The run stops at its next effect.")
+
+
+def _whole(desk: Desk, run_id: str) -> dict[str, Any]:
+    run = read_run(desk.actor, desk.database, run_id)
+    steps = read_steps(desk.actor, desk.database, run_id, limit=STEPS)
+    logs = read_logs(desk.actor, desk.database, run_id, limit=STEPS)
+    return {
+        "run": run,
+        "open": run["state"] in OPEN_RUNS,
+        "steps": steps,
+        "logs": logs,
+        "timeline": timeline(steps["items"]),
+        "refusal": None,
+    }
+
+
+def _snapshot(desk: Desk, run_id: str) -> tuple[str, bool]:
+    values = _whole(desk, run_id)
+    return desk.render("runs/_live.html", **values), not values["open"]
