@@ -1,15 +1,13 @@
-"""A scratch database on a clock that the test moves."""
+"""The database on a clock that the test moves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from app.core.clock import ScriptedClock
 from app.core.db import Database
-from tests.support.scratch import scratch_database
 
 
 @pytest.fixture
@@ -18,7 +16,7 @@ def clock() -> ScriptedClock:
 
 
 @pytest.fixture
-def database(tmp_path: Path, clock: ScriptedClock) -> Iterator[Database]:
-    database = scratch_database(tmp_path, clock)
+def database(database_url: str, clock: ScriptedClock) -> Iterator[Database]:
+    database = Database(database_url, clock=clock, durable=False)
     yield database
     database.close()

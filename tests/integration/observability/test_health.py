@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 
 from app.core import owners
+from app.core.db import Database
 from app.core.errors import Unavailable
 from app.observability import health
-from tests.support.scratch import scratch_database
 
 
 async def well() -> None:
@@ -48,10 +47,9 @@ def test_one_failure_is_not_ready_and_says_why_without_secrets() -> None:
     }
 
 
-def test_the_database_answers_and_a_worker_is_one_with_a_lease(tmp_path: Path) -> None:
-    database = scratch_database(tmp_path)
+def test_the_database_answers_and_a_worker_is_one_with_a_lease(sqlite_database: Database) -> None:
+    database = sqlite_database
     probes = {"database": health.database_probe(database), "worker": health.worker_probe(database)}
     assert asyncio.run(health.readiness(probes, "off")).checks == {"database": "ok", "worker": "failed"}
     owners.register(database, "worker", 15_000)
     assert asyncio.run(health.readiness(probes, "off")).ready
-    database.close()
