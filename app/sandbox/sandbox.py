@@ -83,6 +83,15 @@ class Sandbox:
             plan = launcher.verification_plan(found, slot.uid, limits)
             return await oneshot.run(plan, found.interpreter, argv, files, limits, stdin)
 
+    def apart(self) -> Sandbox:
+        """Another on the same proof and parts, with a fork server of its own and no child ahead of its run.
+
+        For code that is not published: it shares no sandbox with what is. Stop it after use.
+        """
+        other = Sandbox(self._home, idle_per_tool=0, idle_total=0)
+        other.proof, other._installation = self.proof, self._installation
+        return other
+
     async def stop(self) -> None:
         """End every child and the fork server; idempotent."""
         for task in list(self._tasks):

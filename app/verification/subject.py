@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from app.core.actor import Actor
 from app.runtime.program import Program
+from app.runtime.values import Guests
 from app.sandbox.limits import ProcessLimits
 from app.sandbox.sandbox import Sandbox
+from app.spec.canonical import digest
 from app.spec.catalog import ConnectorCatalog
 from app.spec.contract import contract_text
 from app.spec.model import ExecutionSpec
@@ -46,15 +49,24 @@ class Subject:
     def program(self, version: int = 1, *, spec: ExecutionSpec | None = None, tool: str | None = None) -> Program:
         """What the runtime executes; with another spec or another `tool.py` for the gates that look for a refusal."""
         files = {"tool.py": tool or self.files["tool.py"], "contract.py": self.contract, "spec.json": self.guest_spec}
-        marked = self.digest if spec is None and tool is None else f"{self.digest}/altered"
-        return Program(self.tool, version, marked, spec or self.spec, files)
+        return Program(self.tool, version, digest([self.digest, version, files]), spec or self.spec, files)
+
+    @property
+    def caller(self) -> Actor:
+        """Who calls the tool on a stage: an actor with what the spec asks for and nothing else."""
+        return Actor("key_verification", "verification", self.tenant, frozenset({"tools:call", *self.spec.permissions}))
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What gates may use: the sandbox, a migrated empty database to copy, a folder for this verification's private files."""
+    """What gates may use.
+
+    `sandbox` runs checkers, `guests` runs the candidate (apart from published tools), `template` is a migrated empty database to copy,
+    `scratch` a folder for this verification's private files.
+    """
 
     sandbox: Sandbox
+    guests: Guests
     template: Path
     scratch: Path
     test_limits: ProcessLimits = DYNAMIC

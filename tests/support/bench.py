@@ -14,7 +14,7 @@ from app.spec.model import ExecutionSpec
 from app.verification.findings import Finding, GateOutcome
 from app.verification.line import Check
 from app.verification.subject import Bench, Subject
-from tests.support.scratch import scratch_database
+from app.verification.template import template_database
 from tests.support.specimens import TESTS, TOOL, specimen_spec
 
 Seen = Mapping[str, Mapping[str, object]]
@@ -38,6 +38,7 @@ class Lab:
 
     runner: asyncio.Runner
     sandbox: Sandbox
+    guests: Sandbox
     template: Path
 
     @classmethod
@@ -45,16 +46,14 @@ class Lab:
         sandbox = Sandbox(folder / "home")
         proof = runner.run(sandbox.start())
         assert proof.ok, proof.failures()
-        database = scratch_database(folder)
-        database.close()
-        assert database.path is not None
-        return cls(runner, sandbox, database.path)
+        return cls(runner, sandbox, sandbox.apart(), template_database(folder))
 
     def close(self) -> None:
+        self.runner.run(self.guests.stop())
         self.runner.run(self.sandbox.stop())
 
     def bench(self, scratch: Path) -> Bench:
-        return Bench(self.sandbox, self.template, scratch)
+        return Bench(self.sandbox, self.guests, self.template, scratch)
 
     def ask(self, check: Check, candidate: Subject, scratch: Path, seen: Seen | None = None, **limits: ProcessLimits) -> GateOutcome:
         """What one gate says of a candidate."""

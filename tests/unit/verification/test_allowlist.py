@@ -117,10 +117,8 @@ def test_an_ordinary_tool_has_no_finding() -> None:
 
 
 def test_facts_name_every_effect_and_read_of_the_code() -> None:
-    source = in_run(
-        'NAME = "send"\nctx.perform("send", {})\nctx.perform_each(NAME, [])\nctx.read_pages("audience")\nctx.perform(args["x"], {})'
-    )
-    calls = examine(source.replace("from contract", 'OTHER = "x"\nfrom contract', 1), "tool.py")[1]["calls"]
+    body = 'ctx.perform("send", {})\nctx.perform_each(NAME, [])\nctx.read_pages("audience")\nctx.perform(args["x"], {})'
+    calls = examine('NAME = "send"\n' + in_run(body), "tool.py")[1]["calls"]
     assert [(call["method"], call["id"]) for call in calls] == [  # type: ignore[attr-defined]  # facts are JSON
         ("perform", "send"),
         ("perform_each", "send"),

@@ -14,7 +14,7 @@ from app.verification.line import Gate, GateBroke, Watcher, run_line, waves
 from app.verification.subject import Bench, Subject
 
 SUBJECT = cast("Subject", None)  # these gates look at nothing
-BENCH = Bench(cast("Any", None), Path(), Path())
+BENCH = Bench(cast("Any", None), cast("Any", None), Path(), Path())
 RED = GateOutcome([Finding("wrong", "It is wrong.", "Mend it.")])
 
 

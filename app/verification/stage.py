@@ -1,0 +1,196 @@
+"""A private stage for one schedule: a database of its own, the scripted world of an example, the real runtime, time that stands still.
+
+What runs here is what will run: broker, journal, state machine, sandbox. Only connectors that leave the process are twins, and the
+database is a copy of a migrated template that is thrown away.
+
+It refuses to be: a simulation. A crash on the stage ends a Runtime without a word; another one takes its work over by the tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from app.connectors.scripted import ScriptedConnectors, ScriptedCrash, scripted
+from app.core import ids
+from app.core.actor import Actor
+from app.core.clock import ScriptedClock, from_iso
+from app.core.db import Database
+from app.core.errors import ToolmintError
+from app.core.feed import Feed
+from app.records.writing import store_many
+from app.runtime.ending import Ending
+from app.runtime.process import Call, Runtime
+from app.runtime.program import Program
+from app.runtime.recovery import sweep
+from app.spec.model import Example, World
+from app.verification import repository
+from app.verification.subject import Bench
+from app.verification.witness import Heard, Witness
+
+MOST_DEATHS = 3
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An item of a run: the effect, the item as its connector spells it (as given where it takes none), what the tool was told."""
+
+    effect: str
+    item: Any
+    status: str
+    error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """One run on a stage. `done` has one entry per item of its last attempt, in order; `deaths` counts the processes that it took."""
+
+    run_id: str
+    state: str
+    result: Any
+    error: Mapping[str, Any] | None
+    done: tuple[Done, ...]
+    heard: Heard
+    deaths: int = 0
+
+    @property
+    def error_code(self) -> str | None:
+        return self.error["code"] if self.error else None
+
+    @property
+    def is_business_error(self) -> bool:
+        """Whether the tool itself ended the run with a ToolError."""
+        return bool(self.error and self.error.get("business"))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An effect of the ledger: its state and how often the world saw it happen (0 for local ones)."""
+
+    state: str
+    item: Mapping[str, Any]
+    attempts: int
+    performed: int
+
+
+class Stage:
+    """Open it with `staged`; `play` runs the tool once, `ledger` shows what there is."""
+
+    def __init__(
+        self, database: Database, connectors: ScriptedConnectors, bench: Bench, programs: Mapping[int, Program], actor: Actor
+    ) -> None:
+        self.database = database
+        self.connectors = connectors
+        self.programs = dict(programs)
+        self.actor = actor
+        self._witness = Witness(bench.guests)
+        self._runtime: Runtime | None = None
+
+    async def play(self, args: Mapping[str, Any], version: int = 1) -> Played:
+        """One run to its end, through every death that the script has in store for it."""
+        runtime = await self._living()
+        begun, execution = await runtime.begin(self.actor, self.programs[version], Call(dict(args), source="verification"))
+        if execution is None:
+            raise RuntimeError(f"a run without identity was not begun but {begun.how}")
+        ending: Ending | None = None
+        deaths = 0
+        try:
+            ending = await runtime.drive(execution)
+        except ScriptedCrash:
+            deaths, ending = await self._resume(begun.run_id)
+        return self._played(begun.run_id, ending, deaths)
+
+    def ledger(self) -> dict[Key, Row]:
+        """Every effect by `(effect, key)`, the key as canonical JSON text."""
+        performed = Counter(entry.effect_id for entry in self.connectors.performed)
+        with self.database.reading() as session:
+            rows = repository.effects(session)
+        return {(row.effect, row.key): Row(row.state, json.loads(row.item), row.attempts, performed[row.id]) for row in rows}
+
+    async def close(self) -> None:
+        if self._runtime is not None:
+            await self._runtime.stop()
+        self.database.close()
+
+    async def _living(self) -> Runtime:
+        if self._runtime is None:
+            load = lambda _tenant, _tool, version: self.programs[version]  # noqa: E731  # a value, as the runtime asks for
+            self._runtime = Runtime(self.database, self._witness, self.connectors, load, Feed(self.database), role="verification")
+            await self._runtime.start()
+        return self._runtime
+
+    async def _resume(self, run_id: str) -> tuple[int, Ending | None]:
+        """Processes die and others take over, until the run is over."""
+        for deaths in range(1, MOST_DEATHS + 1):
+            await self._die()
+            runtime = await self._living()
+            if run_id not in await asyncio.to_thread(sweep, self.database):
+                return deaths, None
+            try:
+                return deaths, await runtime.execute(run_id)
+            except ScriptedCrash:
+                continue
+        await self._die()
+        await asyncio.to_thread(sweep, self.database)
+        return MOST_DEATHS + 1, None
+
+    async def _die(self) -> None:
+        """End the process: nothing of it is under way any more, and its lease is void."""
+        if self._runtime is not None:
+            dead, self._runtime = self._runtime, None
+            await dead.stop()
+
+    def _played(self, run_id: str, ending: Ending | None, deaths: int) -> Played:
+        heard = self._witness.heard[-1]
+        done = tuple(self._done(effect, item, outcome) for effect, item, outcome in _told(heard))
+        if ending is None:
+            with self.database.reading() as session:
+                row = repository.run(session, run_id)
+            state, error = (row.state, row.error) if row else ("lost", None)
+            return Played(run_id, state, None, error, done, heard, deaths)
+        return Played(run_id, ending.state, ending.result, ending.error, done, heard, deaths)
+
+    def _done(self, effect: str, item: Any, outcome: Mapping[str, Any]) -> Done:
+        declared = self.programs[1].rules.get(effect)
+        if declared is not None:
+            port = self.connectors.effects[declared.declared.connector]
+            with suppress(ToolmintError):  # no item for this connector: shown as the tool gave it, with the outcome that says so
+                item = port.canonical(dict(declared.declared.config), item)
+        return Done(effect, item, str(outcome["status"]), outcome.get("error"))
+
+
+def _told(heard: Heard) -> list[tuple[str, Any, Mapping[str, Any]]]:
+    refused = {"status": "refused"}
+    return [(act.effect, act.item, act.outcome or {**refused, "error": {"code": act.refused}}) for act in heard.acts]
+
+
+@asynccontextmanager
+async def staged(
+    bench: Bench, program: Program, example: Example, actor: Actor, *, script: Sequence[Mapping[str, Any]] = ()
+) -> AsyncIterator[Stage]:
+    """A stage with the world of `example`; `script` goes before the example's own."""
+    path = bench.scratch / f"{ids.new('stage')}.db"
+    await asyncio.to_thread(shutil.copyfile, bench.template, path)
+    database = Database(f"sqlite:///{path}", clock=ScriptedClock(from_iso(example.now)), durable=False)
+    entries = [*map(dict, script), *(entry.model_dump() for entry in example.world.script)]
+    stage = Stage(database, scripted(entries), bench, {program.version: program}, actor)
+    try:
+        await asyncio.to_thread(_furnish, database, actor.tenant, example.world)
+        yield stage
+    finally:
+        await stage.close()
+        for left in bench.scratch.glob(f"{path.name}*"):
+            left.unlink()
+
+
+def _furnish(database: Database, tenant: str, world: World) -> None:
+    with database.writing() as session:
+        for collection, records in world.records.items():
+            store_many(session, tenant, collection, {record.key: record.body for record in records})

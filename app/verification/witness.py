@@ -1,0 +1,108 @@
+"""A guest session that is listened to: what the tool asked and what it was told, in order, while everything passes unchanged.
+
+It refuses to be: a part of the run. The runtime drives the very session that it would drive in production.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.runtime.values import Guests
+from app.sandbox.limits import GuestLimits
+from app.sandbox.session import GuestSession, Usage
+
+
+@dataclass(slots=True)
+class Act:
+    """One item of one `perform`: `item` as the tool gave it, `outcome` as the tool was told; None where it never heard."""
+
+    effect: str
+    item: Any
+    outcome: Mapping[str, Any] | None = None
+    refused: str | None = None
+
+
+@dataclass(slots=True)
+class Heard:
+    """One attempt at a run, as its guest lived it. `refused` lists `(kind, id, code)` of each request that the host refused."""
+
+    acts: list[Act] = field(default_factory=list)
+    reads: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    logs: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    refused: list[tuple[str, str, str]] = field(default_factory=list)
+    progress: int = 0
+    usage: Usage | None = None
+
+
+@dataclass
+class Witness:
+    """Guests that are listened to; `heard` has one entry a session, in order."""
+
+    guests: Guests
+    heard: list[Heard] = field(default_factory=list)
+
+    async def session(self, digest: str, files: Mapping[str, str], limits: GuestLimits) -> GuestSession:
+        self.heard.append(Heard())
+        return Witnessed(await self.guests.session(digest, files, limits), self.heard[-1])
+
+
+class Witnessed(GuestSession):
+    """Passes every call on to the session that it stands for."""
+
+    def __init__(self, inner: GuestSession, heard: Heard) -> None:
+        self._inner = inner
+        self._heard = heard
+        self._open: deque[tuple[str, str, list[Act]]] = deque()
+        self.limits = inner.limits
+
+    @property
+    def alive(self) -> bool:
+        return self._inner.alive
+
+    async def start(self, args: Any, *, now: int, seed: str, files: dict[str, str] | None = None) -> None:
+        await self._inner.start(args, now=now, seed=seed, files=files)
+
+    async def receive(self) -> dict[str, Any]:
+        message = await self._inner.receive()
+        kind = message["t"]
+        if kind == "perform":
+            acts = [Act(message["id"], item) for item in message["items"]]
+            self._heard.acts += acts
+            self._open.append((kind, message["id"], acts))
+        elif kind == "read":
+            self._heard.reads.append((message["id"], message["query"]))
+            self._open.append((kind, message["id"], []))
+        elif kind == "log":
+            self._heard.logs.append((message["event"], message["fields"]))
+        elif kind == "progress":
+            self._heard.progress += 1
+        return message
+
+    async def answer(self, value: Any, now: int) -> None:
+        _, _, acts = self._open.popleft()
+        for act, outcome in zip(acts, value if acts else (), strict=False):
+            act.outcome = outcome
+        await self._inner.answer(value, now)
+
+    async def refuse(self, code: str, message: str, now: int) -> None:
+        kind, name, acts = self._open.popleft()
+        self._heard.refused.append((kind, name, code))
+        for act in acts:
+            act.refused = code
+        await self._inner.refuse(code, message, now)
+
+    async def cancel(self) -> None:
+        await self._inner.cancel()
+
+    async def close(self) -> Usage:
+        self._heard.usage = await self._inner.close()
+        return self._heard.usage
+
+    def abandon(self) -> None:
+        self._inner.abandon()
+
+    def on_close(self, after: Callable[[], Awaitable[None]]) -> None:
+        self._inner.on_close(after)
