@@ -36,8 +36,9 @@ class _Submission:
 class GroupWriter:
     """One per process and database. `commits` counts transactions, for benchmarks."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, on_commit: Callable[[int], None] = lambda _writes: None) -> None:
         self._database = database
+        self._on_commit = on_commit
         self._waiting: list[_Submission] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._busy = False
@@ -92,6 +93,7 @@ class GroupWriter:
                 for index, result in zip(indexes, results, strict=True):
                     outcomes[index] = result
         self.commits += 1
+        self._on_commit(len(batch))
         return outcomes
 
 

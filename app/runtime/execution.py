@@ -6,7 +6,6 @@ It refuses to be: the caller. Who may call which version was decided before; a r
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -279,15 +278,3 @@ def _write_steps(session: Any, batches: list[tuple[list[dict[str, Any]], list[tu
         repository.store(session, texts, at)
         repository.write_steps(session, steps)
     return [None] * len(batches)
-
-
-async def drive_shielded(execution: Execution) -> Ending:
-    """Drive to the end even if the waiting caller goes away; the caller's cancellation is passed on afterwards."""
-    task = asyncio.ensure_future(execution.drive())
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        execution.stop("leave")
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        raise

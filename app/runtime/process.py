@@ -22,6 +22,7 @@ from app.core.errors import ToolmintError
 from app.core.faults import fault
 from app.core.feed import Feed, Signal
 from app.core.writer import GroupWriter
+from app.observability import metrics
 from app.observability.traces import current_trace, new_trace, tracing
 from app.runtime.ending import Ending, failure
 from app.runtime.execution import Execution
@@ -32,6 +33,7 @@ from app.runtime.repository import runs as repository
 from app.runtime.values import Engine, Guests, RunView
 
 Loader = Callable[[str, str, int], Program]
+Identity = repository.Identity
 log = logging.getLogger(__name__)
 
 
@@ -67,7 +69,7 @@ class Runtime:
         self.connectors = connectors
         self.feed = feed
         self.load = load
-        self.writer = GroupWriter(database)
+        self.writer = GroupWriter(database, metrics.COMMIT_ITEMS.observe)
         self.role = role
         self._lease_ms = round(lease_s * 1000)
         self._heartbeat_s = heartbeat_s
@@ -161,7 +163,19 @@ class Runtime:
         }
 
     async def drive(self, execution: Execution) -> Ending:
-        """Execute a run that this process holds, to its end; a bug of ours gives the run back with a crash counted."""
+        """Execute a run that this process holds, to its end.
+
+        If the caller is cancelled the run leaves at the next effect boundary, for a worker; what is in flight is awaited.
+        """
+        task = asyncio.create_task(self._drive(execution), name=execution.run.id)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            execution.stop("leave")
+            await asyncio.wait([task])
+            raise
+
+    async def _drive(self, execution: Execution) -> Ending:
         run = execution.run
         self._executions[run.id] = execution
         with tracing(run.trace_id):

@@ -17,6 +17,7 @@ from app.connectors.port import is_local, is_remote
 from app.core import feed
 from app.core.db import Database, now
 from app.core.faults import fault
+from app.observability import metrics
 from app.runtime.broker import make_request
 from app.runtime.models import Effect, EffectEvent
 from app.runtime.performing import LocalBatch, Task, perform_local, perform_remote
@@ -58,6 +59,7 @@ async def work_queue(runtime: Runtime, limit: int = BATCH) -> int:
 async def _perform(runtime: Runtime, program: Program, effect_id: str, group: list[Due]) -> None:
     declared = program.rules[effect_id].declared
     port = runtime.connectors.effects[declared.connector]
+    metrics.RETRIES.labels(declared.connector).inc(len(group))
     hands = runtime.engine.hands()
     tasks = [
         Task(

@@ -253,3 +253,20 @@ async def test_the_list_of_runs_pages_by_key_newest_first(database: Database, sa
         shown = [row["id"] for page in (first, second, third) for row in page["items"]]
         assert shown == made[::-1] and third["next_cursor"] is None
         assert views.list_runs(CALLER, database, state="failed")["items"] == []
+
+
+async def test_a_cancelled_caller_leaves_the_run_to_a_worker_at_an_effect_boundary(database: Database, sandbox: Sandbox) -> None:
+    addresses = [f"u{number}@example.org" for number in range(300)]
+    async with world(database, sandbox, ONE_BY_ONE) as w:
+        begun, execution = await w.runtime.begin(CALLER, w.programs[1], Call({"group": "g", "to": addresses}))
+        assert execution is not None
+        driving = asyncio.create_task(w.runtime.drive(execution))
+        await until(lambda: len(w.connectors.performed) >= 10)
+        driving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await driving
+        states = list(w.states().values())
+        assert w.run(begun.run_id)["state"] == "available" and set(states) <= {"done", "planned"}
+        assert states.count("done") == len(w.sent()) < 300
+        await w.runtime.execute(begun.run_id)
+        assert w.sent() == addresses
