@@ -16,6 +16,7 @@ import ssl
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import cast
 
 from app.connectors.message import Letter
 from app.connectors.smtp_server_url import SmtpServer
@@ -74,8 +75,7 @@ class SmtpConnection(asyncio.Protocol):
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # asyncio's own promise for stream protocols
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are, but do not say so
 
     def data_received(self, data: bytes) -> None:
         *lines, self._buffer = (self._buffer + data).split(b"\r\n")

@@ -101,7 +101,11 @@ def start_postgres() -> PostgresServer:
     options = [word for setting in (*_SETTINGS, f"unix_socket_directories={folder}") for word in ("-c", setting)]
     child = start([str(programs / "postgres"), "-D", str(data), *options], folder / "log", user=user, cwd=folder)
     server = PostgresServer(folder, child)
-    until(lambda: _answers(server), 30, f"PostgreSQL in {folder} answers")
+    try:
+        until(lambda: _answers(server), 30, f"PostgreSQL in {folder} answers")
+    except BaseException:
+        server.stop()
+        raise
     return server
 
 
