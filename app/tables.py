@@ -17,6 +17,7 @@ import app.observability.models
 import app.records.models
 import app.registry.models
 import app.runtime.models
+import app.spec.models
 
 ROOMS = (
     app.access.models,
@@ -29,5 +30,6 @@ ROOMS = (
     app.records.models,
     app.registry.models,
     app.runtime.models,
+    app.spec.models,
 )
 metadata = SQLModel.metadata
