@@ -10,10 +10,6 @@ VENV := .venv
 IN := $(VENV)/bin/python
 STAMP := $(VENV)/.locked
 
-# The first that runs, is recent enough and can make environments; a shim that names no interpreter does not run.
-PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3; do \
-	"$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v "$$python"; break; }; done)
-
 help:
 	@echo "make demo    set up, start the service and show the main job end to end over MCP"
 	@echo "make run     set up and start the service"
@@ -24,11 +20,15 @@ help:
 	@echo "make setup   the virtual environment alone"
 
 setup:
-	@lock=$$(sha256sum requirements.lock pyproject.toml | sha256sum | cut -c1-64); \
+	@lock=$$(sha256sum < requirements.lock); \
 	if [ -x $(IN) ] && [ "$$(cat $(STAMP) 2>/dev/null)" = "$$lock" ]; then exit 0; fi; \
-	[ -n "$(PYTHON)" ] || { echo "error: no Python 3.11 or later with venv was found. Install python3 and python3-venv, or set PYTHON=…" >&2; exit 2; }; \
-	echo "==> Virtual environment in $(VENV), with $$($(PYTHON) --version)"; \
-	[ -x $(IN) ] || $(PYTHON) -m venv --clear $(VENV); \
+	python="$(PYTHON)"; \
+	for each in python3.11 python3.12 python3.13 python3.14 python3; do \
+		[ -z "$$python" ] && "$$each" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && python=$$each; \
+	done; \
+	[ -n "$$python" ] || { echo "error: no Python 3.11 or later with venv was found. Install python3 and python3-venv, or set PYTHON=…" >&2; exit 2; }; \
+	echo "==> Virtual environment in $(VENV), with $$($$python --version)"; \
+	[ -x $(IN) ] || $$python -m venv --clear $(VENV); \
 	rm -f $(STAMP); \
 	total=$$(grep -c '==' requirements.lock); \
 	echo "==> Installing about $$total locked packages, each checked by its hash (a minute or two the first time)"; \
@@ -36,7 +36,8 @@ setup:
 		| awk -v total="$$total" '/^Collecting/ {n++; if (n % 10 == 0) {printf "    %d of about %d\n", n, total; fflush()}} \
 			/^(Installing|ERROR|Successfully)/ {print "    " substr($$0, 1, 60) "…"; fflush()}'; \
 	echo "==> Installing Toolmint itself, as it stands in this folder"; \
-	$(IN) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .; \
+	$(IN) -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e . > $(VENV)/toolmint.log 2>&1 \
+		|| { cat $(VENV)/toolmint.log >&2; exit 1; }; \
 	echo "$$lock" > $(STAMP)
 
 demo: setup

@@ -8,6 +8,7 @@ It refuses to be: a registry to look things up in by name, or a place for behavi
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,11 +20,17 @@ from app.core import migration
 from app.core.db import Database
 from app.core.feed import Feed
 from app.core.settings import Settings
-from app.registry.loading import loader
+from app.invocation.desk import Calls
+from app.observability import logs, metrics
+from app.observability.sealing import AUDIT_EVENTS
+from app.registry.catalog import Catalog, following
+from app.runtime.chain import EFFECT_EVENTS
 from app.runtime.process import Runtime
 from app.sandbox.sandbox import Sandbox
 
 Role = Literal["web", "worker"]
+CHAIN = (AUDIT_EVENTS, EFFECT_EVENTS)
+"""The tables whose rows the audit chain covers, in the order in which it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,8 @@ class Services:
     sandbox: Sandbox
     connectors: Connectors
     runtime: Runtime
+    catalog: Catalog
+    calls: Calls
 
 
 @asynccontextmanager
@@ -46,6 +55,8 @@ async def running(settings: Settings, role: Role) -> AsyncIterator[Services]:
     A sandbox that cannot be proven does not keep the process from starting: it says so, and refuses what needs it.
     """
     async with AsyncExitStack() as stack:
+        metrics.start(settings.home / "metrics")
+        stack.callback(metrics.stop)
         database = Database(settings.database)
         stack.callback(database.close)
         await asyncio.to_thread(migration.check, database)
@@ -58,16 +69,19 @@ async def running(settings: Settings, role: Role) -> AsyncIterator[Services]:
         connectors = production(settings, database)
         await connectors.start()
         stack.push_async_callback(connectors.stop)
-        runtime = Runtime(
-            database,
-            sandbox,
-            connectors,
-            loader(settings, database),
-            feed,
-            role=role,
-            lease_s=settings.lease_s,
-            heartbeat_s=settings.heartbeat_s,
-        )
+        catalog = Catalog(database, settings.tools_dir, connectors.catalog)
+        await stack.enter_async_context(following(catalog, feed))
+        lease = {"lease_s": settings.lease_s, "heartbeat_s": settings.heartbeat_s}
+        runtime = Runtime(database, sandbox, connectors, catalog.load, feed, role=role, **lease)
         await runtime.start()
         stack.push_async_callback(runtime.stop)
-        yield Services(settings, role, database, feed, sandbox, connectors, runtime)
+        calls = Calls(runtime, catalog, settings.web_guests)
+        yield Services(settings, role, database, feed, sandbox, connectors, runtime, catalog, calls)
+
+
+def start_logging(settings: Settings) -> None:
+    """JSON lines on standard error, without secrets, and without libraries that say what nobody asked."""
+    hidden = [text for text in (settings.admin_key, settings.anthropic_api_key, settings.smtp_url) if text]
+    logs.setup(settings.log_level, hidden)
+    for name in ("alembic", "arq"):
+        logging.getLogger(name).setLevel(logging.WARNING)

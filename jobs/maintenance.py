@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.candidates.verifying import wake_waiting
-from app.composition import Services
+from app.composition import CHAIN, Services
 from app.core import feed
+from app.observability.sealing import seal
 from app.runtime.queue import next_due
 from app.runtime.recovery import sweep
 from jobs.floor import Floor
@@ -46,6 +47,11 @@ def _waiting_candidates(services: Services) -> list[tuple[str, str]]:
     return []
 
 
+def _unsealed_events(services: Services) -> list[tuple[str, str]]:
+    seal(services.database, CHAIN)
+    return []
+
+
 def _old_signals(services: Services) -> list[tuple[str, str]]:
     feed.expire(services.database)
     return []
@@ -55,6 +61,7 @@ CHORES = (
     Chore("take up what gone owners held", 1.0, _deserted_runs),
     Chore("look for effects that are due", 0.5, _due_effects),
     Chore("wake waiting candidates", 5.0, _waiting_candidates),
+    Chore("seal the audit trail", 1.0, _unsealed_events),
     Chore("expire the change feed", 60.0, _old_signals),
 )
 

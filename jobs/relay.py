@@ -63,7 +63,7 @@ class Relay:
     async def close(self) -> None:
         """Give the connections back."""
         if self._pool is not None:
-            await self._pool.close(close_connection_pool=True)
+            await self._pool.aclose(close_connection_pool=True)
 
     async def _to_redis(self, jobs: list[Job]) -> list[int] | None:
         loop = asyncio.get_running_loop()

@@ -20,7 +20,7 @@ from arq.connections import RedisSettings
 from arq.worker import Function, Retry, Worker, func
 from redis.exceptions import RedisError
 
-from app.composition import running
+from app.composition import running, start_logging
 from app.core.errors import ToolmintError
 from app.core.settings import Settings
 from jobs.floor import Floor, Stage, cancelled
@@ -101,12 +101,12 @@ async def _discard(worker: Worker) -> None:
     if worker.main_task is not None:
         await asyncio.gather(worker.main_task, return_exceptions=True)
     if worker._pool is not None:
-        await worker._pool.close(close_connection_pool=True)
+        await worker._pool.aclose(close_connection_pool=True)
 
 
 def _waker(floor: Floor, job: str) -> Function:
-    async def wake(_context: dict[Any, Any], subject: str) -> None:
-        if not await floor.admit(job, subject, PATIENCE_S):
+    async def wake(ctx: dict[Any, Any], *subjects: Any, **_rest: Any) -> None:
+        if not await floor.admit(job, str(subjects[0]), PATIENCE_S):
             raise Retry(defer=AGAIN_S)
 
     return func(wake, name=job)
@@ -114,10 +114,9 @@ def _waker(floor: Floor, job: str) -> Function:
 
 def main() -> int:
     """The process's entry."""
-    logging.getLogger("arq").setLevel(logging.WARNING)
     try:
         settings = Settings.from_env()
-        logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+        start_logging(settings)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(work(settings))
     except ToolmintError as error:

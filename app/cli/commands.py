@@ -10,11 +10,13 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.cli.output import say
 from app.core.settings import Settings
 
-Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+if TYPE_CHECKING:  # the class takes its parameter in type stubs only
+    Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _up(verbs: Verbs) -> None:

@@ -67,6 +67,7 @@ class Supervisor:
     database: Database
     listener: socket.socket
     children: list[Child] = field(default_factory=list)
+    _stopping: bool = False
 
     def run(self, wakeup: socket.socket, stopping: list[int]) -> None:
         """Start everything and keep it so until a signal is in `stopping`; then stop everything."""
@@ -102,7 +103,8 @@ class Supervisor:
             if pid is not None and pid in ended:
                 child.ended(ended[pid])
                 self._void(pid)
-                say(f"{child.name} ended ({how_it_ended(ended[pid])})")
+                if not self._stopping:
+                    say(f"{child.name} ended ({how_it_ended(ended[pid])})")
                 names.append(child.name)
         return names
 
@@ -114,6 +116,7 @@ class Supervisor:
 
     def _stop(self) -> None:
         say("Stopping")
+        self._stopping = True
         self.listener.close()
         redis = [child for child in self.children if child.name == "redis"]
         self._stop_all([child for child in self.children if child.name != "redis"], STOP_S)

@@ -11,6 +11,7 @@ import socket
 import uvicorn
 
 from app.cli.premises import LISTEN_FD, address_of_our_own
+from app.composition import start_logging
 from app.core.settings import Settings
 
 GRACE_S = 2
@@ -19,6 +20,7 @@ GRACE_S = 2
 
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT."""
+    start_logging(settings)
     handed = os.environ.pop(LISTEN_FD, "")
     if handed:
         with socket.socket(fileno=int(handed)) as listener:
@@ -38,7 +40,7 @@ def _server(settings: Settings) -> uvicorn.Server:
         lifespan="on",
         access_log=False,
         server_header=False,
-        log_level=settings.log_level,
+        log_config=None,
         timeout_graceful_shutdown=GRACE_S,
     )
     return uvicorn.Server(config)

@@ -1,0 +1,20 @@
+"""THE table of stages: which job does what, how many at once, and which stage follows which.
+
+A stage never starts the next one itself: the transaction that ends it writes the next one's outbox row, so that a worker may die
+between any two.
+
+It refuses to be: a workflow engine. What is due is asked of the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jobs.execute_run import execute_run
+from jobs.floor import Stage
+from jobs.work_queue import work_queue
+
+STAGES: Mapping[str, Stage] = {
+    "execute_run": Stage(execute_run, places=lambda settings: settings.worker_runs, next=("work_queue",)),
+    "work_queue": Stage(work_queue, places=lambda _settings: 1),
+}
