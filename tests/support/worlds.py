@@ -6,7 +6,6 @@ next one takes over what its owner held.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import textwrap
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -197,12 +196,3 @@ async def silence(runtime: Runtime) -> None:
     for task in runtime._tasks:
         await task
     owners.void(runtime.database, owner=runtime.owner)
-
-
-async def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
-    """Wait until `condition` gives something true; returns it. Raises AssertionError after `timeout_s`."""
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    while not (found := await asyncio.to_thread(condition)):
-        assert asyncio.get_running_loop().time() < deadline, "the condition was not met in time"
-        await asyncio.sleep(0.02)
-    return found

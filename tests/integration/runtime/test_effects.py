@@ -8,7 +8,8 @@ from app.core.db import Database
 from app.core.errors import Conflict, Invalid, NotFound
 from app.runtime import decisions, queue, views
 from app.sandbox.sandbox import Sandbox
-from tests.support.worlds import CALLER, until, world
+from tests.support.waiting import until_async as until
+from tests.support.worlds import CALLER, world
 
 pytestmark = pytest.mark.anyio
 ADA, BOB, CAT = "ada@example.org", "bob@example.org", "cat@example.org"

@@ -13,7 +13,8 @@ from app.runtime import decisions, views
 from app.runtime.process import Call
 from app.runtime.recovery import due_runs, sweep
 from app.sandbox.sandbox import Sandbox
-from tests.support.worlds import CALLER, PURE, silence, until, world
+from tests.support.waiting import until_async as until
+from tests.support.worlds import CALLER, PURE, silence, world
 
 pytestmark = pytest.mark.anyio
 ADA, BOB, CAT = "ada@example.org", "bob@example.org", "cat@example.org"
