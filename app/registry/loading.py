@@ -32,6 +32,7 @@ class Loader:
         self.tools_dir = tools_dir
         self._kept: dict[Key, tuple[str, shelf.Stamp, Program]] = {}
         self._told: dict[Key, shelf.Stamp | None] = {}
+        self._evidence: dict[Key, str] = {}
         self._guard = threading.Lock()
 
     def __call__(self, tenant: str, tool: str, version: int) -> Program:
@@ -50,11 +51,25 @@ class Loader:
         folder, stamp, program = kept
         return program if shelf.stamp(folder) == stamp else None
 
-    def _load(self, tenant: str, tool: str, version: int) -> Program:
+    def evidence(self, tenant: str, tool: str, version: int) -> str:
+        """The digest of the report that the version was published on. Raises NotFound `version_not_found`."""
+        known = self.known_evidence(tenant, tool, version)
+        return known if known is not None else self._row(tenant, tool, version).evidence_digest
+
+    def known_evidence(self, tenant: str, tool: str, version: int) -> str | None:
+        """The same if it is in memory."""
+        return self._evidence.get((tenant, tool, version))
+
+    def _row(self, tenant: str, tool: str, version: int) -> Version:
         with self.database.reading() as session:
             row = repository.version(session, tenant, tool, version)
         if row is None:
             raise NotFound("version_not_found", f"{tool} has no version {version}.", fix="See GET /tools/{name} for its versions.")
+        self._evidence[tenant, tool, version] = row.evidence_digest
+        return row
+
+    def _load(self, tenant: str, tool: str, version: int) -> Program:
+        row = self._row(tenant, tool, version)
         folder = shelf.folder_of(self.tools_dir, tenant, tool, version)
         if not folder.exists():
             shelf.put(folder, self._stored(row))

@@ -1,0 +1,59 @@
+"""What a caller is told of a run: the answer in the shape of INTERFACES, from memory or from the run's row.
+
+It refuses to be: a view of everything about a run; that is the runtime's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.core.actor import Actor
+from app.core.db import Database
+from app.runtime.ending import Ending
+from app.runtime.state import OPEN_RUNS
+from app.runtime.values import RunView
+from app.runtime.views import read_run
+
+SHOWN = ("id", "tool", "version", "channel", "state", "result", "error", "plan", "effects", "trace_id")
+HIDDEN_IN_ERRORS = ("traceback",)
+
+
+@dataclass(frozen=True, slots=True)
+class RunAnswer:
+    """`body` is INTERFACES' run; `over` says whether it has come to its end; `evidence` is the digest of the version's report."""
+
+    body: dict[str, Any]
+    over: bool
+    evidence: str
+
+
+def answer_of_ending(tool: str, channel: str | None, run: RunView, ending: Ending, evidence: str) -> RunAnswer:
+    """The first answer of a run that ended here, without asking the database again."""
+    body = {
+        "id": run.id,
+        "tool": tool,
+        "version": run.version,
+        "channel": channel,
+        "state": ending.state,
+        "replayed": False,
+        "result": ending.result,
+        "error": _error(ending.error),
+        "plan": ending.plan,
+        "effects": ending.effects or {},
+        "trace_id": run.trace_id,
+    }
+    return RunAnswer(body, True, evidence)
+
+
+def answer_of_row(actor: Actor, database: Database, run_id: str, evidence: str, *, replayed: bool) -> RunAnswer:
+    """The answer of a run as it stands, with the ledger's present counts."""
+    row = read_run(actor, database, run_id)
+    over = row["state"] not in OPEN_RUNS
+    body = {name: row[name] for name in SHOWN}
+    return RunAnswer({**body, "error": _error(row["error"]), "replayed": replayed and over}, over, evidence)
+
+
+def _error(error: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if error is None else {name: value for name, value in error.items() if name not in HIDDEN_IN_ERRORS}

@@ -1,0 +1,198 @@
+"""Call a published tool: authorise, validate, choose a version, replay or begin, wait or hand back a handle.
+
+It refuses to be: an executor, or a front door. REST, MCP and dashboard call this one function.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from app.access.permissions import use_case
+from app.core.actor import Actor
+from app.core.errors import Invalid, TooLarge
+from app.core.feed import Signal
+from app.invocation.answers import RunAnswer, answer_of_ending, answer_of_row
+from app.invocation.desk import Calls, Started
+from app.invocation.identity import check_key, identity_of, natural_key
+from app.observability import audit
+from app.registry.channels import Choice, choose, no_tool
+from app.registry.entries import Entry
+from app.runtime.process import Call
+from app.runtime.program import Program
+
+WAIT_S = 20.0
+MOST_WAIT_S = 300.0
+LOOK_AGAIN_S = 1.0
+Progress = Callable[[int, int | None], Awaitable[None]]
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How a caller waits: for how long, told of progress by whom, and whether its going away cancels the run that it began."""
+
+    wait_s: float = WAIT_S
+    progress: Progress | None = None
+    cancels: Callable[[], bool] = lambda: False
+
+
+@use_case(None)
+async def call_tool(
+    actor: Actor,
+    calls: Calls,
+    tool: str,
+    args: Any,
+    *,
+    version: int | None = None,
+    dry_run: bool = False,
+    key: str | None = None,
+    source: str = "rest",
+    waiting: Waiting = Waiting(),  # a frozen value
+) -> RunAnswer:
+    """Call `tool` with `args` and wait for at most `waiting.wait_s` (0: hand the run to a worker at once).
+
+    `key` is the caller's idempotency key. Raises NotFound `tool_not_found` (unknown and forbidden alike), `version_not_found`, TooLarge
+    `input_too_large`, Invalid `args_invalid`, `idempotency_conflict`, Limited `too_many_runs`, Conflict `artifact_altered`.
+    """
+    key = check_key(key)
+    entry = await _entry(actor, calls, tool)
+    with calls.counted(actor, tool):
+        program, choice = await _program(actor, calls, entry, args, key, version)
+        _check(program, args)
+        identity = None if dry_run else identity_of(actor, program.spec, args, key)
+        wait_s = min(max(0.0, waiting.wait_s), MOST_WAIT_S)
+        here = wait_s > 0 and calls.has_place()
+        call = Call(args, identity, choice.channel, choice.reason, source, dry_run, here)
+        ends_at = asyncio.get_running_loop().time() + wait_s
+        started, task = await calls.begin(actor, program, call)
+        if started.how == "conflict":
+            raise Invalid(
+                "idempotency_conflict",
+                "This key was used for a call with other arguments.",
+                fix="Send the arguments of the first call, or another key.",
+                data={"run_id": started.run_id},
+            )
+        return await _wait(actor, calls, program, choice, started, task, waiting, ends_at)
+
+
+async def _entry(actor: Actor, calls: Calls, tool: str) -> Entry:
+    entry = (await calls.catalog.entries_soon(actor.tenant)).get(tool)
+    if entry is not None and entry.callable_by(actor):
+        return entry
+    if entry is not None:
+        await asyncio.to_thread(_refused, actor, calls, tool)
+    raise no_tool(tool)
+
+
+def _refused(actor: Actor, calls: Calls, tool: str) -> None:
+    with calls.database.writing() as session:
+        audit.record(session, actor, "tool.called", tool, "refused", code="permission_denied")
+
+
+async def _program(actor: Actor, calls: Calls, entry: Entry, args: Any, key: str | None, version: int | None) -> tuple[Program, Choice]:
+    run_key = key
+    if run_key is None and len(entry.pointers) > 1 and isinstance(args, dict):
+        with suppress(Invalid):  # arguments that make no key are refused below, with the place that is wrong
+            run_key = natural_key(entry.spec, args)
+    choice = choose(entry, actor, run_key, version)
+    program = calls.catalog.load.recall(actor.tenant, entry.name, choice.version)
+    if program is None:
+        program = await asyncio.to_thread(calls.catalog.load, actor.tenant, entry.name, choice.version)
+    return program, choice
+
+
+def _check(program: Program, args: Any) -> None:
+    limit = program.spec.limits.input_bytes
+    try:
+        size = len(_encode(args).encode())
+    except (ValueError, TypeError, RecursionError):
+        raise Invalid("args_invalid", "The arguments are no JSON.", fix="Send finite numbers and valid Unicode only.") from None
+    if size > limit:
+        raise TooLarge(
+            "input_too_large",
+            f"The arguments have {size} bytes; {program.tool} takes {limit}.",
+            fix="Put the data into a collection and pass a reference to it.",
+        )
+    problems = program.validators.args.problems(args)
+    if problems:
+        said = "; ".join(f"{problem.path} {problem.message}" for problem in problems[:3])
+        raise Invalid("args_invalid", f"The arguments do not fit: {said}.", fix="Mend each place that is named.", problems=problems)
+
+
+async def _wait(
+    actor: Actor,
+    calls: Calls,
+    program: Program,
+    choice: Choice,
+    started: Started,
+    task: asyncio.Task[None] | None,
+    waiting: Waiting,
+    ends_at: float,
+) -> RunAnswer:
+    loop = asyncio.get_running_loop()
+    if task is not None and started.run is not None:
+        async with _telling(calls, started.run_id, waiting.progress):
+            try:
+                await asyncio.wait({task}, timeout=max(0.0, ends_at - loop.time()))
+            except asyncio.CancelledError:
+                calls.abandoned(actor, started.run_id, cancel=waiting.cancels(), patience_s=ends_at - loop.time())
+                raise
+        if not task.done():
+            calls.leave(started.run_id)
+        elif started.ending is not None and started.ending.state in ("completed", "failed", "cancelled"):
+            evidence = await _evidence(actor, calls, program.tool, program.version)
+            return answer_of_ending(program.tool, choice.channel, started.run, started.ending, evidence)
+    return await _follow(actor, calls, program.tool, started, waiting, ends_at)
+
+
+async def _follow(actor: Actor, calls: Calls, tool: str, started: Started, waiting: Waiting, ends_at: float) -> RunAnswer:
+    """The answer of a run that is not driven here: as it stands once it is over, or when the time is."""
+    loop = asyncio.get_running_loop()
+    replayed = started.how in ("replay", "in_flight")
+    mine: Callable[[Signal], bool] = lambda signal: signal.subject == started.run_id and signal.topic == "run.finished"  # noqa: E731
+    try:
+        async with calls.runtime.feed.listen(mine) as signals, _telling(calls, started.run_id, waiting.progress):
+            while True:
+                answer = await asyncio.to_thread(answer_of_row, actor, calls.database, started.run_id, "", replayed=replayed)
+                left = ends_at - loop.time()
+                if answer.over or left <= 0:
+                    break
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(signals.get(), min(left, LOOK_AGAIN_S))
+    except asyncio.CancelledError:
+        if started.how == "begun" and waiting.cancels():
+            calls.abandoned(actor, started.run_id, cancel=True, patience_s=0)
+        raise
+    return RunAnswer(answer.body, answer.over, await _evidence(actor, calls, tool, answer.body["version"]))
+
+
+async def _evidence(actor: Actor, calls: Calls, tool: str, version: int) -> str:
+    known = calls.catalog.load.known_evidence(actor.tenant, tool, version)
+    return known if known is not None else await asyncio.to_thread(calls.catalog.load.evidence, actor.tenant, tool, version)
+
+
+@asynccontextmanager
+async def _telling(calls: Calls, run_id: str, progress: Progress | None) -> AsyncIterator[None]:
+    """Tell the caller how far the run is, as the change feed says it."""
+    if progress is None:
+        yield
+        return
+
+    async def tell() -> None:
+        async with calls.runtime.feed.listen(lambda signal: signal.subject == run_id and signal.topic == "run.progress") as signals:
+            while True:
+                signal = await signals.get()
+                await progress(signal.data["done"], signal.data["total"])
+
+    task = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
