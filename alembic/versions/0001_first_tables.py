@@ -401,6 +401,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "effect_id"),
     )
     op.create_table(
+        "spec_revision",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("tenant", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("body", sa.String(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("tenant", "name", "digest"),
+        sa.UniqueConstraint("tenant", "name", "revision"),
+    )
+    op.create_table(
         "step",
         sa.Column("run_id", sa.String(), nullable=False),
         sa.Column("step", sa.Integer(), nullable=False),
@@ -475,6 +489,7 @@ def downgrade() -> None:
     op.drop_table("tool")
     op.drop_table("tenant")
     op.drop_table("step")
+    op.drop_table("spec_revision")
     op.drop_table("sighting")
     op.drop_index(op.f("ix_run_identity_run_id"), table_name="run_identity")
     op.drop_table("run_identity")
