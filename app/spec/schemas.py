@@ -53,8 +53,9 @@ class Validator:
         try:
             found = list(_explained(self.compiled.iter_errors(value), root))
         except (ValueError, OverflowError):
-            return [Problem(root, "is not a JSON value", "Use text keys, finite numbers and valid Unicode only.")]
-        return found[:MOST_PROBLEMS]
+            found = []
+        # Half surrogates make `accepts` raise and `iter_errors` find nothing: what was not accepted never comes out as fitting.
+        return found[:MOST_PROBLEMS] or [Problem(root, "is not a JSON value", "Use text keys, finite numbers and valid Unicode only.")]
 
 
 @dataclass(frozen=True, slots=True)
