@@ -41,7 +41,8 @@ async def check_examples(subject: Subject, bench: Bench, _seen: Mapping[str, Map
     findings = [finding for found, _ in cases for finding in found]
     shown = [_case(example, found, played) for example, (found, played) in zip(subject.spec.examples, cases, strict=True)]
     coded = {
-        f"case {number}": played is not None and (played.error is None or (played.is_business_error and bool(_CODE.match(played.error_code or ""))))
+        f"case {number}": played is not None
+        and (played.error is None or (played.is_business_error and bool(_CODE.match(played.error_code or ""))))
         for number, (_, played) in enumerate(cases, 1)
     }
     return GateOutcome(findings, {"cases": shown, "errors_coded": coded})

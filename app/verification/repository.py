@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from app.observability.models import AuditEvent
-from app.runtime.models import Effect, LogLine, Run
+from app.runtime.models import Effect, LogLine, Run, Step
 
 
 def effects(session: Session) -> Sequence[Effect]:
@@ -30,3 +31,8 @@ def log_lines(session: Session, run_id: str) -> Sequence[LogLine]:
 def audit_events(session: Session) -> Sequence[AuditEvent]:
     """Every audit event, in order."""
     return session.exec(select(AuditEvent).order_by(col(AuditEvent.id))).all()
+
+
+def journaled(session: Session, run_id: str) -> int:
+    """How many steps of a run are in its journal."""
+    return session.exec(select(sa.func.count()).select_from(Step).where(Step.run_id == run_id)).one()

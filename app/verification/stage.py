@@ -26,6 +26,7 @@ from app.core.errors import ToolmintError
 from app.core.feed import Feed
 from app.records.writing import store_many
 from app.runtime.ending import Ending
+from app.runtime.journal import encode
 from app.runtime.process import Call, Runtime
 from app.runtime.program import Program
 from app.runtime.recovery import sweep
@@ -40,12 +41,16 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An item of a run: the effect, the item as its connector spells it (as given where it takes none), what the tool was told."""
+    """An item of a run: the effect, the item as its connector spells it (as given where it takes none), what the tool was told.
+
+    `key` is the canonical JSON text of the spec's key for it; None where the item has none.
+    """
 
     effect: str
     item: Any
     status: str
     error: Mapping[str, Any] | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,7 @@ class Stage:
             ending = await runtime.drive(execution)
         except ScriptedCrash:
             deaths, ending = await self._resume(begun.run_id)
-        return self._played(begun.run_id, ending, deaths)
+        return self._played(begun.run_id, args, ending, deaths)
 
     def ledger(self) -> dict[Key, Row]:
         """Every effect by `(effect, key)`, the key as canonical JSON text."""
@@ -147,9 +152,9 @@ class Stage:
             dead, self._runtime = self._runtime, None
             await dead.stop()
 
-    def _played(self, run_id: str, ending: Ending | None, deaths: int) -> Played:
+    def _played(self, run_id: str, args: Mapping[str, Any], ending: Ending | None, deaths: int) -> Played:
         heard = self._witness.heard[-1]
-        done = tuple(self._done(effect, item, outcome) for effect, item, outcome in _told(heard))
+        done = tuple(self._done(args, effect, item, outcome) for effect, item, outcome in _told(heard))
         if ending is None:
             with self.database.reading() as session:
                 row = repository.run(session, run_id)
@@ -157,13 +162,15 @@ class Stage:
             return Played(run_id, state, None, error, done, heard, deaths)
         return Played(run_id, ending.state, ending.result, ending.error, done, heard, deaths)
 
-    def _done(self, effect: str, item: Any, outcome: Mapping[str, Any]) -> Done:
-        declared = self.programs[1].rules.get(effect)
-        if declared is not None:
-            port = self.connectors.effects[declared.declared.connector]
+    def _done(self, args: Mapping[str, Any], effect: str, item: Any, outcome: Mapping[str, Any]) -> Done:
+        rule = self.programs[1].rules.get(effect)
+        key: str | None = None
+        if rule is not None:
+            port = self.connectors.effects[rule.declared.connector]
             with suppress(ToolmintError):  # no item for this connector: shown as the tool gave it, with the outcome that says so
-                item = port.canonical(dict(declared.declared.config), item)
-        return Done(effect, item, str(outcome["status"]), outcome.get("error"))
+                item = port.canonical(dict(rule.declared.config), item)
+                key = encode(rule.key.evaluate(args, item))
+        return Done(effect, item, str(outcome["status"]), outcome.get("error"), key)
 
 
 def _told(heard: Heard) -> list[tuple[str, Any, Mapping[str, Any]]]:

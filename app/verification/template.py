@@ -5,7 +5,6 @@ It refuses to be: a database that anything is written to.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from app.core import ids, migration
@@ -27,7 +26,7 @@ def template_database(home: Path) -> Path:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         database.close()
-    os.replace(fresh, path)
+    fresh.replace(path)
     for left in folder.glob(f"{fresh.name}*"):
         left.unlink()
     return path
