@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 EVERY_S = 0.02
 
 
-def until(condition: Callable[[], T], within_s: float = 10.0, what: str = "the condition") -> T:
+def until(condition: Callable[[], T | None], within_s: float = 10.0, what: str = "the condition") -> T:
     """The first true value of `condition`. Fails, naming `what`, if there is none in time."""
     deadline = time.monotonic() + within_s
     while True:
@@ -26,7 +26,15 @@ def until(condition: Callable[[], T], within_s: float = 10.0, what: str = "the c
         time.sleep(EVERY_S)
 
 
-async def until_async(condition: Callable[[], T | Awaitable[T]], within_s: float = 10.0, what: str = "the condition") -> T:
+@overload
+async def until_async(condition: Callable[[], Awaitable[T | None]], within_s: float = 10.0, what: str = "the condition") -> T: ...
+
+
+@overload
+async def until_async(condition: Callable[[], T | None], within_s: float = 10.0, what: str = "the condition") -> T: ...
+
+
+async def until_async(condition: Callable[[], Any], within_s: float = 10.0, what: str = "the condition") -> Any:
     """The same in async code; `condition` may be a coroutine function."""
     deadline = time.monotonic() + within_s
     while True:
