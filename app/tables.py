@@ -9,6 +9,7 @@ from sqlmodel import SQLModel
 
 import app.access.models
 import app.candidates.models
+import app.codegen.models
 import app.connectors.models
 import app.core.models
 import app.economics.models
@@ -22,6 +23,7 @@ import app.spec.models
 ROOMS = (
     app.access.models,
     app.candidates.models,
+    app.codegen.models,
     app.connectors.models,
     app.core.models,
     app.economics.models,

@@ -249,6 +249,16 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index(op.f("ix_generation_state"), "generation", ["state"], unique=False)
+    op.create_table(
+        "generation_reply",
+        sa.Column("generation_id", sa.String(), nullable=False),
+        sa.Column("stage", sa.String(), nullable=False),
+        sa.Column("model", sa.String(), nullable=False),
+        sa.Column("answer", sa.JSON(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("generation_id", "stage"),
+    )
     op.create_table(
         "ledger",
         sa.Column("tenant", sa.String(), nullable=False),
@@ -516,6 +526,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_log_line_run_id"), table_name="log_line")
     op.drop_table("log_line")
     op.drop_table("ledger")
+    op.drop_table("generation_reply")
+    op.drop_index(op.f("ix_generation_state"), table_name="generation")
     op.drop_table("generation")
     op.drop_table("gate_result")
     op.drop_index(op.f("ix_effect_event_link"), table_name="effect_event")

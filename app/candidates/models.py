@@ -1,4 +1,4 @@
-"""Tables of candidates, their gate results, reports, approvals and generations."""
+"""Tables of candidates, their gate results, reports and approvals."""
 
 from __future__ import annotations
 
@@ -70,24 +70,3 @@ class Approval(SQLModel, table=True):
     decision: str
     reason: str
     at: int = Field(sa_type=sa.BigInteger)
-
-
-class Generation(SQLModel, table=True):
-    """A model is asked to write a candidate. States: queued, writing, done, refused, error."""
-
-    __tablename__ = "generation"
-    id: str = Field(primary_key=True)
-    tenant: str
-    tool: str
-    spec_revision: int
-    model: str
-    brief: str
-    state: str
-    author: str
-    candidate_id: str | None = None
-    error: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON(none_as_null=True))
-    owner: str | None = None
-    crashes: int = 0
-    trace_id: str
-    created_at: int = Field(sa_type=sa.BigInteger)
-    updated_at: int = Field(sa_type=sa.BigInteger)
