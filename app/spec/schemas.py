@@ -8,10 +8,12 @@ It refuses to be: the lint of schemas (`schema_rules`), or safe for schemas from
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NoReturn
 
 import jsonschema_rs
@@ -23,6 +25,7 @@ from app.spec.model import ExecutionSpec
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MOST_PROBLEMS = 20
 _PLAIN = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 class BadSchema(ValueError):
@@ -35,27 +38,21 @@ class BadSchema(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Validator:
-    """A compiled schema."""
+    """A compiled schema. Values are what `json.loads` makes; other keys than texts raise ValueError."""
 
     compiled: jsonschema_rs.Draft202012Validator
 
     def accepts(self, value: Any) -> bool:
-        """Whether `value` fits; about 0.3 µs for a small object. What is no JSON value does not fit."""
-        try:
-            return self.compiled.is_valid(value)
-        except (ValueError, OverflowError):  # keys that are no text, half surrogates
-            return False
+        """Whether `value` is a JSON value that fits; about 3 µs for a small object."""
+        return not self.problems(value)
 
     def problems(self, value: Any, root: str = "$") -> list[Problem]:
         """What is wrong with `value`, at most 20 entries, each with its JSON path under `root`; empty when it fits."""
-        if self.accepts(value):
+        if not _is_json(value):
+            return [Problem(root, "is not a JSON value", "Use text keys, finite numbers and valid Unicode only.")]
+        if self.compiled.is_valid(value):
             return []
-        try:
-            found = list(_explained(self.compiled.iter_errors(value), root))
-        except (ValueError, OverflowError):
-            found = []
-        # Half surrogates make `accepts` raise and `iter_errors` find nothing: what was not accepted never comes out as fitting.
-        return found[:MOST_PROBLEMS] or [Problem(root, "is not a JSON value", "Use text keys, finite numbers and valid Unicode only.")]
+        return list(islice(_explained(self.compiled.iter_errors(value), root), MOST_PROBLEMS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +96,15 @@ def _compiled(canonical: bytes) -> Validator:
 
 def _refuse(uri: str) -> NoReturn:
     raise ValueError(f"{uri} is outside this document")
+
+
+def _is_json(value: Any) -> bool:
+    # The library takes NaN for a number and half surrogates for text; neither can be stored or sent on.
+    try:
+        text = _ENCODE(value)
+        return text.isascii() or bool(text.encode())
+    except (ValueError, TypeError, RecursionError):
+        return False
 
 
 def json_path(parts: Sequence[str | int], root: str = "$") -> str:

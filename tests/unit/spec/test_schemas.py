@@ -36,7 +36,8 @@ PERSON: dict[str, Any] = {
         ({"name": "x", "to": [1]}, "$.to[0]", "must be string"),
         ({"name": "x", "to": 3}, "$.to", "alternatives"),
         ({"name": "\ud800"}, "$", "not a JSON value"),
-        ({1: "x"}, "$", "not a JSON value"),
+        ({"name": {1, 2}}, "$", "not a JSON value"),
+        (float("nan"), "$", "not a JSON value"),
     ],
 )
 def test_a_problem_has_its_path_and_what_is_wrong(value: Any, path: str, said: str) -> None:
