@@ -1,0 +1,113 @@
+"""`toolmint up` as a process tree: what dies is replaced, what is told to stop stops, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlmodel import select
+
+from app.core.models import Owner
+from tests.support.processes import ROOT
+from tests.support.supervised import Supervised, gone, kill, launch, service
+from tests.support.waiting import until
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
+    with service(tmp_path_factory.mktemp("up") / "home") as running:
+        yield running
+
+
+def voided(up: Supervised, pid: int) -> bool:
+    """Whether every owner row of this process has been voided."""
+    database = up.database()
+    with database.reading() as session:
+        rows = list(session.exec(select(Owner).where(Owner.pid == pid)))
+    database.close()
+    return bool(rows) and all(row.voided_at is not None for row in rows)
+
+
+@pytest.mark.parametrize("name", ["worker", "web", "redis"])
+def test_a_killed_child_is_started_again_and_its_lease_is_voided_at_once(up: Supervised, name: str) -> None:
+    before = up.pid(name)
+    killed_at = time.monotonic()
+    kill(before)
+    if name != "redis":
+        until(lambda: voided(up, before), 5, f"the lease of the {name} that was killed is voided")
+        assert time.monotonic() - killed_at < 3, "a lease of 15 s must not be waited for"
+    after = until(lambda: up.pid(name) != before and up.pid(name), 15, f"another {name} is started")
+    assert after and not gone(after)
+    assert up.get("/healthz", 20)[0] == 200
+
+
+def test_a_web_process_that_is_replaced_loses_no_connection(up: Supervised) -> None:
+    kill(up.pid("web"))
+    assert up.get("/healthz", 20)[0] == 200
+
+
+def test_the_service_says_where_it_is_and_how_to_sign_in(up: Supervised) -> None:
+    assert f"Toolmint at {up.url}" in up.log
+    assert f"the key in {up.home / 'admin.key'}" in up.log
+    assert (up.home / "admin.key").stat().st_mode & 0o077 == 0
+    assert up.log.count((up.home / "admin.key").read_text().strip()) == 1
+
+
+def refusal(**environment: str) -> str:
+    """What a second `toolmint up` says on standard error, with status 2."""
+    done = subprocess.run(
+        [sys.executable, "-m", "app.cli", "up"], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_second_service_on_the_same_home_is_told_who_has_it(up: Supervised) -> None:
+    said = refusal(**up.environment)
+    assert "(already_running)" in said and f"pid {up.supervisor.pid}" in said and "fix: " in said
+
+
+def test_a_taken_port_is_said_at_once(up: Supervised, tmp_path: Path) -> None:
+    said = refusal(TOOLMINT_HOME=str(tmp_path / "other"), TOOLMINT_PORT=str(up.port))
+    assert "(port_taken)" in said and "TOOLMINT_PORT" in said
+
+
+def test_a_wrong_setting_is_named_and_its_value_is_not(tmp_path: Path) -> None:
+    said = refusal(TOOLMINT_HOME=str(tmp_path), TOOLMINT_PORT="eighty-eighty")
+    assert "TOOLMINT_PORT" in said and "eighty" not in said
+
+
+def test_sigterm_stops_everything_within_five_seconds_though_a_request_is_open(tmp_path: Path) -> None:
+    with service(tmp_path / "home") as up, socket.create_connection(("127.0.0.1", up.port)) as client:
+        client.sendall(b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf")
+        family = up.family()
+        assert len(family) >= 3
+        began = time.monotonic()
+        up.supervisor.send(signal.SIGTERM)
+        assert up.supervisor.process.wait(timeout=10) == 0
+        assert time.monotonic() - began < 5
+        until(lambda: all(gone(process.pid) for process in family), 2, "nothing is left behind")
+        assert not list((up.home / "children").iterdir())
+
+
+def test_a_killed_supervisor_takes_its_children_along_and_the_next_one_starts_clean(tmp_path: Path) -> None:
+    deep = tmp_path / ("a-home-whose-path-is-too-long-for-a-socket-" * 3)
+    with service(deep) as up:
+        family = up.family()
+        worker = up.pid("worker")
+        up.supervisor.kill()
+        until(lambda: all(gone(process.pid) for process in family), 5, "every child died with its supervisor")
+    again = launch(deep)
+    try:
+        until(lambda: again.get("/healthz", 2)[0] == 200, 30, "the next service answers")
+        until(lambda: voided(again, worker), 10, "the lease that the killed one left is voided")
+    finally:
+        again.stop()
