@@ -74,6 +74,11 @@ class EffectPort(Protocol):
 class RemoteEffect(EffectPort, Protocol):
     """An effect outside our database."""
 
+    @property
+    def concurrency(self) -> int:
+        """How many may be in flight at once from one process; each of them may end unknown if the process dies."""
+        ...
+
     async def perform(self, request: Request) -> Reply:
         """Perform it once. Never raises for what the world does; whatever is ambiguous is "unknown"."""
         ...

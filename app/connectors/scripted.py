@@ -97,6 +97,7 @@ class ScriptedEmail:
     script: Script
     performed: list[Performed]
     kind: ConnectorKind = field(default_factory=lambda: email_kind(local=False))
+    concurrency: int = 8
 
     def canonical(self, config: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
         """As in production."""

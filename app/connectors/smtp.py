@@ -43,6 +43,11 @@ class SmtpEffect:
     kind: ConnectorKind = field(default_factory=lambda: email_kind(local=False))
     _pool: SmtpPool | None = field(default=None, init=False, repr=False)
 
+    @property
+    def concurrency(self) -> int:
+        """One mail for each connection of the pool."""
+        return self.connections
+
     def canonical(self, config: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
         """The item with canonical addresses. Raises Invalid `item_invalid`."""
         return canonical_email(self.kind, item)

@@ -184,7 +184,7 @@ class Broker:
         if not tasks:
             return
         if is_remote(port):
-            lanes = min(len(tasks), getattr(port, "concurrency", 8))
+            lanes = min(len(tasks), port.concurrency)
             await perform_remote(self.hands, port, rule.declared, tasks, lanes=lanes, go_on=self.go_on, pace=self._pace(rule))
         elif is_local(port):
             await self._do_local(port, tasks)

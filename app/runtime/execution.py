@@ -238,7 +238,7 @@ class Execution:
         if ending.state in ("leave", "crashed"):
             crashed = ending.state == "crashed"
             release = repository.Release(
-                self._actor, self.run.id, self.run.owner, self.run.fence, 0, crashed, ending.state, steps, texts, logs
+                self._actor, self.run.id, self.run.owner, self.run.fence, 0, crashed, ending.state, steps, texts, logs, self.run.trace_id
             )
             held = await self.engine.writer.submit(repository.release, release)
             return ending if held else Ending("lost")
@@ -258,6 +258,7 @@ class Execution:
             stored=[*texts, *stored],
             logs=logs,
             measured=measured.columns(journal.highest, self._progress),
+            trace_id=self.run.trace_id,
         )
         held = await self.engine.writer.submit(repository.finish, finish)
         fault("run.result.after")

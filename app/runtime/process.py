@@ -239,7 +239,7 @@ class Runtime:
     async def _fail(self, run: Run, error: ToolmintError) -> Ending:
         ending = failure(error.code, error.detail)
         actor = Actor(run.actor, run.actor, run.tenant, frozenset())
-        end = repository.Finish(actor, run.id, self.owner, run.fence, "failed", error=ending.error)
+        end = repository.Finish(actor, run.id, self.owner, run.fence, "failed", error=ending.error, trace_id=run.trace_id)
         await self.writer.submit(repository.finish, end)
         self.feed.nudge()
         return ending
@@ -247,7 +247,8 @@ class Runtime:
     async def _release_crashed(self, execution: Execution) -> None:
         run = execution.run
         actor = Actor(run.actor, run.actor, run.tenant, frozenset())
-        release = repository.Release(actor, run.id, run.owner, run.fence, delay_ms=1000, crashed=True, reason="internal error")
+        reason = "internal error"
+        release = repository.Release(actor, run.id, run.owner, run.fence, 1000, crashed=True, reason=reason, trace_id=run.trace_id)
         try:
             await self.writer.submit(repository.release, release)
         except Exception:

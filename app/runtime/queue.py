@@ -70,7 +70,7 @@ async def _perform(runtime: Runtime, program: Program, effect_id: str, group: li
         for due in group
     ]
     if is_remote(port):
-        lanes = min(len(tasks), getattr(port, "concurrency", 8))
+        lanes = min(len(tasks), port.concurrency)
         await perform_remote(hands, port, declared, tasks, lanes=lanes, go_on=lambda: True)
     elif is_local(port):
         await runtime.writer.submit(perform_local, LocalBatch(port, tasks))

@@ -77,7 +77,8 @@ def _begin(session: Session, wanted: NewRun) -> Begun:
     session.connection().execute(sa.insert(runs), {**row, "identity": identity, "created_at": at})
     if row["state"] == "available":
         outbox.enqueue(session, "execute_run", row["id"])
-    audit.record(session, wanted.actor, "run.started", row["id"], "done", tool=row["tool"], version=row["version"], dry_run=row["dry_run"])
+    detail = {"tool": row["tool"], "version": row["version"], "dry_run": row["dry_run"]}
+    audit.record(session, wanted.actor, "run.started", row["id"], "done", trace_id=row["trace_id"], **detail)
     return Begun("begun", row["id"])
 
 
@@ -111,6 +112,7 @@ class Finish:
     stored: Sequence[tuple[str, str]] = ()
     logs: Sequence[dict[str, Any]] = ()
     measured: dict[str, Any] = field(default_factory=dict)
+    trace_id: str | None = None
 
 
 def finish(session: Session, ends: list[Finish]) -> list[bool]:
@@ -143,7 +145,7 @@ def _finish(session: Session, end: Finish) -> bool:
         cancel_open_effects(session, end.run_id)
     code = {"code": end.error["code"]} if end.error else {}
     outcome = "done" if end.state == "completed" else "failed"
-    audit.record(session, end.actor, f"run.{end.state}", end.run_id, outcome, **code)
+    audit.record(session, end.actor, f"run.{end.state}", end.run_id, outcome, trace_id=end.trace_id, **code)
     feed.announce(session, "run.finished", end.run_id, end.actor.tenant, state=end.state)
     return True
 
@@ -191,6 +193,7 @@ class Release:
     steps: Sequence[dict[str, Any]] = ()
     stored: Sequence[tuple[str, str]] = ()
     logs: Sequence[dict[str, Any]] = ()
+    trace_id: str | None = None
 
 
 def release(session: Session, releases: list[Release]) -> list[bool]:
@@ -213,7 +216,8 @@ def _release(session: Session, item: Release) -> bool:
         session.connection().execute(sa.insert(log_lines), list(item.logs))
     recover_effects(session, [item.run_id])
     outbox.enqueue(session, "execute_run", item.run_id, at + item.delay_ms)
-    audit.record(session, item.actor, "run.released", item.run_id, "done", reason=item.reason, crashed=item.crashed)
+    detail = {"reason": item.reason, "crashed": item.crashed}
+    audit.record(session, item.actor, "run.released", item.run_id, "done", trace_id=item.trace_id, **detail)
     return True
 
 
@@ -279,7 +283,7 @@ def abandon(session: Session, owners: Sequence[str]) -> list[str]:
         else:
             run.due_at = now(session)
             outbox.enqueue(session, "execute_run", run.id)
-        audit.record(session, actor, f"run.{after}", run.id, "failed", crashes=run.crashes)
+        audit.record(session, actor, f"run.{after}", run.id, "failed", trace_id=run.trace_id, crashes=run.crashes)
         session.add(run)
     return [run.id for run in lost]
 
