@@ -5,6 +5,7 @@ It refuses to be: markup. What a filter answers is text, escaped like any other.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -75,10 +76,9 @@ def short(value: str | None) -> str:
 def pretty(value: Any) -> str:
     """JSON with indentation; text that is JSON already is laid out anew."""
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return value
+        with contextlib.suppress(ValueError):
+            return json.dumps(json.loads(value), indent=2, ensure_ascii=False)
+        return value
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 

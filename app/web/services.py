@@ -10,6 +10,8 @@ from typing import Protocol
 from app.core.db import Database
 from app.core.feed import Feed
 from app.core.settings import Settings
+from app.invocation.desk import Calls
+from app.registry.catalog import Catalog
 
 
 class Services(Protocol):
@@ -23,3 +25,9 @@ class Services(Protocol):
 
     @property
     def feed(self) -> Feed: ...
+
+    @property
+    def catalog(self) -> Catalog: ...
+
+    @property
+    def calls(self) -> Calls: ...

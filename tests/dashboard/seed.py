@@ -6,7 +6,6 @@ It refuses to be: a way to make states that the product cannot reach. Rows are a
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +20,9 @@ from app.core import ids
 from app.core.db import Database
 from app.observability.audit import digest_of, text_digest
 from app.observability.models import AuditEvent
+from app.registry.artifact import make_artifact
 from app.registry.models import ArtifactFile, Channel, ChannelMove, Tool, Version
+from app.spec.catalog import ConnectorCatalog
 from app.spec.model import ExecutionSpec
 from app.spec.models import SpecRevision
 from tests.dashboard import seed_texts as texts
@@ -33,7 +34,7 @@ AGENT_KEY = "agent-key-of-the-tests"
 VIEWER_KEY = "viewer-key-of-the-tests"
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 _OPERATOR = ["candidates:approve", "tools:publish", "tools:rollback", "tools:call", "effects:resolve", "audit:read", "campaigns:send"]
-KEYS = (
+KEYS: tuple[tuple[str, str, str, list[str]], ...] = (
     ("key_admin", "admin", ADMIN_KEY, ["*"]),
     ("key_operator", "operator", OPERATOR_KEY, _OPERATOR),
     ("key_agent", "campaign agent", AGENT_KEY, ["specs:write", "candidates:submit", "tools:call", "campaigns:send"]),
@@ -45,7 +46,7 @@ def sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def plant(database: Database) -> None:
+def plant(database: Database, kinds: ConnectorCatalog) -> None:
     """Fill the database."""
     now = database.clock.now()
     with database.writing() as session:
@@ -54,7 +55,7 @@ def plant(database: Database) -> None:
         revisions = [
             _revision(session, body, number, now) for body, number in ((texts.CAMPAIGN, 1), (texts.CAMPAIGN_2, 2), (texts.QUOTE, 1))
         ]
-        _published(session, revisions, now)
+        _published(session, revisions, now, kinds)
         _candidates(session, revisions[1], now)
         plant_runs(session, now)
         _mail(session, now)
@@ -102,12 +103,12 @@ def _revision(session: Session, body: dict[str, Any], number: int, now: int) -> 
     return spec, number
 
 
-def _published(session: Session, revisions: list[tuple[ExecutionSpec, int]], now: int) -> None:
+def _published(session: Session, revisions: list[tuple[ExecutionSpec, int]], now: int, kinds: ConnectorCatalog) -> None:
     (first, _), (second, _), (quote, _) = revisions
-    _version(session, first, 1, 1, texts.TOOL_1, now - 7 * DAY)
-    _version(session, second, 2, 2, texts.TOOL_2, now - 3 * DAY)
-    _version(session, second, 2, 3, texts.TOOL_2.replace("% 100", "% 500"), now - 5 * HOUR)
-    _version(session, quote, 1, 1, texts.QUOTE_TOOL, now - 6 * DAY)
+    _version(session, first, 1, 1, texts.TOOL_1, now - 7 * DAY, kinds)
+    _version(session, second, 2, 2, texts.TOOL_2, now - 3 * DAY, kinds)
+    _version(session, second, 2, 3, texts.TOOL_2.replace("% 100", "% 500"), now - 5 * HOUR, kinds)
+    _version(session, quote, 1, 1, texts.QUOTE_TOOL, now - 6 * DAY, kinds)
     for tool, version in (("campaign_send_bulk", 2), ("quote_price", 1)):
         _add(session, Tool(tenant="default", name=tool, created_at=now - 7 * DAY, updated_at=now - 4 * HOUR))
         _add(session, Channel(tenant="default", tool=tool, name="stable", version=version, weight=100, updated_at=now - 4 * HOUR))
@@ -150,24 +151,20 @@ def _published(session: Session, revisions: list[tuple[ExecutionSpec, int]], now
     )
 
 
-def _version(session: Session, spec: ExecutionSpec, revision: int, number: int, code: str, at: int) -> None:
+def _version(session: Session, spec: ExecutionSpec, revision: int, number: int, code: str, at: int, kinds: ConnectorCatalog) -> None:
     candidate = _candidate(
         session, spec, revision, at - HOUR, "published", "approved" if spec.effects else "none_needed", version=number, code=code
     )
-    files = {"tool.py": code, "test_tool.py": texts.TEST_TOOL, "spec.json": spec.canonical().decode(), "contract.py": '"""Generated."""\n'}
-    manifest = json.dumps(
-        {"tool": spec.name, "files": {path: sha(text) for path, text in sorted(files.items())}, "toolkit": "1", "python": "3.11"}
-    )
-    digest = sha(manifest)
-    _add(session, *(ArtifactFile(digest=digest, path=path, content=text) for path, text in files.items()))
+    artifact = make_artifact(spec, {"tool.py": code, "test_tool.py": texts.TEST_TOOL}, kinds)
+    _add(session, *(ArtifactFile(digest=artifact.digest, path=path, content=text) for path, text in artifact.files.items()))
     row = Version(
         tenant="default",
         tool=spec.name,
         version=number,
-        digest=digest,
+        digest=artifact.digest,
         candidate_id=candidate.id,
         spec_revision=revision,
-        manifest=manifest,
+        manifest=artifact.manifest,
         evidence_digest=candidate.report_digest or "",
         state="active",
         author="key_agent",
@@ -267,7 +264,7 @@ def _mail(session: Session, now: int) -> None:
 
 
 def _audit(session: Session, now: int) -> None:
-    deeds = [
+    deeds: list[tuple[str, str, str, str, dict[str, Any]]] = [
         ("key_agent", "spec.saved", "campaign_send_bulk", "done", {"revision": 2}),
         ("key_agent", "candidate.submitted", "cand_1", "done", {"tool": "campaign_send_bulk"}),
         ("key_operator", "candidate.decided", "cand_1", "done", {"decision": "approve", "reason": "Read the diff; effects are as before."}),

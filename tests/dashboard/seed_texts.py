@@ -169,12 +169,12 @@ _DIMENSIONS = ("correctness", "safety", "idempotency", "observability", "rollbac
 _GATES = ("spec", "imports", "ruff", "mypy", "examples", "properties", "effects", "policy", "tests", "mutation", "path")
 GATES = (*_GATES, "compatibility", "rollback", "cost")
 _EVIDENCE = {
-    "correctness": ["examples", "tests"],
-    "safety": ["imports", "policy"],
-    "idempotency": ["effects"],
-    "observability": ["path"],
-    "rollback": ["rollback"],
-    "cost": ["cost"],
+    "correctness": (("examples", "cases"), ("tests", "passed")),
+    "safety": (("imports", "clean"), ("policy", "refused")),
+    "idempotency": (("effects", "schedules"),),
+    "observability": (("path", "spans"),),
+    "rollback": (("rollback", "drill"),),
+    "cost": (("cost", "saving"),),
 }
 FINDING = {
     "rule": "result_differs",
@@ -215,14 +215,24 @@ def report(candidate_id: str, digest: str, failing: str | None = None) -> dict[s
         stopped = failing is not None and GATES.index(name) > GATES.index(failing)
         status = "skipped" if stopped else "failed" if name == failing else "passed"
         gates.append(gate(name, status, [FINDING] if name == failing else [WARNING] if name == "ruff" else None))
-    rubric = [
-        {
-            "dimension": name,
-            "score": 0.0 if failing in _EVIDENCE[name] else round(0.91 + 0.015 * index, 3),
-            "threshold": 0.8,
-            "passed": failing not in _EVIDENCE[name],
-            "evidence": _EVIDENCE[name],
-        }
-        for index, name in enumerate(_DIMENSIONS)
-    ]
-    return {"candidate_id": candidate_id, "digest": digest, "publishable": failing is None, "gates": gates, "rubric": rubric}
+    return {"candidate_id": candidate_id, "digest": digest, "publishable": failing is None, "gates": gates, "rubric": _rubric(failing)}
+
+
+def _rubric(failing: str | None) -> list[dict[str, Any]]:
+    found = []
+    for index, (name, sources) in enumerate(_EVIDENCE.items()):
+        blocked = failing in [gate for gate, _ in sources]
+        score = 0.0 if blocked else round(0.91 + 0.015 * index, 3)
+        links = [{"gate": gate, "fact": fact, "value": score, "weight": 1.0} for gate, fact in sources]
+        missing = [f"{gate}.{fact}" for gate, fact in sources] if blocked else []
+        found.append(
+            {
+                "dimension": name,
+                "score": score,
+                "threshold": 0.8,
+                "passed": not blocked,
+                "evidence": [] if blocked else links,
+                "missing": missing,
+            }
+        )
+    return found

@@ -16,9 +16,14 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
+from app.connectors.production import production
 from app.core.db import Database
 from app.core.feed import Feed
 from app.core.settings import Settings
+from app.invocation.desk import Calls
+from app.registry.catalog import Catalog, following
+from app.runtime.process import Runtime
+from app.sandbox.sandbox import Sandbox
 from app.tables import metadata
 from app.web.routes import mount
 from tests.dashboard.seed import ADMIN_KEY, plant
@@ -31,6 +36,9 @@ class Parts:
     settings: Settings
     database: Database
     feed: Feed
+    catalog: Catalog
+    calls: Calls
+    sandbox: Sandbox
 
 
 @dataclass(frozen=True)
@@ -46,18 +54,30 @@ class Site:
         return self.parts.database
 
 
-def build(home: Path) -> tuple[FastAPI, Parts]:
-    """The application over a seeded database under `home`."""
+def build(home: Path, live: bool) -> tuple[FastAPI, Parts]:
+    """The application over a seeded database under `home`; `live`: with the runtime started, so that tools run."""
+    settings = Settings(home=home, tools_dir=home / "tools", samples=False)
     database = Database(f"sqlite:///{home / 'dashboard.db'}", durable=False)
     metadata.create_all(database.engine)
-    plant(database)
-    parts = Parts(Settings(home=home, samples=False), database, Feed(database, interval_s=0.05))
+    connectors = production(settings, database)
+    plant(database, connectors.catalog)
+    feed, sandbox = Feed(database, interval_s=0.05), Sandbox(home)
+    catalog = Catalog(database, settings.tools_dir, connectors.catalog)
+    runtime = Runtime(database, sandbox, connectors, catalog.load, feed, role="web")
+    parts = Parts(settings, database, feed, catalog, Calls(runtime, catalog), sandbox)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await parts.feed.start()
-        yield
-        await parts.feed.stop()
+        await feed.start()
+        async with following(catalog, feed):
+            if live:
+                await sandbox.start()
+                await runtime.start()
+            yield
+            if live:
+                await runtime.stop()
+                await sandbox.stop()
+        await feed.stop()
 
     app = FastAPI(lifespan=lifespan)
     mount(app, parts)
@@ -65,9 +85,9 @@ def build(home: Path) -> tuple[FastAPI, Parts]:
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[Site]:
+def serving(home: Path, live: bool = False) -> Iterator[Site]:
     """Serve until the end of the block."""
-    app, parts = build(home)
+    app, parts = build(home, live)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
