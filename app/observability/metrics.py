@@ -100,7 +100,7 @@ UNKNOWN = Instrument(Gauge, "toolmint_effects_unknown", "Effects that nobody can
 GUESTS = Instrument(Counter, "toolmint_guests", "Guests started in the sandbox")
 GATE_SECONDS = Instrument(Histogram, "toolmint_gate_seconds", "Time of a verification gate", ("gate",), options={"buckets": _SECONDS})
 COMMIT_ITEMS = Instrument(Histogram, "toolmint_group_commit_items", "Writes that shared a commit", options={"buckets": _ITEMS})
-MODEL_CALLS = Instrument(Counter, "toolmint_model_calls", "Calls of a model, by outcome", ("model", "outcome"))
+MODEL_CALLS = Instrument(Counter, "toolmint_model_calls", "Questions to a model, by outcome", ("outcome",))
 
 INSTRUMENTS = (RUNS, RUN_SECONDS, EFFECTS, RETRIES, UNKNOWN, GUESTS, GATE_SECONDS, COMMIT_ITEMS, MODEL_CALLS)
 _folder: list[Path] = []
