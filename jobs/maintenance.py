@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from app.candidates.verifying import wake_waiting
 from app.composition import CHAIN, Services
 from app.core import feed
+from app.invocation.posts import expire_posts
 from app.observability.sealing import seal
 from app.runtime.queue import next_due
 from app.runtime.recovery import sweep
@@ -52,8 +53,9 @@ def _unsealed_events(services: Services) -> list[tuple[str, str]]:
     return []
 
 
-def _old_signals(services: Services) -> list[tuple[str, str]]:
+def _what_expires(services: Services) -> list[tuple[str, str]]:
     feed.expire(services.database)
+    expire_posts(services.database)
     return []
 
 
@@ -62,7 +64,7 @@ CHORES = (
     Chore("look for effects that are due", 0.5, _due_effects),
     Chore("wake waiting candidates", 5.0, _waiting_candidates),
     Chore("seal the audit trail", 1.0, _unsealed_events),
-    Chore("expire the change feed", 60.0, _old_signals),
+    Chore("expire signals and answers of former requests", 60.0, _what_expires),
 )
 
 

@@ -30,8 +30,11 @@ from jobs.relay import Relay
 from jobs.wire import dumps, loads, redis_settings
 
 logger = logging.getLogger(__name__)
-PATIENCE_S = 5.0
+PATIENCE_S = 1.0
 """How long a wake-up waits for a place here before it goes back to the queue, where another worker may take it."""
+
+MOST_WAITING = 50
+"""Wake-ups that wait for places at once; arq takes no more than these each time that it polls."""
 
 POLL_S = 0.05
 AGAIN_S = 0.5
@@ -47,9 +50,9 @@ def worker_settings(floor: Floor, redis: RedisSettings) -> dict[str, Any]:
         "handle_signals": False,
         "job_serializer": dumps,
         "job_deserializer": loads,
-        "job_timeout": PATIENCE_S * 2,
+        "job_timeout": PATIENCE_S + 5,
         "keep_result": 0,
-        "max_jobs": 2 * len(floor.stages),
+        "max_jobs": MOST_WAITING,
         "max_tries": _MOST_TRIES,
         "poll_delay": POLL_S,
         "queue_read_limit": 1000,
