@@ -45,6 +45,6 @@ def _scalar(path: str, roots: Mapping[str, Any]) -> str | int | bool:
         value = value[name]
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, str | int):
+    if isinstance(value, str | bool) or (isinstance(value, int) and abs(value) < 2**53):
         return value
     raise KeyUnusable(f"{path} holds {type(value).__name__}, of which no key can be made")
