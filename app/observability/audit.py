@@ -28,11 +28,12 @@ def text_digest(value: Any) -> tuple[str, str]:
     return text, hashlib.sha256(text.encode()).hexdigest()
 
 
-def record(session: Session, actor: Actor, action: str, target: str, outcome: str, **detail: Any) -> None:
+def record(session: Session, actor: Actor, action: str, target: str, outcome: str, *, trace_id: str | None = None, **detail: Any) -> None:
     """Record a decision in this transaction.
 
     `action` is `noun.verb` (`candidate.approved`), `target` the id or name that it concerns, `outcome` one of `done`,
-    `refused`, `failed`. `detail` is JSON and must hold no secret; it may be erased later, its digest stays.
+    `refused`, `failed`. `trace_id` is that of the present work unless given, as in the group writer's thread, which has none.
+    `detail` is JSON and must hold no secret; it may be erased later, its digest stays.
     """
     session.add(
         AuditEvent(
@@ -42,7 +43,7 @@ def record(session: Session, actor: Actor, action: str, target: str, outcome: st
             action=action,
             target=target,
             outcome=outcome,
-            trace_id=current_trace(),
+            trace_id=trace_id or current_trace(),
             body=detail,
             body_digest=digest_of(detail),
         )

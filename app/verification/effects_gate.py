@@ -18,6 +18,7 @@ from typing import Any
 from app.connectors.port import is_local
 from app.runtime.program import Program
 from app.spec.model import Example, ExecutionSpec
+from app.verification.boxes import inside_files
 from app.verification.findings import Finding, GateOutcome
 from app.verification.stage import Key, Played, Row, Stage, staged
 from app.verification.subject import Bench, Subject
@@ -28,17 +29,6 @@ _AT_ONCE = 4
 _STATE = "Keep nothing between calls and take what items are made of from args, reads and the context alone."
 _KEYS = "Build items from args and reads so that the spec's key is the same for the same work; put no time, random value or new id into it."
 _RESUME = "Take time, randomness and ids from the context, iterate over nothing unordered, and count an unknown outcome as unknown."
-
-TWICE = """
-
-
-_run_once = run
-
-
-def run(args, ctx):  # the platform's: the same call twice in one process
-    _run_once(args, ctx)
-    return _run_once(args, ctx)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +125,12 @@ async def _in_one_process(subject: Subject, bench: Bench, example: Example, clea
 def _twice(subject: Subject) -> Program:
     """The tool wrapped to run twice; limits count both, and no invariant speaks of such a run."""
     spec = subject.spec
+    tool = "\n\n".join([subject.files["tool.py"], inside_files()["inside/twice.py"], "run = twice(run)\n"])
     effects = tuple(
         effect.model_copy(update={"limits": effect.limits.model_copy(update={"per_run": 2 * effect.limits.per_run})})
         for effect in spec.effects
     )
-    return subject.program(spec=spec.model_copy(update={"effects": effects, "invariants": ()}), tool=subject.files["tool.py"] + TWICE)
+    return subject.program(spec=spec.model_copy(update={"effects": effects, "invariants": ()}), tool=tool)
 
 
 async def _crashed(subject: Subject, bench: Bench, example: Example, clean: Clean) -> tuple[str | None, list[Finding]]:

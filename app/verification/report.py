@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from app.spec.canonical import digest
 from app.verification.findings import GateResult
 from app.verification.rubric import Thresholds, score
 
@@ -24,8 +23,3 @@ def assemble(candidate_id: str, candidate_digest: str, results: Sequence[GateRes
         "gates": [result.as_dict() for result in results],
         "rubric": [dimension.as_dict() for dimension in rubric],
     }
-
-
-def report_digest(report: dict[str, Any]) -> str:
-    """SHA-256 of the report's RFC 8785 form: what `toolmint/evidenceDigest` names."""
-    return digest(report)

@@ -8,7 +8,7 @@ import pytest
 
 from app.core.settings import Settings
 from app.verification.findings import Finding, GateResult
-from app.verification.report import assemble, report_digest
+from app.verification.report import assemble
 from app.verification.rubric import DIMENSIONS, score, thresholds_of
 
 THRESHOLDS = thresholds_of(Settings())
@@ -73,12 +73,11 @@ def test_every_link_names_a_gate_a_fact_and_its_value() -> None:
     assert all(set(link) == {"gate", "fact", "value", "weight"} for link in links)
 
 
-def test_a_report_has_the_shape_of_the_interface_and_one_digest() -> None:
+def test_a_report_has_the_shape_of_the_interface_() -> None:
     report = assemble("cand_1", "d", results(), THRESHOLDS)
     assert list(report) == ["candidate_id", "digest", "publishable", "gates", "rubric"]
     finding = Finding("wrong", "It is wrong.", "Mend.").as_dict()
     assert set(finding) == {"rule", "severity", "file", "line", "message", "fix", "input", "expected", "got"}
-    assert report_digest(report) == report_digest(assemble("cand_1", "d", results(), THRESHOLDS))
 
 
 def test_one_red_gate_is_not_publishable_even_where_all_scores_hold() -> None:
