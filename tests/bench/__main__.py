@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.bench import calls, sends
 from tests.bench.table import printed
 from tests.bench.tools import publish_campaign, publish_echo
-from tests.support.service import service
+from tests.support.service import whole_service
 from tests.support.smtp import start_smtp
 
 
@@ -19,7 +19,7 @@ def main() -> int:
         folder = Path(name)
         smtp = start_smtp(folder)
         try:
-            with service(folder / "home", {"TOOLMINT_SMTP_URL": smtp.url, "TOOLMINT_SMTP_CONNECTIONS": str(sends.CONNECTIONS)}) as started:
+            with whole_service(folder / "home", TOOLMINT_SMTP_URL=smtp.url, TOOLMINT_SMTP_CONNECTIONS=str(sends.CONNECTIONS)) as started:
                 print("==> Publishing the tools (verification included)", flush=True)
                 publish_echo(started)
                 publish_campaign(started)

@@ -10,7 +10,8 @@ from tests.bench.table import Row
 from tests.bench.trees import cpu_ms
 from tests.bench.wire import Connection, Target, rate, times
 from tests.support.processes import Child, start_module
-from tests.support.service import Service, free_port
+from tests.support.service import Service
+from tests.support.supervised import free_port
 from tests.support.waiting import until_async
 
 ROUNDS = 5
@@ -32,7 +33,7 @@ async def measured(service: Service, folder: Path) -> list[Row]:
         key = service.new_key("bench", "tools:call").key
         ours = Target("Toolmint", int(service.url.rpartition(":")[2]), "echo", {"text": "hello"}, key)
         await until_async(lambda: _answers(theirs), 30, "the peer answers")
-        targets = ((ours, service.child.pid), (theirs, peer.pid))
+        targets = ((ours, service.pid), (theirs, peer.pid))
         for target, _ in targets:
             await times(target, 50)
         return await _compare(targets)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support.processes import ROOT
-from tests.support.service import Rest, Service, free_port, start_service
+from tests.support.service import Rest, Service, start_service
 from tests.support.smtp import SmtpProcess, start_smtp
 
 HOME = ROOT / ".toolmint" / "demo"
@@ -54,8 +53,7 @@ def stage(port: int | None) -> Iterator[Stage]:
     HOME.mkdir(parents=True)
     smtp = start_smtp(HOME, "--delay-ms", str(SMTP_DELAY_MS))
     try:
-        env = {"TOOLMINT_SMTP_URL": smtp.url, "TOOLMINT_REDIS_URL": os.environ.get("TOOLMINT_REDIS_URL", "")}
-        service = start_service(HOME, env, port=port or free_port())
+        service = start_service(HOME, port=port, TOOLMINT_SMTP_URL=smtp.url)
         try:
             agent = service.new_key("agent", *AGENT)
             operator = service.new_key("operator", *OPERATOR)

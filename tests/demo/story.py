@@ -124,8 +124,7 @@ async def kill_the_worker(stage: Stage, agent: Agent, promises: Promises) -> Non
     subject = SUBJECTS["autumn"]
     await until_async(lambda: len(stage.accepted(subject)) >= RECIPIENTS // 4, 60, "sends are under way")
     before = len(stage.accepted(subject))
-    (worker,) = stage.service.pids("jobs.worker")
-    os.kill(worker, signal.SIGKILL)
+    os.kill(stage.service.process.pid("worker"), signal.SIGKILL)
     killed_at = time.time()
     run = await until_async(lambda: _over(rest.get(f"/runs/{begun['id']}")), 120, "the run is over")
     accepted = stage.accepted(subject)

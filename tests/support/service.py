@@ -6,8 +6,7 @@ It refuses to be: a shortcut. Everything goes through REST or MCP with a key, as
 from __future__ import annotations
 
 import json
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 import httpx2
 
-from tests.support.processes import Child, start_module
+from tests.support.supervised import Supervised, launch
 from tests.support.waiting import until
 
 READY_S = 60.0
@@ -67,12 +66,23 @@ class Rest:
 
 @dataclass(eq=False)
 class Service:
-    """A running service. `admin` is the operator's first key."""
+    """A running service and a client of it. `admin` is the operator's first key."""
 
-    child: Child
-    home: Path
-    url: str
+    process: Supervised
     client: httpx2.Client
+
+    @property
+    def url(self) -> str:
+        return self.process.url
+
+    @property
+    def home(self) -> Path:
+        return self.process.home
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's."""
+        return self.process.supervisor.pid
 
     @property
     def admin(self) -> Rest:
@@ -86,79 +96,24 @@ class Service:
         made = self.admin.post("/keys", {"name": name, "permissions": list(permissions)})
         return self.as_key(made["key"])
 
-    def ready(self) -> bool:
-        """Whether every check passes."""
-        try:
-            return self.client.get("/readyz").status_code == 200
-        except httpx2.HTTPError:
-            return False
-
-    def pids(self, part: str) -> list[int]:
-        """Descendants of the supervisor whose command line names `part`, such as `jobs.worker`."""
-        found = []
-        for pid in descendants(self.child.pid):
-            try:
-                command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if part in command:
-                found.append(pid)
-        return found
-
-    def stop(self) -> int:
+    def stop(self) -> None:
         self.client.close()
-        return self.child.stop()
+        self.process.stop()
 
 
-def descendants(pid: int) -> list[int]:
-    """Every live process below `pid`."""
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-            parents.setdefault(parent, []).append(int(entry.name))
-    found, open_ = [], [pid]
-    while open_:
-        below = parents.get(open_.pop(), [])
-        found += below
-        open_ += below
-    return found
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def start_service(home: Path, env: Mapping[str, str] | None = None, *, port: int = 0, output: Path | None = None) -> Service:
-    """`toolmint up` on a database of its own, without the bundled tools unless `env` says so; returns once it is ready."""
-    home.mkdir(parents=True, exist_ok=True)
-    port = port or free_port()
-    settings = {
-        "TOOLMINT_HOME": str(home),
-        "TOOLMINT_PORT": str(port),
-        "TOOLMINT_TOOLS_DIR": str(home / "published"),
-        "TOOLMINT_SAMPLES": "0",
-        **(env or {}),
-    }
-    child = start_module("app.cli", "up", output=output or home / "service.log", env=settings)
-    url = f"http://127.0.0.1:{port}"
-    service = Service(child, home, url, httpx2.Client(base_url=url, timeout=120))
-    until(lambda: service.ready() or not child.alive, READY_S, "the service is ready")
-    if not child.alive:
-        raise RuntimeError(f"the service ended: {child.text()[-3000:]}")
-    return service
+def start_service(home: Path, *, port: int | None = None, **settings: str) -> Service:
+    """`toolmint up` on a home of its own, without the bundled tools unless told; returns once every check of `/readyz` passes."""
+    process = launch(home, port, **settings)
+    until(lambda: process.get("/readyz", 2)[0] == 200 or not process.supervisor.alive, READY_S, "the service is ready")
+    if not process.supervisor.alive:
+        raise RuntimeError(f"the service ended: {process.log[-3000:]}")
+    return Service(process, httpx2.Client(base_url=process.url, timeout=120))
 
 
 @contextmanager
-def service(home: Path, env: Mapping[str, str] | None = None) -> Iterator[Service]:
+def whole_service(home: Path, **settings: str) -> Iterator[Service]:
     """`start_service`, stopped at the end."""
-    started = start_service(home, env)
+    started = start_service(home, **settings)
     try:
         yield started
     finally:
