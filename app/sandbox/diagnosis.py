@@ -36,13 +36,16 @@ _NAMESPACE_WORDS = ("namespace", "uid map", "Operation not permitted", "Permissi
 
 def advice(said: str) -> str:
     """What to do, by the first cause that fits."""
+    for word, fix in _SAID:
+        if word in said:
+            return fix
     if any(word in said for word in _NAMESPACE_WORDS):
         for path, value, fix in _SYSCTLS:
             if _reads(path) == value:
                 return fix
         if in_container():
             return _IN_CONTAINER
-    return next((fix for word, fix in _SAID if word in said), "run `toolmint doctor` and see what bubblewrap says")
+    return "run `toolmint doctor` and see what bubblewrap says"
 
 
 def in_container() -> bool:

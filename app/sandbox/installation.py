@@ -6,7 +6,6 @@ It refuses to be: a proof. It finds parts; `proof` shows whether they hold toget
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -92,6 +91,15 @@ def _package_files(distribution: metadata.Distribution) -> Iterator[tuple[Path, 
             yield path, name
 
 
+def _program(name: str) -> Path:
+    """The program that a distribution of that name installed. Raises Unavailable `program_missing`."""
+    for file in metadata.distribution(name).files or ():
+        path = Path(str(file.locate()))
+        if file.name == name and "bin" in file.parts and path.is_file():
+            return path.resolve()
+    raise Unavailable("program_missing", f"the distribution {name} has no program", fix="run the set-up again", retryable=False)
+
+
 def _checkers(root: Path) -> tuple[str, str]:
     distributions = _closure(CHECKERS)
     pins = "-".join(f"{each.name}{each.version}" for each in distributions if each.name in CHECKERS)
@@ -100,8 +108,7 @@ def _checkers(root: Path) -> tuple[str, str]:
         for distribution in distributions:
             for path, name in _package_files(distribution):
                 staging.copy(path, target / "site" / name)
-        ruff = Path(sys.prefix) / "bin" / "ruff"
-        staging.copy(ruff, target / "ruff")
+        staging.copy(_program("ruff"), target / "ruff")
         for folder in (target, *(path for path in target.rglob("*") if path.is_dir())):
             folder.chmod(0o755)
 

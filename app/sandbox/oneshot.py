@@ -45,7 +45,7 @@ async def run(
 
     Raises Invalid `bad_file_name` for a path that leaves /work, Unavailable where the sandbox cannot be made.
     """
-    contents = {_relative(name): text.encode() for name, text in files.items()}
+    contents = place(files)
     group = cgroups.create(limits)
     started = time.monotonic()
     given = in_memory(stdin)
@@ -79,6 +79,11 @@ def resolve(argv: Sequence[str], interpreter: Interpreter) -> list[str]:
     """The command as it is inside: `python` becomes the guest interpreter with its flags, `ruff` the mounted program."""
     programs = {"python": list(interpreter.command), "ruff": [f"{PROGRAMS}/ruff"]}
     return [*programs.get(argv[0], [argv[0]]), *argv[1:]]
+
+
+def place(files: Mapping[str, str]) -> dict[str, bytes]:
+    """Contents by path below the work folder. Raises Invalid `bad_file_name` for a path that leaves it."""
+    return {_relative(name): text.encode() for name, text in files.items()}
 
 
 def _relative(name: str) -> str:

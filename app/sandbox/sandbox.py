@@ -11,12 +11,14 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from weakref import WeakSet
 
 from app.core.errors import Unavailable
 from app.sandbox import installation, launcher, oneshot, proof, slots
 from app.sandbox.forkserver import ForkServer
 from app.sandbox.installation import Installation
 from app.sandbox.limits import GUEST, PROCESS, GuestLimits, ProcessLimits
+from app.sandbox.link import Link
 from app.sandbox.oneshot import Completed
 from app.sandbox.proof import Proof
 from app.sandbox.session import GuestSession
@@ -36,6 +38,7 @@ class Sandbox:
         self._idle_total = idle_total
         self._idle: OrderedDict[_Key, deque[GuestSession]] = OrderedDict()
         self._replenishing: set[_Key] = set()
+        self._links: WeakSet[Link] = WeakSet()
         self._tasks: set[asyncio.Task[None]] = set()
         self._installation: Installation | None = None
         self._server: ForkServer | None = None
@@ -66,7 +69,7 @@ class Sandbox:
         if fresh:
             return await self._fresh(found, dict(files), limits)
         key = (digest, limits)
-        session = self._take(key) or await GuestSession.open(await self._running(found), limits, dict(files))
+        session = self._take(key) or await self._opened(await self._running(found), limits, dict(files))
         if warm and key not in self._replenishing:
             self._replenishing.add(key)
             task = asyncio.create_task(self._replenish(found, key, dict(files)))
@@ -97,8 +100,8 @@ class Sandbox:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for session in [session for waiting in self._idle.values() for session in waiting]:
-            session.abandon()
+        for link in list(self._links):
+            link.close()
         self._idle.clear()
         if self._server is not None:
             await self._server.stop()
@@ -127,11 +130,16 @@ class Sandbox:
     async def _fresh(self, found: Installation, files: dict[str, str], limits: GuestLimits) -> GuestSession:
         server = await _boot(found)
         try:
-            session = await GuestSession.open(server, limits, files)
+            session = await self._opened(server, limits, files)
         except BaseException:
             await server.stop()
             raise
         session.on_close(server.stop)
+        return session
+
+    async def _opened(self, server: ForkServer, limits: GuestLimits, files: dict[str, str]) -> GuestSession:
+        session = await GuestSession.open(server, limits, files)
+        self._links.add(session.link)
         return session
 
     def _take(self, key: _Key) -> GuestSession | None:
@@ -147,7 +155,7 @@ class Sandbox:
         """Fill up the idle children of one tool, and let those go that waited longest where there are too many in all."""
         try:
             while len(self._idle.setdefault(key, deque())) < self._idle_per_tool:
-                session = await GuestSession.open(await self._running(found), key[1], files)
+                session = await self._opened(await self._running(found), key[1], files)
                 self._idle.setdefault(key, deque()).append(session)
             while sum(map(len, self._idle.values())) > self._idle_total:
                 _, surplus = self._idle.popitem(last=False)

@@ -49,7 +49,7 @@ class GuestSession:
         self.limits = limits
         self._server = server
         self._child = child
-        self._link = link
+        self.link = link
         self._loaded = loaded
         self._timer: asyncio.TimerHandle | None = None
         self._started = time.monotonic()
@@ -64,7 +64,11 @@ class GuestSession:
         child = await server.spawn(limits.rlimits())
         loop = asyncio.get_running_loop()
         link = Link(limits.frame_bytes, limits.total_bytes)
-        await loop.create_unix_connection(lambda: link, sock=child.channel)
+        try:
+            await loop.create_unix_connection(lambda: link, sock=child.channel)
+        except BaseException:  # cancelled: the child reads end of file and leaves
+            child.channel.close()
+            raise
         session = cls(server, child, link, limits, loaded=files is not None)
         if files is not None:
             link.send(encode({"t": "load", "files": files}))
@@ -73,7 +77,7 @@ class GuestSession:
     @property
     def alive(self) -> bool:
         """Whether the child still waits or runs."""
-        return not self._child.ended.done() and not self._link.closed
+        return not self._child.ended.done() and not self.link.closed
 
     async def start(self, args: Any, *, now: int, seed: str, files: dict[str, str] | None = None) -> None:
         """Begin the run; `now` in milliseconds since the epoch. `files` is needed where the session was opened without."""
@@ -84,7 +88,7 @@ class GuestSession:
             opening["files"] = files
         self._started = time.monotonic()
         self._timer = asyncio.get_running_loop().call_later(self.limits.wall_s, self._time_out)
-        self._link.send(encode(opening))
+        self.link.send(encode(opening))
 
     async def receive(self) -> Message:
         """The guest's next message, well formed. Logs and progress over their limits are dropped.
@@ -93,7 +97,7 @@ class GuestSession:
         """
         while True:
             try:
-                payload = await self._link.next()
+                payload = await self.link.next()
             except ToolmintError:
                 await self._server.kill(self._child)
                 raise
@@ -106,15 +110,15 @@ class GuestSession:
 
     async def answer(self, value: Any, now: int) -> None:
         """Answer the oldest open request. Raises TypeError or ValueError where the value is no JSON."""
-        self._link.send(encode({"t": "answer", "now": now, "value": value}))
+        self.link.send(encode({"t": "answer", "now": now, "value": value}))
 
     async def refuse(self, code: str, message: str, now: int) -> None:
         """Refuse the oldest open request: the tool's call raises ToolError."""
-        self._link.send(encode({"t": "refuse", "now": now, "code": code, "message": message}))
+        self.link.send(encode({"t": "refuse", "now": now, "code": code, "message": message}))
 
     async def cancel(self) -> None:
         """Have the tool's present or next call raise Cancelled. A tool that makes none is ended by `close` or its time limit."""
-        self._link.send(encode({"t": "cancel"}))
+        self.link.send(encode({"t": "cancel"}))
 
     async def close(self) -> Usage:
         """Kill the child unless it has ended by itself, and say what it used; idempotent."""
@@ -125,15 +129,11 @@ class GuestSession:
                 async with asyncio.timeout(_FAREWELL_S):
                     await asyncio.shield(self._child.ended)
         how = await self._server.kill(self._child)
-        self._link.close()
+        self.link.close()
         if self._after_close is not None:
             after, self._after_close = self._after_close, None
             await after()
         return self._usage(how)
-
-    def abandon(self) -> None:
-        """Let go of the channel without waiting: the child reads end of file, or dies with its sandbox."""
-        self._link.close()
 
     def on_close(self, after: Callable[[], Awaitable[None]]) -> None:
         """Have `after` awaited once the child is gone; a fresh sandbox stops itself this way."""
@@ -143,8 +143,8 @@ class GuestSession:
         return Usage(
             cpu_ms=how.cpu_ms,
             max_rss_kb=how.max_rss_kb,
-            bytes_in=self._link.bytes_in,
-            bytes_out=self._link.bytes_out,
+            bytes_in=self.link.bytes_in,
+            bytes_out=self.link.bytes_out,
             exit=how.status,
             wall_ms=round((time.monotonic() - self._started) * 1000),
             dropped=self._dropped,
@@ -182,7 +182,7 @@ class GuestSession:
         return admitted
 
     async def _end(self, failure: ToolmintError) -> ToolmintError:
-        self._link.fail(failure)
+        self.link.fail(failure)
         await self._server.kill(self._child)
         return failure
 
@@ -190,8 +190,8 @@ class GuestSession:
         how = await self._server.kill(self._child)
         spent = how.cpu_ms >= self.limits.cpu_s * 1000 - 100
         failure = GuestDied(how.status, cpu_exceeded=spent)
-        self._link.fail(failure)
+        self.link.fail(failure)
         raise failure
 
     def _time_out(self) -> None:
-        self._link.fail(GuestTimedOut(self.limits.wall_s))
+        self.link.fail(GuestTimedOut(self.limits.wall_s))

@@ -208,6 +208,7 @@ def main(control_fd: int) -> None:
     os.closerange(control_fd + 1, 1 << 16)
     for name in WARM:
         importlib.import_module(name)
+    sys.argv[:], sys.orig_argv[:] = ["tool.py"], []  # a descriptor's number would tell one sandbox from another
     _prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
     settings = json.loads(control.recv(1 << 16))
     gc.collect()

@@ -32,6 +32,7 @@ from app.sandbox.limits import GuestLimits
 from app.sandbox.session import GuestSession
 from app.sandbox.syscalls import numbers
 from tests.escape.attempt import TOOL, Attempt, Story, source
+from tests.support.guests import HOME
 
 T = TypeVar("T")
 PROJECT = Path(__file__).resolve().parents[2]
@@ -194,7 +195,7 @@ def arena(folder: Path) -> Iterator[Arena]:
             "hostname": os.uname().nodename,
         }
         try:
-            found = installation.discover(folder / "home")
+            found = installation.discover(HOME)
             held = Arena(found, bait | {"python": found.interpreter.executable}, folder, loop, slot)
             yield held
             held.wait(held.stop())

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +19,9 @@ from app.sandbox.limits import ProcessLimits
 from app.sandbox.oneshot import Completed
 from app.sandbox.syscalls import numbers
 from tests.escape.attempt import PROGRAM, source
+from tests.support.guests import HOME
 
-TIGHT = ProcessLimits(memory_mb=96, cpu_s=1, wall_s=10, processes=24, output_bytes=100_000, disk_mb=4)
+TIGHT = ProcessLimits(memory_mb=96, cpu_s=20, wall_s=10, processes=24, output_bytes=100_000, disk_mb=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +59,8 @@ ATTEMPTS = (
         needs_cgroup=True,
         tight={"memory_mb": 40, "cpu_s": 20},
     ),
-    Attempt("takes one huge block", "bytearray(600 << 20)", {"memory_mb": 1000}),
-    Attempt("spins", "spin(1.4)", {"cpu_s": 20}),
+    Attempt("takes one huge block", "bytearray(450 << 20)", {"memory_mb": 1000}),
+    Attempt("spins", "spin(1.4)", {"cpu_s": 20}, tight={"cpu_s": 1}),
     Attempt("sleeps", "time.sleep(0.9)", tight={"wall_s": 0.4}, loosen={"wall_s": 10}),
     Attempt("prints without end", "for _ in range(400): print('x' * 1000)", {"output_bytes": 1 << 20}),
     Attempt("complains without end", "for _ in range(400): print('x' * 1000, file=sys.stderr)", {"output_bytes": 1 << 20}),
@@ -82,10 +81,8 @@ ATTEMPTS = (
 
 
 @pytest.fixture(scope="module")
-def found() -> Iterator[Installation]:
-    with tempfile.TemporaryDirectory(prefix="toolmint-verification-") as folder:
-        Path(folder).chmod(0o755)
-        yield installation.discover(Path(folder))
+def found() -> Installation:
+    return installation.discover(HOME)
 
 
 def _run(found: Installation, attempt: Attempt, limits: ProcessLimits, weaken: Callable[[Plan], Plan]) -> Completed:

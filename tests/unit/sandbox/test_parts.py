@@ -1,0 +1,85 @@
+"""Slots, staging and plans."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from app.core.errors import Invalid
+from app.sandbox import oneshot, slots, staging
+from app.sandbox.diagnosis import advice
+from app.sandbox.interpreter import Interpreter, Mount
+from app.sandbox.launcher import Plan
+
+NOBODY = 65534
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs sandboxes under other uids")
+PLAN = Plan(bwrap="/bin/bwrap", host_uid=None, mounts=(Mount("/host/thing", "/guest/thing"),))
+
+
+@as_root
+def test_two_sandboxes_never_share_a_uid() -> None:
+    with slots.claim() as one, slots.claim() as two:
+        assert one.uid != two.uid
+        assert one.uid is not None
+        assert two.uid is not None
+
+
+@as_root
+def test_what_lies_in_a_closed_folder_is_copied_to_where_it_can_be_read(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "program").write_text("x")
+    assert not staging.readable(closed / "program", NOBODY)
+    root = staging.staging_root(closed, NOBODY)
+    copied = staging.staged(closed / "program", root, NOBODY)
+    assert copied.read_text() == "x"
+    assert staging.readable(copied, NOBODY)
+
+
+def test_a_copy_is_made_once_and_again_when_its_source_changes(tmp_path: Path) -> None:
+    source = tmp_path / "tree"
+    (source / "below").mkdir(parents=True)
+    (source / "below" / "file").write_text("one")
+    first = staging.fingerprint(source)
+    assert staging.fingerprint(source) == first
+    (source / "below" / "file").write_text("longer")
+    assert staging.fingerprint(source) != first
+
+
+def test_a_plan_unshares_everything_and_ends_read_only() -> None:
+    words = PLAN.argv(["python"], seccomp_fd=7, files={})
+    for name in ("user", "pid", "net", "ipc", "uts", "cgroup"):
+        assert f"--unshare-{name}" in words
+    for flag in ("--die-with-parent", "--new-session", "--disable-userns", "--clearenv"):
+        assert flag in words
+    text = " ".join(words)
+    assert "--cap-drop ALL" in text
+    assert "--ro-bind /host/thing /guest/thing" in text
+    assert text.index("--remount-ro /") > text.index("--ro-bind /host/thing")
+    assert text.endswith("--seccomp 7 -- python")
+    assert "--bind" not in words
+
+
+def test_a_sandbox_has_no_proc_and_no_tmp() -> None:
+    words = PLAN.argv(["python"], seccomp_fd=None, files={})
+    assert not {"--proc", "/proc", "/tmp", "--dev"} & set(words)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../up", "a/../../up", "", ".", "nul\0byte"])
+def test_a_file_cannot_be_put_outside_the_work_folder(name: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        oneshot.place({name: "x"})
+    assert caught.value.code == "bad_file_name"
+
+
+def test_the_first_word_names_a_program_of_the_sandbox() -> None:
+    interpreter = Interpreter("system", "/usr/bin/python3.11", "/usr/bin/python3.11")
+    assert oneshot.resolve(["python", "-m", "mypy"], interpreter) == ["/usr/bin/python3.11", "-s", "-S", "-P", "-B", "-m", "mypy"]
+    assert oneshot.resolve(["ruff", "check"], interpreter) == ["/guest/bin/ruff", "check"]
+
+
+def test_advice_names_what_to_change() -> None:
+    assert "CAP_SETUID" in advice("setpriv: setresuid failed: Operation not permitted")
+    assert "doctor" in advice("something nobody has seen")
