@@ -51,9 +51,8 @@ def test_the_latest_revision_is_read_unless_one_is_named(database: Database) -> 
 
 def test_held_out_examples_are_shown_to_those_who_may_see_them_alone(database: Database) -> None:
     saved = save(database)
-    names = lambda actor: [example["name"] for example in read_spec(actor, database, "greet")["spec"]["examples"]]  # noqa: E731
-    assert names(READER) == ["one person"]
-    assert names(JUDGE) == ["one person", "nobody"]
+    shown = [read_spec(actor, database, "greet")["spec"]["examples"] for actor in (READER, JUDGE)]
+    assert [[example["name"] for example in examples] for examples in shown] == [["one person"], ["one person", "nobody"]]
     assert [example.name for example in load_spec(database, "default", "greet").spec.examples] == ["one person", "nobody"]
     assert read_spec(READER, database, "greet")["digest"] == saved["digest"]
 

@@ -9,6 +9,7 @@ import pytest
 from app.spec.lint import lint
 from tests.unit.spec.sample import CATALOG, MISSING, spec_body
 
+Case = tuple[dict[str, Any], str | None, str]
 TEXT = {"type": "string", "maxLength": 9, "description": "x"}
 SEND = spec_body()["effects"][0]
 
@@ -28,7 +29,7 @@ def test_a_right_spec_read_back_from_its_canonical_form_is_the_same_spec() -> No
     assert again.digest == spec.digest
 
 
-SHAPE = [
+SHAPE: list[Case] = [
     ({"name": "Greet"}, "$.name", "allowed form"),
     ({"name": "toolmint_greet"}, "$.name", "reserved"),
     ({"name": "x" * 65}, "$.name", "allowed form"),
@@ -44,7 +45,7 @@ SHAPE = [
     ({"examples.0.world": {"script": [{"effect": "send", "answer": "explode"}]}}, "$.examples[0].world.script[0].answer", "allowed"),
     ({"invariants.0.id": "a b"}, "$.invariants[0].id", "allowed form"),
 ]
-SCHEMAS = [
+SCHEMAS: list[Case] = [
     ({"inputs.additionalProperties": MISSING}, "$.inputs", "nobody declared"),
     ({"inputs.type": "array"}, "$.inputs.type", "must be an object"),
     ({"inputs.$schema": "http://json-schema.org/draft-07/schema#"}, "$.inputs.$schema", "another dialect"),
@@ -76,7 +77,7 @@ SCHEMAS = [
     ),
     ({"outputs.properties.sent": {"type": "integer"}}, "$.outputs.properties.sent", "no description"),
 ]
-EFFECTS = [
+EFFECTS: list[Case] = [
     ({"effects.0.connector": "email.sned"}, "$.effects[0].connector", "no connector is called"),
     ({"effects.0.connector": "records.get"}, "$.effects[0].connector", "a connector for reads"),
     ({"reads.0.connector": "records.put"}, "$.reads[0].connector", "a connector for effects"),
@@ -127,7 +128,7 @@ EFFECTS = [
     ({"invariants.0.expr": "getDate(result.sent) == 0"}, "$.invariants[0].expr", "getDate"),
     ({"invariants.1": spec_body()["invariants"][0]}, "$.invariants", "used 2 times"),
 ]
-EXAMPLES = [
+EXAMPLES: list[Case] = [
     ({"examples": []}, "$.examples", "no example"),
     ({"examples.0.args.people": "ann"}, "$.examples[0].args.people", "must be array"),
     ({"examples.0.result.extra": 1}, "$.examples[0].result", "not declared"),

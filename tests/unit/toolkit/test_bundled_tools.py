@@ -29,7 +29,7 @@ from toolkit.testing import trial
 SPEC = json.loads(pathlib.Path("spec.json").read_text())
 
 @pytest.mark.parametrize("example", SPEC["examples"], ids=lambda example: example["name"])
-def test_example(example):
+def test_an_example_holds_as_it_stands(example):
     t = trial(run, example["args"], world=example.get("world"), now=example.get("now", "2026-03-01T09:00:00Z"))
     assert t.result == example.get("result")
     assert (t.error or {}).get("code") == (example.get("error") or {}).get("code")
