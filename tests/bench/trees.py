@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import psutil
+from tests.support.processes import descendants
 
 _TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 
 
 def cpu_ms(pid: int) -> float:
     """User and system time of `pid` and everything below it, in ms, at the kernel's resolution of 10 ms."""
-    below = psutil.Process(pid).children(recursive=True)
-    return sum(_one(each) for each in [pid, *(child.pid for child in below)])
+    return sum(_one(each) for each in [pid, *descendants(pid)])
 
 
 def _one(pid: int) -> float:

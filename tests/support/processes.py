@@ -82,3 +82,22 @@ def start(
 def start_module(module: str, *arguments: str, output: Path, env: Mapping[str, str] | None = None) -> Child:
     """`python -m module …` with this interpreter."""
     return start([sys.executable, "-m", module, *arguments], output, env=env)
+
+
+def descendants(pid: int) -> list[int]:
+    """Every live process below `pid`, from /proc."""
+    below: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:  # it ended while we looked
+                continue
+            below.setdefault(parent, []).append(int(entry.name))
+    found: list[int] = []
+    open_ = [pid]
+    while open_:
+        children = below.get(open_.pop(), [])
+        found += children
+        open_ += children
+    return found

@@ -101,7 +101,7 @@ class Service:
         self.process.stop()
 
 
-def start_service(home: Path, *, port: int | None = None, **settings: str) -> Service:
+def start_service(home: Path, port: int | None = None, /, **settings: str) -> Service:
     """`toolmint up` on a home of its own, without the bundled tools unless told; returns once every check of `/readyz` passes."""
     process = launch(home, port, **settings)
     until(lambda: process.get("/readyz", 2)[0] == 200 or not process.supervisor.alive, READY_S, "the service is ready")
@@ -111,9 +111,9 @@ def start_service(home: Path, *, port: int | None = None, **settings: str) -> Se
 
 
 @contextmanager
-def whole_service(home: Path, **settings: str) -> Iterator[Service]:
+def whole_service(home: Path, /, **settings: str) -> Iterator[Service]:
     """`start_service`, stopped at the end."""
-    started = start_service(home, **settings)
+    started = start_service(home, None, **settings)
     try:
         yield started
     finally:

@@ -12,11 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from app.core import owners
 from app.core.db import Database
-from tests.support.processes import Child, start_module
+from tests.support.processes import Child, descendants, start_module
 from tests.support.waiting import until
 
 UP_S = 30.0
@@ -52,18 +50,18 @@ class Supervised:
             return int((self.home / "children" / name).read_text())
         return 0
 
-    def family(self) -> list[psutil.Process]:
+    def family(self) -> list[int]:
         """Every process below the supervisor."""
-        return psutil.Process(self.supervisor.pid).children(recursive=True)
+        return descendants(self.supervisor.pid)
 
     def get(self, path: str, timeout_s: float = 10.0) -> tuple[int, bytes]:
         """Status and body; status 0 if there was no answer."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=timeout_s) as answer:
-                return answer.status, answer.read()
+                return int(answer.status), bytes(answer.read())
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, error.read()
+                return int(error.code), bytes(error.read())
         except OSError:
             return 0, b""
 
@@ -75,24 +73,24 @@ class Supervised:
         """SIGTERM; whatever is left after ten seconds is killed."""
         family = self.family() if self.supervisor.alive else []
         self.supervisor.stop()
-        for process in family:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        for pid in family:
+            if not gone(pid):
+                kill(pid)
 
 
-def launch(home: Path, port: int | None = None, **settings: str) -> Supervised:
+def launch(home: Path, port: int | None = None, /, **settings: str) -> Supervised:
     """Start it and return at once. `settings` are environment variables."""
     home.mkdir(parents=True, exist_ok=True)
-    port = port or free_port()
+    port = free_port()
     environment = {"TOOLMINT_HOME": str(home), "TOOLMINT_PORT": str(port), "TOOLMINT_TOOLS_DIR": str(home / "published")} | settings
     environment.setdefault("TOOLMINT_SAMPLES", "0")
     return Supervised(home, port, environment, start_module("app.cli", "up", output=home / "up.log", env=environment))
 
 
 @contextmanager
-def service(home: Path, **settings: str) -> Iterator[Supervised]:
+def service(home: Path, /, **settings: str) -> Iterator[Supervised]:
     """A service that answers; stopped at the end of the block."""
-    running = launch(home, **settings)
+    running = launch(home, None, **settings)
     try:
         until(lambda: running.get("/healthz", 2)[0] == 200 or not running.supervisor.alive, UP_S, "the service answers")
         assert running.supervisor.alive, running.log
@@ -112,9 +110,10 @@ def _worker_lives(running: Supervised) -> bool:
 
 def gone(pid: int) -> bool:
     """Whether no such process runs any more."""
-    with suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    return True
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def kill(pid: int) -> None:
