@@ -75,10 +75,10 @@ BY_HAND: dict[str, str] = {}
 
 
 def _licence(distribution: metadata.Distribution) -> str:
-    about = distribution.metadata
-    classifiers = [text for text in about.get_all("Classifier") or [] if text.startswith("License ::")]
-    said = [about.get("License-Expression"), *classifiers, (about.get("License") or "")[:300]]
-    return " ".join(filter(None, said)) or BY_HAND.get(distribution.name.lower(), "")
+    about = distribution.metadata.json
+    classifiers = about.get("classifier") or []
+    said = [about.get("license_expression"), *(text for text in classifiers if text.startswith("License ::")), about.get("license")]
+    return " ".join(str(text)[:300] for text in said if text) or BY_HAND.get(distribution.name.lower(), "")
 
 
 def _runtime_distributions() -> dict[str, metadata.Distribution]:

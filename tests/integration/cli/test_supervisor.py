@@ -94,7 +94,7 @@ def test_sigterm_stops_everything_within_five_seconds_though_a_request_is_open(t
         up.supervisor.send(signal.SIGTERM)
         assert up.supervisor.process.wait(timeout=10) == 0
         assert time.monotonic() - began < 5
-        until(lambda: all(gone(process.pid) for process in family), 2, "nothing is left behind")
+        until(lambda: all(gone(pid) for pid in family), 2, "nothing is left behind")
         assert not list((up.home / "children").iterdir())
 
 
@@ -104,7 +104,7 @@ def test_a_killed_supervisor_takes_its_children_along_and_the_next_one_starts_cl
         family = up.family()
         worker = up.pid("worker")
         up.supervisor.kill()
-        until(lambda: all(gone(process.pid) for process in family), 5, "every child died with its supervisor")
+        until(lambda: all(gone(pid) for pid in family), 5, "every child died with its supervisor")
     again = launch(deep)
     try:
         until(lambda: again.get("/healthz", 2)[0] == 200, 30, "the next service answers")
