@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.bench import calls, sends
 from tests.bench.table import printed
-from tests.bench.tools import publish_campaign, publish_echo
+from tests.support.releases import publish_campaign, publish_echo
 from tests.support.service import whole_service
 from tests.support.smtp import start_smtp
 

@@ -12,7 +12,7 @@ from app.connectors.smtp import SmtpEffect
 from app.connectors.smtp_server_url import parse_smtp_url
 from app.core.clock import SystemClock
 from tests.bench.table import Row
-from tests.bench.tools import import_customers
+from tests.support.releases import import_customers
 from tests.support.service import Service
 from tests.support.smtp import SmtpProcess
 
