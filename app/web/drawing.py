@@ -11,8 +11,9 @@ from typing import Any
 
 from app.web.formats import duration, instant
 
-WIDTH = 1000.0
-LABELS = 190.0
+WIDTH = 800.0
+LABELS = 165.0
+SHARE = 1000.0
 ROW = 20.0
 LEAST = 2.0
 MOST_ROWS = 60
@@ -38,7 +39,7 @@ def segments(counts: Mapping[str, int], names: Sequence[str]) -> list[Segment]:
     for name in names:
         number = counts[name]
         if number:
-            width = WIDTH * number / total
+            width = SHARE * number / total
             found.append(Segment(name, number, round(x, 2), round(max(width, LEAST), 2), TONES.get(name, "calm")))
             x += width
     return found
@@ -64,6 +65,7 @@ class Timeline:
     marks: Sequence[tuple[float, str]]
     height: float
     left_out: int
+    width: float = WIDTH
 
 
 def timeline(steps: Sequence[Mapping[str, Any]]) -> Timeline | None:
@@ -82,6 +84,6 @@ def timeline(steps: Sequence[Mapping[str, Any]]) -> Timeline | None:
         x = LABELS + room * (start - first) / span
         width = max(room * step["duration_ms"] / span, LEAST)
         tone = "busy" if step["kind"].startswith("perform") else "calm"
-        bars.append(Bar(label[:26], title, round(x, 1), 24 + row * ROW, round(width, 1), tone))
+        bars.append(Bar(label[:22], title, round(x, 1), 24 + row * ROW, round(width, 1), tone))
     marks = [(round(LABELS + room * quarter / 4, 1), duration(span * quarter / 4)) for quarter in range(4)]
     return Timeline(bars, marks, 24 + len(shown) * ROW + 4, len(steps) - len(shown))
