@@ -53,7 +53,17 @@ async def spawn(
         argv = plan.argv(command, seccomp_fd=seccomp_fd, files=descriptors, cgroups=cgroups)
         popen = await loop.run_in_executor(
             _starter,
-            lambda: subprocess.Popen(argv, env={}, cwd="/", stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=(*memory, *inherit)),
+            # a session of its own, so that Ctrl-C reaches the service alone, which then stops its sandboxes in order
+            lambda: subprocess.Popen(
+                argv,
+                env={},
+                cwd="/",
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                pass_fds=(*memory, *inherit),
+                start_new_session=True,
+            ),
         )
     finally:
         for descriptor in memory:
