@@ -10,7 +10,7 @@ from dataclasses import dataclass
 MIB = 1 << 20
 
 INTERPRETER_MB = 40
-"""Address space that the warm interpreter itself maps (measured 27 MiB), with room for an error to be told; added to what a tool declares."""
+"""Address space of the warm interpreter itself (measured 27 MiB), with room for an error to be told; added to what a tool declares."""
 
 
 @dataclass(frozen=True, slots=True)
