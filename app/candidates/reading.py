@@ -53,7 +53,7 @@ def list_candidates(
     if state is not None and state not in STATES:
         problem = Problem("$.state", f"{state[:40]!r} is no state", f"Use one of {', '.join(STATES)}.")
         raise Invalid("filter_invalid", "This list cannot be filtered so.", problems=[problem])
-    equal = {"state": state, "tool": tool, "approval": approval, "author": None if _reads_all(actor) else actor.id}
+    equal = {"state": state, "tool": tool, "approval": approval, "author": None if reads_candidates(actor) else actor.id}
     size = max(1, min(limit, MOST_PAGE))
     with database.reading() as session:
         given = {column: value for column, value in equal.items() if value is not None}
@@ -88,10 +88,11 @@ def read_report(actor: Actor, database: Database, candidate_id: str) -> dict[str
 def visible(session: Session, actor: Actor, candidate_id: str) -> Candidate:
     """The row, if this actor may know of it. Raises NotFound `candidate_not_found`."""
     row = repository.candidate(session, candidate_id)
-    if row is None or row.tenant != actor.tenant or not (row.author == actor.id or _reads_all(actor)):
+    if row is None or row.tenant != actor.tenant or not (row.author == actor.id or reads_candidates(actor)):
         raise NotFound("candidate_not_found", f"There is no candidate {candidate_id[:80]!r}.", fix="Use the id that submitting answered.")
     return row
 
 
-def _reads_all(actor: Actor) -> bool:
+def reads_candidates(actor: Actor) -> bool:
+    """Whether this actor may see the candidates and generations of others in its tenant."""
     return any(actor.may(permission) for permission in READERS)
