@@ -12,7 +12,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.candidates.verifying import wake_waiting
+from app.candidates import verifying
+from app.codegen import writing
 from app.composition import CHAIN, Services
 from app.core import feed
 from app.invocation.posts import expire_posts
@@ -43,8 +44,9 @@ def _due_effects(services: Services) -> list[tuple[str, str]]:
     return [("work_queue", "effects")] if due is not None and due <= services.database.clock.now() else []
 
 
-def _waiting_candidates(services: Services) -> list[tuple[str, str]]:
-    wake_waiting(services.database)
+def _waiting_work(services: Services) -> list[tuple[str, str]]:
+    verifying.wake_waiting(services.database)
+    writing.wake_waiting(services.database)
     return []
 
 
@@ -62,7 +64,7 @@ def _what_expires(services: Services) -> list[tuple[str, str]]:
 CHORES = (
     Chore("take up what gone owners held", 1.0, _deserted_runs),
     Chore("look for effects that are due", 0.5, _due_effects),
-    Chore("wake waiting candidates", 5.0, _waiting_candidates),
+    Chore("wake waiting candidates and generations", 5.0, _waiting_work),
     Chore("seal the audit trail", 1.0, _unsealed_events),
     Chore("expire signals and answers of former requests", 60.0, _what_expires),
 )

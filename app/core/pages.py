@@ -9,9 +9,10 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from typing_extensions import TypedDict  # pydantic takes typing's own from Python 3.12 on only
 
 from app.core.db import Database
 from app.core.errors import Invalid
