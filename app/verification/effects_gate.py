@@ -16,16 +16,18 @@ from itertools import zip_longest
 from typing import Any
 
 from app.connectors.port import is_local
+from app.connectors.scripted import scripted
 from app.runtime.program import Program
-from app.spec.model import Example, ExecutionSpec
+from app.spec.model import Effect, Example, ExecutionSpec
 from app.verification.boxes import inside_files
 from app.verification.findings import Finding, GateOutcome
-from app.verification.stage import Key, Played, Row, Stage, staged
+from app.verification.stage import Key, Played, Row, staged
 from app.verification.subject import Bench, Subject
 
 MOST_EXAMPLES = 12
 CASE_LIMIT_S = 45.0
 _AT_ONCE = 4
+_LOCAL = frozenset(name for name, port in scripted().effects.items() if is_local(port))
 _STATE = "Keep nothing between calls and take what items are made of from args, reads and the context alone."
 _KEYS = "Build items from args and reads so that the spec's key is the same for the same work; put no time, random value or new id into it."
 _RESUME = "Take time, randomness and ids from the context, iterate over nothing unordered, and count an unknown outcome as unknown."
@@ -83,10 +85,11 @@ async def _examine(subject: Subject, bench: Bench, example: Example) -> tuple[li
 
 
 async def _clean(subject: Subject, bench: Bench, example: Example) -> Clean:
-    async with staged(bench, subject.program(), example, subject.caller) as stage:
-        played = await stage.play(example.args)
+    program = subject.program()
+    async with staged(bench, example, subject.caller, program) as stage:
+        played = await stage.play(program, example.args)
         ledger = await asyncio.to_thread(stage.ledger)
-        again = await stage.play(example.args)
+        again = await stage.play(program, example.args)
         return Clean(played, ledger, again, await asyncio.to_thread(stage.ledger))
 
 
@@ -108,8 +111,9 @@ def _judge_again(example: Example, clean: Clean) -> Iterator[Finding]:
 
 
 async def _in_one_process(subject: Subject, bench: Bench, example: Example, clean: Clean) -> list[Finding]:
-    async with staged(bench, _twice(subject), example, subject.caller) as stage:
-        played = await stage.play(example.args)
+    program = _twice(subject)
+    async with staged(bench, example, subject.caller, program) as stage:
+        played = await stage.play(program, example.args)
     expected = _asked(clean.played) + (_asked(clean.again) if clean.played.state == "completed" else [])
     got = _asked(played)
     if got == expected:
@@ -138,14 +142,15 @@ async def _crashed(subject: Subject, bench: Bench, example: Example, clean: Clea
     if first is None:
         return None, []
     cue = {"effect": first.effect, "when": {}, "answer": "crash", "times": 1}
-    async with staged(bench, subject.program(), example, subject.caller, script=[cue]) as stage:
-        resumed = await stage.play(example.args)
+    program = subject.program()
+    async with staged(bench, example, subject.caller, program, script=[cue]) as stage:
+        resumed = await stage.play(program, example.args)
         ledger = await asyncio.to_thread(stage.ledger)
-        findings = list(_judge_resumed(example, clean, resumed, ledger, stage))
+    findings = list(_judge_resumed(subject, example, clean, resumed, ledger))
     return f"after {first.effect}", findings
 
 
-def _judge_resumed(example: Example, clean: Clean, resumed: Played, ledger: Mapping[Key, Row], stage: Stage) -> Iterator[Finding]:
+def _judge_resumed(subject: Subject, example: Example, clean: Clean, resumed: Played, ledger: Mapping[Key, Row]) -> Iterator[Finding]:
     if resumed.deaths == 0:
         raise RuntimeError("the script's cue to die was not met")
     if (resumed.state, resumed.error_code) != (clean.played.state, clean.played.error_code):
@@ -154,20 +159,21 @@ def _judge_resumed(example: Example, clean: Clean, resumed: Played, ledger: Mapp
         yield _finding("resume_fails", message, _RESUME, example, clean.played.state, resumed.error)
         return
     for key in sorted(set(clean.ledger) | set(ledger)):
-        wrong = _row_differs(clean.ledger.get(key), ledger.get(key), stage, key[0])
+        declared = subject.spec.effect(key[0])
+        if declared is None:
+            raise RuntimeError(f"the ledger holds the effect {key[0]!r}, which the spec does not declare")
+        wrong = _row_differs(clean.ledger.get(key), ledger.get(key), declared, declared.connector in _LOCAL)
         if wrong is not None:
             message = f"Example {example.name!r}, resumed after its process died: {_named(key)} {wrong}."
             yield _finding("ledger_differs", message, _RESUME, example, _states(clean.ledger), _states(ledger))
             return
 
 
-def _row_differs(clean: Row | None, resumed: Row | None, stage: Stage, effect: str) -> str | None:
+def _row_differs(clean: Row | None, resumed: Row | None, declared: Effect, local: bool) -> str | None:
     if clean is None or resumed is None:
         return "is not planned by one clean run" if clean is None else "is missing"
-    rule = stage.programs[1].rules[effect].declared
-    local = is_local(stage.connectors.effects[rule.connector])
-    may_repeat = not local and rule.on_unknown == "retry"
-    allowed = {clean.state} | ({"unknown"} if not local and rule.on_unknown == "hold" else set())
+    may_repeat = not local and declared.on_unknown == "retry"
+    allowed = {clean.state} | ({"unknown"} if not local and declared.on_unknown == "hold" else set())
     allowed |= {"planned", "retry_wait", "done"} if may_repeat else set()
     if resumed.state not in allowed:
         return f"ends {resumed.state!r}; one clean run leaves {clean.state!r}"

@@ -49,8 +49,9 @@ async def check_examples(subject: Subject, bench: Bench, _seen: Mapping[str, Map
 
 
 async def _play(subject: Subject, bench: Bench, example: Example) -> Played:
-    async with staged(bench, subject.program(), example, subject.caller) as stage:
-        return await stage.play(example.args)
+    program = subject.program()
+    async with staged(bench, example, subject.caller, program) as stage:
+        return await stage.play(program, example.args)
 
 
 def judge(example: Example, played: Played) -> Iterator[Finding]:

@@ -22,9 +22,10 @@ from app.runtime.journal import encode
 from app.runtime.models import Run
 from app.spec.model import Example, ExecutionSpec
 from app.verification import repository
+from app.verification.drill import Drill, drilled
 from app.verification.findings import Finding, GateOutcome
-from app.verification.stage import Played, Stage, staged
 from app.verification.subject import Bench, Subject
+from app.verification.witness import Heard
 
 _PERSONAL_FIELD = re.compile(
     r"(?:^|_)(?:name|first|last|surname|e?mail|phone|mobile|address|street|city|zip|iban|card|birth\w*|ssn|tax\w*)(?:$|_)"
@@ -32,7 +33,10 @@ _PERSONAL_FIELD = re.compile(
 _PERSONAL_VALUE = re.compile(r"^[^\s@]+@[^\s@]+\.[^\s@]+$|^\+?[0-9][0-9 ()./-]{6,}$")
 _NAMES = ("run_id", "version", "actor", "trace_id")
 _MEND_LOG = "Log counts, ids and codes: ctx.log(event, sent=3). Addresses and names belong into the ledger and the result's samples."
+_KEY = "path"
 _EXPLAIN = {
+    "version": "The call was not answered by the version that was published.",
+    "replay": "The same call with the same key was not answered with the first answer.",
     "run_row": "The run left no finished row with version, actor, trace id, steps, memory and CPU time.",
     "run_span": "The run has not exactly one finished span with run, version, actor and trace id in the log.",
     "log_names": "A log line of the tool lacks run, version, actor or trace id.",
@@ -44,51 +48,66 @@ _EXPLAIN = {
 
 async def check_path(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
     """`observed` maps each thing that must be seen to whether it was; the rest are measurements."""
-    example = _busiest(subject.spec)
+    example = busiest(subject.spec)
     if example is None:
         message = "No example ends with a result, so the published path cannot be walked."
         return GateOutcome([Finding("no_successful_example", message, "Add an example with a result.", file="spec.json")])
-    async with staged(bench, subject.program(), example, subject.caller) as stage:
+    async with drilled(bench, subject, example) as drill:
+        version = await drill.publish()
         with _listening() as records, tracing() as trace:
             began = time.monotonic()
-            played = await stage.play(example.args)
+            answer = await drill.call(example.args, key=_KEY)
             wall_ms = round((time.monotonic() - began) * 1000)
-        lines = [fields for fields in records if fields.get("run_id") == played.run_id]
-        observed, run = await asyncio.to_thread(_observe, stage, example, played, trace, lines)
+        heard = drill.stage.witness.heard[-1]
+        replayed = await drill.call(example.args, key=_KEY)
+        lines = [fields for fields in records if fields.get("run_id") == answer["id"]]
+        run, observed = await asyncio.to_thread(_observe, drill, example, answer, heard, trace, lines)
+    observed |= {"version": answer["version"] == version, "replay": _same_answer(answer, replayed)}
     findings = [_missing(name, example) for name, seen in observed.items() if not seen]
-    if played.state != "completed":
-        said = str((played.error or {}).get("message", played.state))[:300]
-        findings.append(Finding("path_failed", f"The call ended {played.state!r}: {said}.", "Make the example pass first.", file="tool.py"))
-    return GateOutcome(findings, {"observed": observed, **_measured(run, played, wall_ms), "example": example.name})
+    if answer["state"] != "completed":
+        said = str((answer["error"] or {}).get("message", answer["state"]))[:300]
+        findings.append(
+            Finding("path_failed", f"The call ended {answer['state']!r}: {said}.", "Make the example pass first.", file="tool.py")
+        )
+    return GateOutcome(findings, {"observed": observed, **_measured(run, heard, wall_ms), "example": example.name})
 
 
-def _busiest(spec: ExecutionSpec) -> Example | None:
+def busiest(spec: ExecutionSpec) -> Example | None:
     """The author's example with a result that performs most; held-out ones stay out of evidence."""
     fit = [example for example in spec.examples if example.result is not None and example.visibility == "author"]
     return max(fit, key=lambda example: len(example.effects), default=None)
 
 
 def _observe(
-    stage: Stage, example: Example, played: Played, trace: str, lines: Sequence[Mapping[str, Any]]
-) -> tuple[dict[str, bool], Run | None]:
-    with stage.database.reading() as session:
-        run = repository.run(session, played.run_id)
-        said = repository.log_lines(session, played.run_id)
-        events = {event.action: event for event in repository.audit_events(session) if event.target == played.run_id}
-        journaled = repository.journaled(session, played.run_id)
+    drill: Drill, example: Example, answer: Mapping[str, Any], heard: Heard, trace: str, lines: Sequence[Mapping[str, Any]]
+) -> tuple[Run | None, dict[str, bool]]:
+    run_id, caller = answer["id"], drill.subject.caller
+    with drill.database.reading() as session:
+        run = repository.run(session, run_id)
+        said = repository.log_lines(session, run_id)
+        events = {event.action: event for event in repository.audit_events(session) if event.target == run_id}
+        journaled = repository.journaled(session, run_id)
     spans = [line for line in lines if "state" in line]
     told = [line for line in lines if "said" in line]
-    asked = len(played.heard.reads) + len({act.effect for act in played.heard.acts})
     private = personal_values(example)
     texts = [encode([line.event, line.fields]) for line in said]
-    return {
-        "run_row": run is not None and run.finished_at is not None and run.trace_id == trace and bool(run.actor and run.rss_kb),
+    return run, {
+        "run_row": run is not None and _is_whole_row(run, caller.id, trace),
         "run_span": len(spans) == 1 and all(spans[0].get(name) for name in _NAMES),
         "log_names": len(told) == len(said) and all(line.get(name) for line in told for name in _NAMES),
         "log_private": not any(value in text for value in private for text in texts),
-        "journal": journaled >= (1 if asked else 0),
-        "audit": all(_is_whole(events.get(action), stage.actor.id, trace) for action in ("run.started", "run.completed")),
-    }, run
+        "journal": journaled > 0 or not (heard.reads or heard.acts),
+        "audit": all(_is_whole(events.get(action), caller.id, trace) for action in ("run.started", "run.completed")),
+    }
+
+
+def _is_whole_row(run: Run, actor: str, trace: str) -> bool:
+    return run.finished_at is not None and run.actor == actor and run.trace_id == trace and run.channel == "stable" and run.rss_kb > 0
+
+
+def _same_answer(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """The second call with the key is the first one's answer, told as a replay."""
+    return second["replayed"] is True and all(second[name] == first[name] for name in ("id", "state", "result"))
 
 
 def personal_values(example: Example) -> set[str]:
@@ -121,13 +140,8 @@ def _missing(name: str, example: Example) -> Finding:
     return Finding(f"path_{name}", _EXPLAIN[name], fix, file="tool.py" if name == "log_private" else None, input={"example": example.name})
 
 
-def _measured(run: Run | None, played: Played, wall_ms: int) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "wall_ms": wall_ms,
-        "items": len(played.done),
-        "log_lines": len(played.heard.logs),
-        "progress": played.heard.progress,
-    }
+def _measured(run: Run | None, heard: Heard, wall_ms: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"wall_ms": wall_ms, "items": len(heard.acts), "log_lines": len(heard.logs), "progress": heard.progress}
     if run is not None:
         found |= {"cpu_ms": run.cpu_ms, "rss_kb": run.rss_kb, "steps": run.steps, "bytes_in": run.bytes_in, "bytes_out": run.bytes_out}
     return found

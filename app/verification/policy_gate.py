@@ -86,8 +86,8 @@ def _undeclared_ids(spec: ExecutionSpec, calls: Any) -> Iterator[Finding]:
 
 
 async def _is_refused(subject: Subject, bench: Bench, program: Program, example: Example, kind: str, name: str) -> bool:
-    async with staged(bench, program, example, subject.caller) as stage:
-        played = await stage.play(example.args)
+    async with staged(bench, example, subject.caller, program) as stage:
+        played = await stage.play(program, example.args)
         return await asyncio.to_thread(_left_nothing, stage, played, kind, name)
 
 

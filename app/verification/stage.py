@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from app.connectors.scripted import ScriptedConnectors, ScriptedCrash, scripted
@@ -22,12 +23,12 @@ from app.core import ids
 from app.core.actor import Actor
 from app.core.clock import ScriptedClock, from_iso
 from app.core.db import Database
-from app.core.errors import ToolmintError
+from app.core.errors import NotFound, ToolmintError
 from app.core.feed import Feed
 from app.records.writing import store_many
 from app.runtime.ending import Ending
 from app.runtime.journal import encode
-from app.runtime.process import Call, Runtime
+from app.runtime.process import Call, Loader, Runtime
 from app.runtime.program import Program
 from app.runtime.recovery import sweep
 from app.spec.model import Example, World
@@ -88,20 +89,18 @@ class Row:
 class Stage:
     """Open it with `staged`; `play` runs the tool once, `ledger` shows what there is."""
 
-    def __init__(
-        self, database: Database, connectors: ScriptedConnectors, bench: Bench, programs: Mapping[int, Program], actor: Actor
-    ) -> None:
+    def __init__(self, database: Database, connectors: ScriptedConnectors, bench: Bench, actor: Actor, load: Loader) -> None:
         self.database = database
         self.connectors = connectors
-        self.programs = dict(programs)
         self.actor = actor
-        self._witness = Witness(bench.guests)
+        self.load = load
+        self.witness = Witness(bench.guests)
         self._runtime: Runtime | None = None
 
-    async def play(self, args: Mapping[str, Any], version: int = 1) -> Played:
+    async def play(self, program: Program, args: Mapping[str, Any]) -> Played:
         """One run to its end, through every death that the script has in store for it."""
-        runtime = await self._living()
-        begun, execution = await runtime.begin(self.actor, self.programs[version], Call(dict(args), source="verification"))
+        runtime = await self.living()
+        begun, execution = await runtime.begin(self.actor, program, Call(dict(args), source="verification"))
         if execution is None:
             raise RuntimeError(f"a run without identity was not begun but {begun.how}")
         ending: Ending | None = None
@@ -110,7 +109,7 @@ class Stage:
             ending = await runtime.drive(execution)
         except ScriptedCrash:
             deaths, ending = await self._resume(begun.run_id)
-        return self._played(begun.run_id, args, ending, deaths)
+        return self._played(program, begun.run_id, args, ending, deaths)
 
     def ledger(self) -> dict[Key, Row]:
         """Every effect by `(effect, key)`, the key as canonical JSON text."""
@@ -124,10 +123,10 @@ class Stage:
             await self._runtime.stop()
         self.database.close()
 
-    async def _living(self) -> Runtime:
+    async def living(self) -> Runtime:
+        """The present process's runtime, started."""
         if self._runtime is None:
-            load = lambda _tenant, _tool, version: self.programs[version]  # noqa: E731  # a value, as the runtime asks for
-            self._runtime = Runtime(self.database, self._witness, self.connectors, load, Feed(self.database), role="verification")
+            self._runtime = Runtime(self.database, self.witness, self.connectors, self.load, Feed(self.database), role="verification")
             await self._runtime.start()
         return self._runtime
 
@@ -135,7 +134,7 @@ class Stage:
         """Processes die and others take over, until the run is over."""
         for deaths in range(1, MOST_DEATHS + 1):
             await self._die()
-            runtime = await self._living()
+            runtime = await self.living()
             if run_id not in await asyncio.to_thread(sweep, self.database):
                 return deaths, None
             try:
@@ -152,9 +151,9 @@ class Stage:
             dead, self._runtime = self._runtime, None
             await dead.stop()
 
-    def _played(self, run_id: str, args: Mapping[str, Any], ending: Ending | None, deaths: int) -> Played:
-        heard = self._witness.heard[-1]
-        done = tuple(self._done(args, effect, item, outcome) for effect, item, outcome in _told(heard))
+    def _played(self, program: Program, run_id: str, args: Mapping[str, Any], ending: Ending | None, deaths: int) -> Played:
+        heard = self.witness.heard[-1]
+        done = tuple(self._done(program, args, *told) for told in _told(heard))
         if ending is None:
             with self.database.reading() as session:
                 row = repository.run(session, run_id)
@@ -162,8 +161,8 @@ class Stage:
             return Played(run_id, state, None, error, done, heard, deaths)
         return Played(run_id, ending.state, ending.result, ending.error, done, heard, deaths)
 
-    def _done(self, args: Mapping[str, Any], effect: str, item: Any, outcome: Mapping[str, Any]) -> Done:
-        rule = self.programs[1].rules.get(effect)
+    def _done(self, program: Program, args: Mapping[str, Any], effect: str, item: Any, outcome: Mapping[str, Any]) -> Done:
+        rule = program.rules.get(effect)
         key: str | None = None
         if rule is not None:
             port = self.connectors.effects[rule.declared.connector]
@@ -180,21 +179,36 @@ def _told(heard: Heard) -> list[tuple[str, Any, Mapping[str, Any]]]:
 
 @asynccontextmanager
 async def staged(
-    bench: Bench, program: Program, example: Example, actor: Actor, *, script: Sequence[Mapping[str, Any]] = ()
+    bench: Bench, example: Example, actor: Actor, program: Program, *, script: Sequence[Mapping[str, Any]] = ()
 ) -> AsyncIterator[Stage]:
-    """A stage with the world of `example`; `script` goes before the example's own."""
+    """A stage with the world of `example`, for runs of one program; `script` goes before the example's own."""
+    async with open_stage(bench, example, actor, script) as (stage, _):
+        stage.load = lambda _tenant, _tool, _version: program
+        yield stage
+
+
+@asynccontextmanager
+async def open_stage(
+    bench: Bench, example: Example, actor: Actor, script: Sequence[Mapping[str, Any]] = ()
+) -> AsyncIterator[tuple[Stage, Path]]:
+    """The same with its database's path and no program yet: `load` must be set before it is used."""
     path = bench.scratch / f"{ids.new('stage')}.db"
     await asyncio.to_thread(shutil.copyfile, bench.template, path)
     database = Database(f"sqlite:///{path}", clock=ScriptedClock(from_iso(example.now)), durable=False)
     entries = [*map(dict, script), *(entry.model_dump() for entry in example.world.script)]
-    stage = Stage(database, scripted(entries), bench, {program.version: program}, actor)
+    stage = Stage(database, scripted(entries), bench, actor, _nothing_loaded)
     try:
         await asyncio.to_thread(_furnish, database, actor.tenant, example.world)
-        yield stage
+        yield stage, path
     finally:
         await stage.close()
         for left in bench.scratch.glob(f"{path.name}*"):
-            left.unlink()
+            if left.is_file():
+                left.unlink()
+
+
+def _nothing_loaded(_tenant: str, tool: str, version: int) -> Program:
+    raise NotFound("version_not_found", f"{tool} has no version {version} on this stage.")
 
 
 def _furnish(database: Database, tenant: str, world: World) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 
 from app.core.actor import Actor
+from app.core.settings import Settings
 from app.runtime.program import Program
 from app.runtime.values import Guests
 from app.sandbox.limits import ProcessLimits
@@ -22,10 +24,15 @@ from app.spec.contract import contract_text
 from app.spec.model import ExecutionSpec
 from app.verification.boxes import DYNAMIC
 
+DEFAULT_MODEL: str = Settings.model_fields["model"].default
+
 
 @dataclass(frozen=True)
 class Subject:
-    """One candidate. `files` are `tool.py` and `test_tool.py`, `digest` is the identity of this code for this spec."""
+    """One candidate. `files` are `tool.py` and `test_tool.py`, `digest` is the identity of this code for this spec.
+
+    `generation_usd` is what writing it here cost; None where it was submitted, or where that is not known.
+    """
 
     candidate_id: str
     tenant: str
@@ -35,6 +42,7 @@ class Subject:
     files: Mapping[str, str]
     digest: str
     catalog: ConnectorCatalog
+    generation_usd: Decimal | None = None
 
     @cached_property
     def contract(self) -> str:
@@ -62,11 +70,12 @@ class Bench:
     """What gates may use.
 
     `sandbox` runs checkers, `guests` runs the candidate (apart from published tools), `template` is a migrated empty database to copy,
-    `scratch` a folder for this verification's private files.
+    `scratch` a folder for this verification's private files, `model` stands in the baseline where the spec names none.
     """
 
     sandbox: Sandbox
     guests: Guests
     template: Path
     scratch: Path
+    model: str = DEFAULT_MODEL
     test_limits: ProcessLimits = DYNAMIC

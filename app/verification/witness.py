@@ -101,8 +101,5 @@ class Witnessed(GuestSession):
         self._heard.usage = await self._inner.close()
         return self._heard.usage
 
-    def abandon(self) -> None:
-        self._inner.abandon()
-
     def on_close(self, after: Callable[[], Awaitable[None]]) -> None:
         self._inner.on_close(after)

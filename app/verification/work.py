@@ -1,0 +1,151 @@
+"""Verify a candidate: claim it, run the line of gates on it, compute the rubric, store the report.
+
+Every gate is written down as it starts and ends, so that pages follow it live. A worker that dies leaves a claim that lapses; the next one
+begins afresh on the same files. It refuses to be: a second chance. A verification that broke is an error of the candidate, which is then
+neither passed nor refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.candidates.verifying import (
+    ClaimedCandidate,
+    claim_candidate,
+    fail_candidate,
+    finish_candidate,
+    gate_finished,
+    gate_started,
+    release_candidate,
+)
+from app.core.db import Database
+from app.core.errors import Conflict, ToolmintError
+from app.core.settings import Settings
+from app.economics.costs import generation_usd
+from app.observability.logs import working
+from app.observability.traces import tracing
+from app.sandbox.sandbox import Sandbox
+from app.spec.catalog import ConnectorCatalog
+from app.verification.findings import GateResult
+from app.verification.gates import GATES
+from app.verification.line import SILENT, Watcher, run_line
+from app.verification.report import assemble
+from app.verification.rubric import thresholds_of
+from app.verification.subject import Bench, Subject
+from app.verification.template import template_database
+
+logger = logging.getLogger(__name__)
+LOST = "candidate_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """What verification needs of its process. `catalog` are the connectors of this installation, `owner` names who claims."""
+
+    database: Database
+    sandbox: Sandbox
+    settings: Settings
+    catalog: ConnectorCatalog
+    owner: Callable[[], str]
+
+
+async def verify_candidate(verifier: Verifier, candidate_id: str) -> str | None:
+    """Verify a waiting candidate: `passed`, `refused` or `error`. None: it is over, or another process has it.
+
+    Cancelled, it puts the candidate back into the queue.
+    """
+    owner = verifier.owner()
+    claimed = await asyncio.to_thread(claim_candidate, verifier.database, candidate_id, owner)
+    if claimed is None:
+        return None
+    with tracing(claimed.trace_id), working(candidate_id=candidate_id, tool=claimed.tool):
+        try:
+            return await _verify(verifier, claimed, owner)
+        except asyncio.CancelledError:
+            await asyncio.shield(asyncio.to_thread(release_candidate, verifier.database, candidate_id, owner))
+            raise
+        except ToolmintError as error:
+            if error.code == LOST:
+                logger.warning("candidate %s is verified by another process now", candidate_id)
+                return None
+            logger.exception("the verification of %s broke", candidate_id)
+            return await _fail(verifier, candidate_id, owner, error)
+        except Exception as error:  # of any kind: a verification that broke must end as an error, and never as a pass
+            logger.exception("the verification of %s broke", candidate_id)
+            return await _fail(verifier, candidate_id, owner, error)
+
+
+async def examine(subject: Subject, bench: Bench, settings: Settings, *, full_report: bool, watcher: Watcher = SILENT) -> dict[str, Any]:
+    """The report about a candidate. Raises GateBroke where a gate itself failed."""
+    results = await run_line(GATES, subject, bench, full_report=full_report, watcher=watcher)
+    return assemble(subject.candidate_id, subject.digest, results, thresholds_of(settings))
+
+
+@asynccontextmanager
+async def bench_for(sandbox: Sandbox, settings: Settings) -> AsyncIterator[Bench]:
+    """A bench of its own for one verification, gone afterwards: private files, and guests apart from published tools."""
+    template = await asyncio.to_thread(template_database, settings.home)
+    scratch = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="bench-", dir=template.parent))
+    guests = sandbox.apart()
+    try:
+        yield Bench(sandbox, guests, template, scratch, settings.model)
+    finally:
+        await guests.stop()
+        await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+
+
+async def _verify(verifier: Verifier, claimed: ClaimedCandidate, owner: str) -> str:
+    cost = await asyncio.to_thread(generation_usd, verifier.database, claimed.tenant, claimed.generation_id)
+    subject = Subject(
+        candidate_id=claimed.id,
+        tenant=claimed.tenant,
+        tool=claimed.tool,
+        author=claimed.author,
+        spec=claimed.spec,
+        files=claimed.files,
+        digest=claimed.digest,
+        catalog=verifier.catalog,
+        generation_usd=cost,
+    )
+    async with bench_for(verifier.sandbox, verifier.settings) as bench:
+        watcher = _watcher(verifier.database, claimed.id, owner)
+        report = await examine(subject, bench, verifier.settings, full_report=claimed.full_report, watcher=watcher)
+    await asyncio.to_thread(finish_candidate, verifier.database, claimed.id, owner, report)
+    return "passed" if report["publishable"] else "refused"
+
+
+def _watcher(database: Database, candidate_id: str, owner: str) -> Watcher:
+    positions = {gate.name: position for position, gate in enumerate(GATES)}
+
+    async def started(gate: str) -> None:
+        await asyncio.to_thread(gate_started, database, candidate_id, owner, gate, positions[gate])
+
+    async def finished(result: GateResult) -> None:
+        row = result.as_dict()
+        seen = (result.gate, result.status, result.duration_ms, row["findings"], row["evidence"], positions[result.gate])
+        await asyncio.to_thread(gate_finished, database, candidate_id, owner, *seen)
+
+    return Watcher(started, finished)
+
+
+async def _fail(verifier: Verifier, candidate_id: str, owner: str, error: Exception) -> str | None:
+    told = {
+        "code": "verification_broke",
+        "detail": f"{type(error).__name__} while it was verified.",
+        "fix": "Submit it again; report it if it stays.",
+    }
+    if isinstance(error, ToolmintError):
+        told = {"code": error.code, "detail": error.detail, "fix": error.fix or told["fix"]}
+    try:
+        await asyncio.to_thread(fail_candidate, verifier.database, candidate_id, owner, told)
+    except Conflict:  # another process has it meanwhile, and its word counts
+        return None
+    return "error"
