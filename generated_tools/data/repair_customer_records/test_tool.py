@@ -183,7 +183,8 @@ def test_names_are_tidied(text: str, tidied: str) -> None:
         ("a..b@example.com", None),
         ("@example.com", None),
         ("a@" + "x" * 64 + ".com", None),
-        ("a@" + "x." * 130 + "com", None),
+        ("x" * 60 + "@" + "y." * 95 + "com", "x" * 60 + "@" + "y." * 95 + "com"),
+        ("x" * 60 + "@" + "y." * 95 + "info", None),
         ("x" * 65 + "@example.com", None),
     ],
 )
@@ -217,6 +218,34 @@ def test_addresses_are_written_canonically(text: str, address: str | None) -> No
 )
 def test_phone_numbers_are_written_as_e164(country: str, text: str, number: str | None) -> None:
     assert phone_rule(country)(text) == number
+
+
+@pytest.mark.parametrize(
+    ("country", "number"),
+    [
+        ("AT", "+43112345678"),
+        ("BE", "+32112345678"),
+        ("CH", "+41112345678"),
+        ("DE", "+49112345678"),
+        ("DK", "+450112345678"),
+        ("ES", "+340112345678"),
+        ("FR", "+33112345678"),
+        ("GB", "+44112345678"),
+        ("IE", "+353112345678"),
+        ("IT", "+390112345678"),
+        ("NL", "+31112345678"),
+        ("PL", "+480112345678"),
+        ("SE", "+46112345678"),
+        ("US", "+10112345678"),
+    ],
+)
+def test_a_number_without_a_country_is_taken_to_be_of_the_default_one(country: str, number: str) -> None:
+    t = repair({"phone": "0112345678"}, rules={"phone": ["phone"], "default_country": country})
+    assert customers(t)["c0001"]["phone"] == number
+
+
+def test_a_dataset_name_with_a_slash_is_one_segment_of_the_ledger_s_path() -> None:
+    assert repair(dataset_id="a/b").result["ledger"] == "/ledgers/repairs/a%2Fb"
 
 
 def test_the_log_tells_the_counts_and_no_customer() -> None:

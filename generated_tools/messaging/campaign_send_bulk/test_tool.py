@@ -217,7 +217,7 @@ def test_a_template_that_does_not_exist_is_named_in_the_error() -> None:
         "a,b@example.com",
         "x" * 65 + "@example.com",
         "a@" + "x" * 64 + ".com",
-        "a@" + "x." * 130 + "com",
+        "x" * 60 + "@" + "y." * 95 + "info",
         "ann@exam\u0000ple.com",
         None,
         7,
@@ -234,6 +234,7 @@ def test_what_is_no_address_is_refused(address: object) -> None:
         ("\u0061\u0308nn@example.com", "\u00e4nn@example.com"),
         ("ann@m\u00fcnchen.example", "ann@xn--mnchen-3ya.example"),
         ("x" * 64 + "@example.com", "x" * 64 + "@example.com"),
+        ("x" * 60 + "@" + "y." * 95 + "com", "x" * 60 + "@" + "y." * 95 + "com"),
     ],
 )
 def test_an_address_has_one_spelling(address: str, spelling: str) -> None:
