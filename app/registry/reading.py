@@ -24,12 +24,12 @@ from app.registry.models import ChannelMove, Version
 
 
 @use_case(None)
-def list_tools(actor: Actor, catalog: Catalog, cursor: str | None = None, limit: int = 50, search: str = "") -> Page:
-    """Tools that the actor may know of, by name; `search` wants every one of its words in name, title or description."""
+def list_tools(actor: Actor, catalog: Catalog, cursor: str | None = None, limit: int = 50, query: str = "") -> Page:
+    """Tools that the actor may know of, by name; `query` wants every one of its words in name, title or description."""
     if not 1 <= limit <= MOST:
         raise Invalid("limit_invalid", f"limit is {limit}; it must be 1 to {MOST}.", fix=f"Ask for at most {MOST} and follow next_cursor.")
     after = decode(cursor, 1)[0] if cursor else ""
-    words = search.lower().split()
+    words = query.lower().split()
     found = [entry for entry in catalog.entries(actor.tenant).values() if entry.name > str(after) and entry.visible_to(actor)]
     matching = [entry for entry in found if all(word in _text(entry) for word in words)]
     more = encode([matching[limit - 1].name]) if len(matching) > limit else None

@@ -187,7 +187,7 @@ def test_the_catalog_shows_each_actor_what_it_may_know_of(catalog: Catalog) -> N
     first = list_tools(reader, catalog, limit=1)
     second = list_tools(reader, catalog, limit=1, cursor=first["next_cursor"])
     assert [tool["name"] for tool in first["items"] + second["items"]] == ["alpha_notes", "zebra_notes"] and second["next_cursor"] is None
-    assert [tool["name"] for tool in list_tools(reader, catalog, search="ALPHA sends")["items"]] == ["alpha_notes"]
+    assert [tool["name"] for tool in list_tools(reader, catalog, query="ALPHA sends")["items"]] == ["alpha_notes"]
     tool = list_tools(CALLER, catalog)["items"][0]
     assert tool["channels"] == {"stable": {"version": 1, "weight": 100}}
     assert tool["annotations"] == {

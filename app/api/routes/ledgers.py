@@ -1,0 +1,118 @@
+"""Ledgers and queues: rows of effects, as pages or as CSV, and verdicts on what is unknown."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from app.api.bodies import Body, checked, parse_json, read_body, takes
+from app.api.callers import Caller
+from app.api.once import once
+from app.api.services import House
+from app.core.pages import Page
+from app.runtime.decisions import resolve_effect
+from app.runtime.views import export_ledger, list_effects, list_ledgers, read_effect, read_ledger
+
+router = APIRouter(tags=["ledgers"])
+MOST_BYTES = 100_000
+COLUMNS = ("effect_id", "ledger", "group", "subject", "state", "run_id", "attempts", "receipt", "error", "created_at", "updated_at")
+_STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+class Verdict(Body):
+    """What is taken as true of an unknown effect from now on: `confirm_done`, `retry` or `abandon`."""
+
+    verdict: str
+    reason: str
+
+
+@router.get("/ledgers", summary="List the ledger groups that have rows")
+def get_ledgers(actor: Caller, house: House, cursor: str | None = None, limit: int = 50) -> Page:
+    """`{"items": [{"ledger", "group", "tool", "created_at"}], "next_cursor"}`."""
+    return list_ledgers(actor, house.database, cursor=cursor, limit=limit)
+
+
+@router.get("/ledgers/{name}/{group:path}.csv", summary="A ledger group as CSV", response_class=StreamingResponse)
+def get_ledger_csv(name: str, group: str, actor: Caller, house: House, state: str | None = None) -> StreamingResponse:
+    """Streamed; a cell that a spreadsheet would take for a formula begins with an apostrophe."""
+    rows = export_ledger(actor, house.database, name, group, state=state)
+    return StreamingResponse(
+        csv_lines(rows), media_type="text/csv; charset=utf-8", headers={"content-disposition": 'attachment; filename="ledger.csv"'}
+    )
+
+
+@router.get("/ledgers/{name}/{group:path}", summary="A ledger group, in the order of planning")
+def get_ledger(
+    name: str,
+    group: str,
+    actor: Caller,
+    house: House,
+    state: str | None = None,
+    subject: str | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
+) -> Page:
+    """`group` is percent-encoded."""
+    return read_ledger(actor, house.database, name, group, state=state, subject=subject, cursor=cursor, limit=limit)
+
+
+@router.get("/effects", summary="The retry queue, the dead letters or the unknowns")
+def get_effects(
+    actor: Caller,
+    house: House,
+    state: str,
+    tool: str | None = None,
+    error_code: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page:
+    """`state` is `retry_wait`, `dead` or `unknown`."""
+    return list_effects(actor, house.database, state=state, tool=tool, error_code=error_code, cursor=cursor, limit=limit)
+
+
+@router.get("/effects/{effect_id}", summary="Read an effect with its item and history")
+def get_effect(effect_id: str, actor: Caller, house: House) -> dict[str, Any]:
+    """With every transition that it made."""
+    return read_effect(actor, house.database, effect_id)
+
+
+@router.post("/effects/{effect_id}/resolutions", status_code=201, summary="Decide on an unknown effect", openapi_extra=takes(Verdict))
+async def post_resolution(effect_id: str, request: Request, actor: Caller, house: House) -> Response:
+    """201 with the effect's row."""
+    text = await read_body(request, MOST_BYTES)
+
+    async def work() -> dict[str, Any]:
+        body = checked(Verdict, parse_json(text))
+        return await asyncio.to_thread(resolve_effect, actor, house.database, effect_id, body.verdict, body.reason)
+
+    return await once(request, actor, text, work, 201)
+
+
+def csv_lines(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
+    """The rows as CSV text, some hundred at a time, with a header."""
+    yield _lines([list(COLUMNS)])
+    cells = ([_cell(row.get(column)) for column in COLUMNS] for row in rows)
+    while part := list(itertools.islice(cells, 200)):
+        yield _lines(part)
+
+
+def _lines(rows: list[list[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return f"'{text}" if text.startswith(_STARTS_A_FORMULA) else text

@@ -1,0 +1,258 @@
+"""THE table of management tools: who may use each, what it takes, which use case answers.
+
+Each takes the path parameters and the body of its REST twin, flattened, and returns the REST body.
+
+It refuses to be: a second REST. What a model needs to author, publish, call and follow is here, and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from app.candidates.reading import READERS
+from app.core.actor import Actor
+from app.mcp_server import authoring, operating
+from app.mcp_server.asking import Ask
+from app.mcp_server.fields import boolean, integer, number, obj, one_of, text
+from app.registry.entries import MANAGERS
+from app.spec.schemas import Validator, compile_schema
+
+Answer = Callable[[Ask], Awaitable[dict[str, Any]]]
+READ_ONLY = {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True, "openWorldHint": False}
+WRITES = {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": False, "openWorldHint": False}
+SAME_AGAIN = {**WRITES, "idempotentHint": True}
+OUTWARD = {"readOnlyHint": False, "destructiveHint": True, "idempotentHint": True, "openWorldHint": True}
+
+
+@dataclass(frozen=True)
+class Management:
+    """One management tool. `open_to` any actor that holds one of `permissions`; `repeats`: it takes an idempotency key."""
+
+    name: str
+    title: str
+    description: str
+    permissions: tuple[str, ...]
+    input_schema: dict[str, Any]
+    answer: Answer
+    annotations: Mapping[str, bool] = field(default_factory=lambda: READ_ONLY)
+    repeats: bool = False
+
+    def open_to(self, actor: Actor) -> bool:
+        return any(actor.may(permission) for permission in self.permissions)
+
+    @cached_property
+    def validator(self) -> Validator:
+        return compile_schema(self.input_schema)
+
+    @cached_property
+    def dumped(self) -> dict[str, Any]:
+        """The tool as `tools/list` shows it."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "inputSchema": self.input_schema,
+            "annotations": {"title": self.title, **self.annotations},
+        }
+
+
+_PAGE = {"cursor": text("next_cursor of the page before.", 2000), "limit": integer("How many; 50 unless given.", 1, 500)}
+_TOOL = text("Name of the tool.", 64)
+_RUN = text("Id of the run, such as run_01…", 64)
+_FILE = obj({"path": one_of("Name of the file.", "tool.py", "test_tool.py"), "content": text("Its text.", 200_000)}, "path", "content")
+_FILES = {"type": "array", "minItems": 2, "maxItems": 2, "items": _FILE, "description": "Exactly tool.py and test_tool.py."}
+_RECORD = obj(
+    {"key": text("Key of the record.", 512), "body": {"type": "object", "description": "The record."}},
+    "key",
+    "body",
+)
+_CALL = obj(
+    {
+        "tool": _TOOL,
+        "args": {"type": "object", "description": "The tool's arguments, by its input schema."},
+        "version": integer("A version to pin; the channel decides unless given.", 1, 1_000_000),
+        "dry_run": boolean("Perform nothing; answer with the plan."),
+        "key": text("Idempotency key: the same key and arguments give the first answer again.", 200),
+        "wait_s": number("How long to wait for the end, in seconds; 0 hands the run to the background.", 0, 50),
+    },
+    "tool",
+    "args",
+)
+
+_TABLE = (
+    Management(
+        "toolmint_guide",
+        "How to write a spec and a tool",
+        "Everything needed to author a tool here: the spec's fields, the rules, the toolkit, the connectors with their schemas, one full "
+        "example, and the way from spec to published tool. Read it before you write.",
+        ("specs:write", "candidates:submit"),
+        obj({"topic": one_of("A part alone; all of it unless given.", *authoring.TOPICS)}),
+        authoring.guide,
+    ),
+    Management(
+        "toolmint_save_spec",
+        "Save a revision of a spec",
+        "Checks the spec (its fields are the arguments) and saves it. Problems come back with JSON paths and how to mend each. The same "
+        "content is the same revision.",
+        ("specs:write",),
+        authoring.SPEC_SCHEMA,
+        authoring.save,
+        SAME_AGAIN,
+        repeats=True,
+    ),
+    Management(
+        "toolmint_submit_candidate",
+        "Submit code for a spec",
+        "Queues tool.py and test_tool.py for verification against a saved spec. Follow it with toolmint_candidate_report.",
+        ("candidates:submit",),
+        obj(
+            {
+                "name": _TOOL,
+                "files": _FILES,
+                "spec_revision": integer("Revision of the spec; the latest unless given.", 1, 1_000_000),
+                "notes": text("For whoever approves it.", 4000),
+                "full_report": boolean("Run every gate even after one has failed."),
+            },
+            "name",
+            "files",
+        ),
+        authoring.submit,
+        WRITES,
+        repeats=True,
+    ),
+    Management(
+        "toolmint_candidate_report",
+        "Read the verification of a candidate",
+        "Gates with findings and how to mend them, rubric scores, and the candidate's state: queued, verifying, passed, refused, published "
+        "or error. With wait_s it waits for the end of verification.",
+        READERS,
+        obj({"id": text("Id of the candidate.", 64), "wait_s": number("Seconds to wait for the end.", 0, 50)}, "id"),
+        authoring.report,
+    ),
+    Management(
+        "toolmint_publish",
+        "Publish a candidate",
+        "Makes the next version of a candidate that passed (and, where it has effects, was approved by another actor); moves the channel.",
+        ("tools:publish",),
+        obj(
+            {
+                "name": _TOOL,
+                "candidate_id": text("Id of the candidate.", 64),
+                "channel": one_of("Channel to move.", "stable"),
+                "reason": text("For the history.", 1000),
+            },
+            "name",
+            "candidate_id",
+        ),
+        operating.publication,
+        WRITES,
+        repeats=True,
+    ),
+    Management(
+        "toolmint_rollback",
+        "Roll a tool back",
+        "Points the stable channel to the version before the present one, or to the one that is named.",
+        ("tools:rollback",),
+        obj(
+            {"name": _TOOL, "reason": text("Why.", 1000), "version": integer("A version to go to.", 1, 1_000_000)},
+            "name",
+            "reason",
+        ),
+        operating.roll,
+        WRITES,
+        repeats=True,
+    ),
+    Management(
+        "toolmint_search_tools",
+        "Search the catalog of tools",
+        "Tools whose name, title or description has every word of the query, with schemas. Call one by its name, or with toolmint_call.",
+        ("tools:call", *MANAGERS),
+        obj({"query": text("Words to look for.", 200), **_PAGE}),
+        operating.search,
+    ),
+    Management(
+        "toolmint_call",
+        "Call a published tool",
+        "For clients that cannot set _meta or list many tools. Answers with the run: its result, its error, or its id while it goes on.",
+        ("tools:call",),
+        _CALL,
+        operating.call,
+        OUTWARD,
+    ),
+    Management(
+        "toolmint_run_status",
+        "Read a run",
+        "State, result or error, progress, and the ledger's present counts.",
+        ("tools:call", *MANAGERS),
+        obj({"id": _RUN}, "id"),
+        operating.run_status,
+    ),
+    Management(
+        "toolmint_cancel_run",
+        "Cancel a run",
+        "Stops a run at its next effect boundary. What is done stays done.",
+        ("tools:call",),
+        obj({"id": _RUN}, "id"),
+        operating.cancel,
+        SAME_AGAIN,
+        repeats=True,
+    ),
+    Management(
+        "toolmint_ledger",
+        "Read a ledger",
+        "Rows of one ledger group (a campaign, a data set): each effect with subject, state and receipt.",
+        ("tools:call", "effects:resolve", *MANAGERS),
+        obj(
+            {
+                "name": text("Name of the ledger.", 64),
+                "group": text("Its group, such as the id of a campaign.", 512),
+                "state": text("Only rows in this state.", 32),
+                "subject": text("Only rows of this subject.", 512),
+                **_PAGE,
+            },
+            "name",
+            "group",
+        ),
+        operating.ledger,
+    ),
+    Management(
+        "toolmint_queues",
+        "Look at retry queue, dead letters and unknowns",
+        "Effects that wait for another attempt, that are out of attempts, or of which nobody can know whether they happened.",
+        ("tools:call", "effects:resolve", *MANAGERS),
+        obj(
+            {
+                "state": one_of("Which queue.", "retry_wait", "dead", "unknown"),
+                "tool": _TOOL,
+                "error_code": text("Only with this cause.", 64),
+                **_PAGE,
+            },
+            "state",
+        ),
+        operating.queues,
+    ),
+    Management(
+        "toolmint_import_records",
+        "Import records into a collection",
+        "Creates or replaces records by key. Large inputs of tools belong into a collection, passed by reference. Wrong lines are reported "
+        "by number and left out.",
+        ("records:write",),
+        obj(
+            {
+                "collection": text("Name of the collection; its first record creates it.", 64),
+                "records": {"type": "array", "maxItems": 10_000, "items": _RECORD, "description": "The records; or use content."},
+                "content": text("The same as text: JSONL lines of key and body, or CSV.", 4_000_000),
+                "format": one_of("Of content.", "jsonl", "csv"),
+                "key": text("CSV: the column that holds the keys.", 128),
+            },
+            "collection",
+        ),
+        operating.load,
+        SAME_AGAIN,
+        repeats=True,
+    ),
+)
+MANAGEMENT: dict[str, Management] = {tool.name: tool for tool in _TABLE}
