@@ -51,6 +51,7 @@ def command(settings: Settings) -> tuple[str, ...]:
         "save": "",
         "daemonize": "no",
         "loglevel": "warning",
+        "logfile": str(data / "redis.log"),
         "maxmemory-policy": "noeviction",
     }
     return (str(binary()), *(part for name, value in options.items() for part in (f"--{name}", value)))

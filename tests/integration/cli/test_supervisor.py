@@ -14,10 +14,14 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
+from app.candidates.submission import submit_candidate
 from app.core.models import Owner
+from tests.support.contracts import save
 from tests.support.processes import ROOT
+from tests.support.published import AUTHOR, TESTS, counter_spec
 from tests.support.supervised import Supervised, gone, kill, launch, service
 from tests.support.waiting import until
+from tests.support.worlds import PURE
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +89,24 @@ def test_a_wrong_setting_is_named_and_its_value_is_not(tmp_path: Path) -> None:
     assert "TOOLMINT_PORT" in said and "eighty" not in said
 
 
-def test_sigterm_stops_everything_within_five_seconds_though_a_request_is_open(tmp_path: Path) -> None:
+def submitted(up: Supervised) -> str:
+    """A candidate that has just been submitted; its events can be followed until it is verified."""
+    database = up.database()
+    spec = save(database, counter_spec())
+    files = [{"path": "tool.py", "content": PURE}, {"path": "test_tool.py", "content": TESTS}]
+    candidate = submit_candidate(AUTHOR, database, spec.name, 1, files)
+    database.close()
+    return str(candidate["id"])
+
+
+def test_sigterm_stops_everything_within_five_seconds_though_an_event_stream_is_open(tmp_path: Path) -> None:
     with service(tmp_path / "home") as up, socket.create_connection(("127.0.0.1", up.port)) as client:
-        client.sendall(b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf")
+        key = (up.home / "admin.key").read_text().strip()
+        path = f"/api/v1/candidates/{submitted(up)}/events"
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n".encode())
+        client.settimeout(10)
+        head = client.recv(4096).decode()
+        assert "200 OK" in head and "text/event-stream" in head
         family = up.family()
         assert len(family) >= 3
         began = time.monotonic()
@@ -96,6 +115,7 @@ def test_sigterm_stops_everything_within_five_seconds_though_a_request_is_open(t
         assert time.monotonic() - began < 5
         until(lambda: all(gone(pid) for pid in family), 2, "nothing is left behind")
         assert not list((up.home / "children").iterdir())
+        assert "did not stop in time" not in up.log
 
 
 def test_a_killed_supervisor_takes_its_children_along_and_the_next_one_starts_clean(tmp_path: Path) -> None:
