@@ -20,6 +20,7 @@ from app.connectors.scripted import scripted
 from app.runtime.program import Program
 from app.spec.model import Effect, Example, ExecutionSpec
 from app.verification.boxes import inside_files
+from app.verification.differences import differences
 from app.verification.findings import Finding, GateOutcome
 from app.verification.stage import Key, Played, Row, staged
 from app.verification.subject import Bench, Subject
@@ -151,8 +152,9 @@ async def _crashed(subject: Subject, bench: Bench, example: Example, clean: Clea
 
 
 def _judge_resumed(subject: Subject, example: Example, clean: Clean, resumed: Played, ledger: Mapping[Key, Row]) -> Iterator[Finding]:
-    if resumed.deaths == 0:
+    if len(resumed.attempts) < 2:
         raise RuntimeError("the script's cue to die was not met")
+    yield from _judge_repetition(example, resumed)
     if (resumed.state, resumed.error_code) != (clean.played.state, clean.played.error_code):
         said = str((resumed.error or {}).get("message", resumed.state))[:400]
         message = f"Example {example.name!r}, resumed after its process died at its first effect, ends {resumed.state!r}: {said}."
@@ -166,6 +168,17 @@ def _judge_resumed(subject: Subject, example: Example, clean: Clean, resumed: Pl
         if wrong is not None:
             message = f"Example {example.name!r}, resumed after its process died: {_named(key)} {wrong}."
             yield _finding("ledger_differs", message, _RESUME, example, _states(clean.ledger), _states(ledger))
+            return
+
+
+def _judge_repetition(example: Example, resumed: Played) -> Iterator[Finding]:
+    """The resumed attempt asks again for what the first one asked for: the journal compares only what it had recorded."""
+    first, last = ([(act.effect, act.item) for act in attempt.acts] for attempt in (resumed.attempts[0], resumed.attempts[-1]))
+    for index, (asked, again) in enumerate(zip(first, last, strict=False), 1):
+        if asked != again:
+            place = differences({"id": asked[0], "item": asked[1]}, {"id": again[0], "item": again[1]})[0]
+            message = f"Example {example.name!r}, resumed after its process died, asks for another item {index}: {place}."
+            yield _finding("resume_differs", message, _RESUME, example, asked[1], again[1])
             return
 
 

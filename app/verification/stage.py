@@ -36,7 +36,6 @@ from app.verification import repository
 from app.verification.subject import Bench
 from app.verification.witness import Heard, Witness
 
-MOST_DEATHS = 3
 Key = tuple[str, str]
 
 
@@ -56,15 +55,19 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """One run on a stage. `done` has one entry per item of its last attempt, in order; `deaths` counts the processes that it took."""
+    """One run on a stage. `done` has one entry per item of its last attempt, in order; `attempts` is what each attempt's guest lived."""
 
     run_id: str
     state: str
     result: Any
     error: Mapping[str, Any] | None
     done: tuple[Done, ...]
-    heard: Heard
-    deaths: int = 0
+    attempts: tuple[Heard, ...]
+
+    @property
+    def heard(self) -> Heard:
+        """The last attempt."""
+        return self.attempts[-1]
 
     @property
     def error_code(self) -> str | None:
@@ -103,13 +106,12 @@ class Stage:
         begun, execution = await runtime.begin(self.actor, program, Call(dict(args), source="verification"))
         if execution is None:
             raise RuntimeError(f"a run without identity was not begun but {begun.how}")
-        ending: Ending | None = None
-        deaths = 0
+        before = len(self.witness.heard)
         try:
-            ending = await runtime.drive(execution)
+            ending: Ending | None = await runtime.drive(execution)
         except ScriptedCrash:
-            deaths, ending = await self._resume(begun.run_id)
-        return self._played(program, begun.run_id, args, ending, deaths)
+            ending = await self._resume(begun.run_id)
+        return self._played(program, begun.run_id, args, ending, tuple(self.witness.heard[before:]))
 
     def ledger(self) -> dict[Key, Row]:
         """Every effect by `(effect, key)`, the key as canonical JSON text."""
@@ -130,20 +132,15 @@ class Stage:
             await self._runtime.start()
         return self._runtime
 
-    async def _resume(self, run_id: str) -> tuple[int, Ending | None]:
-        """Processes die and others take over, until the run is over."""
-        for deaths in range(1, MOST_DEATHS + 1):
+    async def _resume(self, run_id: str) -> Ending | None:
+        """Processes die and others take over, until the run is over. None: it was quarantined for that."""
+        while True:
             await self._die()
             runtime = await self.living()
             if run_id not in await asyncio.to_thread(sweep, self.database):
-                return deaths, None
-            try:
-                return deaths, await runtime.execute(run_id)
-            except ScriptedCrash:
-                continue
-        await self._die()
-        await asyncio.to_thread(sweep, self.database)
-        return MOST_DEATHS + 1, None
+                return None
+            with suppress(ScriptedCrash):
+                return await runtime.execute(run_id)
 
     async def _die(self) -> None:
         """End the process: nothing of it is under way any more, and its lease is void."""
@@ -151,15 +148,14 @@ class Stage:
             dead, self._runtime = self._runtime, None
             await dead.stop()
 
-    def _played(self, program: Program, run_id: str, args: Mapping[str, Any], ending: Ending | None, deaths: int) -> Played:
-        heard = self.witness.heard[-1]
-        done = tuple(self._done(program, args, *told) for told in _told(heard))
+    def _played(self, program: Program, run_id: str, args: Mapping[str, Any], ending: Ending | None, attempts: tuple[Heard, ...]) -> Played:
+        done = tuple(self._done(program, args, *told) for told in _told(attempts[-1]))
         if ending is None:
             with self.database.reading() as session:
                 row = repository.run(session, run_id)
             state, error = (row.state, row.error) if row else ("lost", None)
-            return Played(run_id, state, None, error, done, heard, deaths)
-        return Played(run_id, ending.state, ending.result, ending.error, done, heard, deaths)
+            return Played(run_id, state, None, error, done, attempts)
+        return Played(run_id, ending.state, ending.result, ending.error, done, attempts)
 
     def _done(self, program: Program, args: Mapping[str, Any], effect: str, item: Any, outcome: Mapping[str, Any]) -> Done:
         rule = program.rules.get(effect)

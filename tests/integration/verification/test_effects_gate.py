@@ -1,0 +1,100 @@
+"""Effects happen once: again, twice in one process, after a crash. Each defect is refused by the rule that names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.verification.effects_gate import check_effects
+from tests.support.bench import Lab, rules, subject
+from tests.support.specimens import SPEC, TOOL, changed, specimen_spec
+
+STATE = """from contract import Args, Result, SendItem
+from toolkit import Context, ToolError
+
+SEEN: list[str] = []
+"""
+HEAD = "from contract import Args, Result, SendItem\nfrom toolkit import Context, ToolError\n"
+
+
+def test_the_specimen_keeps_every_promise(lab: Lab, scratch: Path) -> None:
+    outcome = lab.ask(check_effects, subject(), scratch)
+    assert outcome.passed and not outcome.findings, outcome.findings
+    cases = outcome.evidence["cases"]
+    assert [case["crashed_at"] for case in cases] == ["after send", "after send", "after send", None]
+    assert outcome.evidence["distinct_keys"] == {"send": 4}
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("policy", ["hold", "retry"])
+def test_a_lost_reply_may_end_as_the_policy_says(lab: Lab, scratch: Path, policy: str) -> None:
+    effect = {**SPEC["effects"][0], "on_unknown": policy}
+    outcome = lab.ask(check_effects, subject(spec=specimen_spec(effects=[effect])), scratch)
+    assert outcome.passed, outcome.findings
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ('"to": to,', '"to": f"{ctx.new_id()}@example.com",', "new_effects_on_repeat"),
+        ('"to": to,', '"to": f"{ctx.random.random()}@example.com",', "new_effects_on_repeat"),
+        ('"to": to,', '"to": f"{id(args)}@example.com",', ""),
+    ],
+)
+def test_keys_that_change_from_call_to_call_are_refused(lab: Lab, scratch: Path, old: str, new: str, rule: str) -> None:
+    tool = changed(TOOL, 'items = [letter(to, sender["name"]) for to in args["recipients"]]', "items = [ITEM for to in args['recipients']]")
+    item = changed('{"to": to, "subject": "Hello", "text": "Hi"}', old, new)
+    outcome = lab.ask(check_effects, subject(tool=tool.replace("ITEM", item)), scratch)
+    assert not rule or rule in rules(outcome.findings), outcome.findings
+
+
+def test_a_memory_of_earlier_calls_in_the_process_is_refused(lab: Lab, scratch: Path) -> None:
+    tool = changed(TOOL, HEAD, STATE)
+    tool = changed(
+        tool, 'for to in args["recipients"]]', 'for to in args["recipients"] if to not in SEEN]\n    SEEN.extend(args["recipients"])'
+    )
+    outcome = lab.ask(check_effects, subject(tool=tool), scratch)
+    assert "state_between_calls" in rules(outcome.findings), outcome.findings
+
+
+def test_a_counter_that_goes_on_in_the_process_is_refused(lab: Lab, scratch: Path) -> None:
+    tool = changed(TOOL, HEAD, STATE)
+    tool = changed(tool, "    counts =", '    SEEN.append("")\n    counts =')
+    tool = changed(tool, '"to": to,', '"to": f"{len(SEEN)}{to}",')
+    outcome = lab.ask(check_effects, subject(tool=tool), scratch)
+    assert "state_between_calls" in rules(outcome.findings), outcome.findings
+
+
+def test_a_tool_that_breaks_on_its_second_call_is_refused(lab: Lab, scratch: Path) -> None:
+    tool = changed(TOOL, "    ctx.log(", '    if counts["skipped"]:\n        raise ToolError("done_before")\n    ctx.log(')
+    assert "fails_on_repeat" in rules(lab.ask(check_effects, subject(tool=tool), scratch).findings)
+
+
+def test_a_tool_that_counts_an_unknown_outcome_as_sent_is_refused(lab: Lab, scratch: Path) -> None:
+    tool = changed(TOOL, '"sent": counts["done"],\n        "skipped"', '"sent": counts["done"] + counts["unknown"],\n        "skipped"')
+    tool = changed(tool, '"unknown": counts["unknown"],', '"unknown": 0,')
+    outcome = lab.ask(check_effects, subject(tool=tool), scratch)
+    assert "resume_fails" in rules(outcome.findings)
+    assert any("result.sent == effects.send.done" in finding.message for finding in outcome.findings)
+
+
+def test_a_tool_that_goes_another_way_when_resumed_is_refused(lab: Lab, scratch: Path) -> None:
+    tool = changed(TOOL, HEAD, "import uuid\n\n" + HEAD)
+    tool = changed(tool, '"text": "Good morning."', '"text": f"Good morning {uuid.uuid4()}."')
+    outcome = lab.ask(check_effects, subject(tool=tool), scratch)
+    assert "resume_differs" in rules(outcome.findings)
+    assert any("$.item.text" in finding.message for finding in outcome.findings)
+
+
+def test_a_journal_that_does_not_fit_ends_the_resumed_run(lab: Lab, scratch: Path) -> None:
+    tool = changed(TOOL, HEAD, "import uuid\n\n" + HEAD)
+    tool = changed(tool, "    items =", '    ctx.read("sender", key=str(uuid.uuid4()))\n    items =')
+    outcome = lab.ask(check_effects, subject(tool=tool), scratch)
+    assert "nondeterminism" in str([finding.got for finding in outcome.findings]), outcome.findings
+
+
+def test_an_effect_that_no_example_performs_is_unproven(lab: Lab, scratch: Path) -> None:
+    spare = {**SPEC["effects"][0], "id": "spare"}
+    outcome = lab.ask(check_effects, subject(spec=specimen_spec(effects=[SPEC["effects"][0], spare])), scratch)
+    assert rules(outcome.findings) == ["effect_unproven"]

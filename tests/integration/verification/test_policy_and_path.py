@@ -1,0 +1,136 @@
+"""What is not declared is refused without a trace; what happened can be seen; rolling back keeps what was promised; costs are compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.verification.cost_gate import check_cost
+from app.verification.inside.allowlist import examine
+from app.verification.path_gate import check_path, personal_values
+from app.verification.policy_gate import check_policy
+from app.verification.rollback_gate import check_rollback
+from tests.support.bench import Lab, rules, subject
+from tests.support.specimens import SPEC, TOOL, changed, specimen_spec
+
+PATH: dict[str, Any] = {"wall_ms": 50, "cpu_ms": 10, "items": 2}
+
+
+def calls_of(tool: str) -> dict[str, dict[str, Any]]:
+    return {"imports": examine(tool, "tool.py")[1]}
+
+
+def test_undeclared_effects_and_reads_are_refused_and_leave_nothing(lab: Lab, scratch: Path) -> None:
+    outcome = lab.ask(check_policy, subject(), scratch, calls_of(TOOL))
+    assert outcome.passed and not outcome.findings, outcome.findings
+    assert outcome.evidence["refused"] == {
+        "ids_declared": True,
+        "undeclared_perform": True,
+        "undeclared_read": True,
+        "stripped_send": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ('ctx.perform_each("send"', 'ctx.perform_each("send_all"', "undeclared_effect"),
+        ('ctx.read("sender"', 'ctx.read("person"', "undeclared_read"),
+        ('ctx.perform_each("send"', 'ctx.perform_each(args["campaign"]', "id_not_literal"),
+        ('ctx.perform_each("send"', 'ctx.perform_each("se" + "nd"', "id_not_literal"),
+    ],
+)
+def test_ids_that_are_not_declared_or_not_written_out_are_refused(lab: Lab, scratch: Path, old: str, new: str, rule: str) -> None:
+    tool = changed(TOOL, old, new)
+    outcome = lab.ask(check_policy, subject(tool=tool), scratch, calls_of(tool))
+    found = next(finding for finding in outcome.findings if finding.severity == "error")
+    assert (found.rule, found.file) == (rule, "tool.py") and found.line
+    assert outcome.evidence["refused"]["ids_declared"] is False
+
+
+def test_a_declaration_that_the_code_never_names_is_a_warning(lab: Lab, scratch: Path) -> None:
+    spare = {"id": "spare", "connector": "records.get", "config": {"collection": "other"}}
+    outcome = lab.ask(check_policy, subject(spec=specimen_spec(reads=[*SPEC["reads"], spare])), scratch, calls_of(TOOL))
+    assert outcome.passed and rules(outcome.findings) == ["unused_declaration"]
+
+
+def test_a_call_over_the_published_path_leaves_all_that_must_be_seen(lab: Lab, scratch: Path) -> None:
+    outcome = lab.ask(check_path, subject(), scratch)
+    assert outcome.passed and not outcome.findings, outcome.findings
+    assert set(outcome.evidence["observed"].values()) == {True}
+    assert outcome.evidence["items"] == 2 and outcome.evidence["rss_kb"] > 0 and outcome.evidence["log_lines"] == 1
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        'to=args["recipients"][0]',
+        'who=sender["name"]',
+        'to=[{"mail": to} for to in args["recipients"]]',
+        "text=f\"sent to {items[0]['to']}\"",
+    ],
+)
+def test_personal_data_in_a_log_is_refused(lab: Lab, scratch: Path, fields: str) -> None:
+    example = {**SPEC["examples"][0], "world": {"records": {"campaigns": [{"key": "spring", "body": {"name": "Annabel"}}]}}}
+    tool = changed(TOOL, 'sent=counts["done"])', fields + ")")
+    outcome = lab.ask(check_path, subject(tool=tool, spec=specimen_spec(examples=[example])), scratch)
+    assert rules(outcome.findings) == ["path_log_private"]
+    assert outcome.evidence["observed"]["log_private"] is False
+
+
+def test_what_is_personal_is_told_by_form_or_by_field() -> None:
+    assert personal_values(specimen_spec().examples[0]) == {"a@example.com", "b@example.com"}
+    record = {"key": "c1", "body": {"last_name": "Ångström", "status": "active", "call": "+47 22 12 34 56", "n": 4}}
+    example = specimen_spec().examples[0].model_copy(update={"args": {}})
+    world = example.world.model_validate({"records": {"customers": [record]}}, strict=False)
+    assert personal_values(example.model_copy(update={"world": world})) == {"Ångström", "+47 22 12 34 56"}
+
+
+def test_the_roll_back_drill_holds_for_the_specimen(lab: Lab, scratch: Path) -> None:
+    outcome = lab.ask(check_rollback, subject(), scratch)
+    assert outcome.passed and not outcome.findings, outcome.findings
+    assert set(outcome.evidence["drill"].values()) == {True} and outcome.evidence["undo"] == 0.5
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_tool_whose_keys_do_not_survive_a_publication_is_refused(lab: Lab, scratch: Path) -> None:
+    tool = changed(TOOL, 'items = [letter(to, sender["name"])', 'items = [letter(f"{ctx.new_id()}@example.com", sender["name"])')
+    found = rules(lab.ask(check_rollback, subject(tool=tool), scratch).findings)
+    assert "rollback_keys_kept" in found
+
+
+def test_a_tool_that_refuses_what_was_done_before_is_refused(lab: Lab, scratch: Path) -> None:
+    tool = changed(TOOL, "    ctx.log(", '    if counts["skipped"]:\n        raise ToolError("done_before")\n    ctx.log(')
+    found = rules(lab.ask(check_rollback, subject(tool=tool), scratch).findings)
+    assert {"rollback_replaced", "rollback_rolled_back"} <= set(found)
+
+
+def test_costs_are_compared_at_the_declared_volume(lab: Lab, scratch: Path) -> None:
+    outcome = lab.ask(check_cost, subject(), scratch, {"path": PATH})
+    assert outcome.passed and 0.9 < outcome.evidence["saving"] <= 1
+    assert outcome.evidence["measured_ms"] == 50 and outcome.evidence["break_even_runs"] is None
+
+
+def test_a_tool_that_costs_more_than_prompting_is_refused(lab: Lab, scratch: Path) -> None:
+    cheap = specimen_spec(baseline={"calls_per_item": 0.0001, "input_tokens_per_call": 1, "output_tokens_per_call": 1, "model": None})
+    outcome = lab.ask(check_cost, subject(spec=cheap), scratch, {"path": {**PATH, "wall_ms": 60_000}})
+    assert rules(outcome.findings) == ["costs_more"] and outcome.evidence["saving"] == 0
+
+
+def test_a_volume_below_break_even_is_refused(lab: Lab, scratch: Path) -> None:
+    rare = specimen_spec(volume={"runs_per_month": 1, "items_per_run": 1})
+    candidate = replace(subject(spec=rare), generation_usd=Decimal("2.50"))
+    outcome = lab.ask(check_cost, candidate, scratch, {"path": PATH})
+    assert rules(outcome.findings) == ["below_break_even"]
+    assert outcome.evidence["break_even_runs"] > 12
+
+
+def test_a_model_without_a_price_is_no_baseline(lab: Lab, scratch: Path) -> None:
+    odd = specimen_spec(baseline={**SPEC["baseline"], "model": "no-such-model"})
+    outcome = lab.ask(check_cost, subject(spec=odd), scratch, {"path": PATH})
+    assert rules(outcome.findings) == ["baseline_unknown"] and "saving" not in outcome.evidence
