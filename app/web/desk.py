@@ -25,11 +25,12 @@ from app.core.actor import Actor
 from app.core.db import Database
 from app.core.errors import Forbidden, Unauthenticated
 from app.web.pages import Page
-from app.web.security import refuse_other_sites
+from app.web.security import BODY_BYTES, refuse_other_sites
 from app.web.services import Services
 from app.web.sessions import NOTE_S, Sessions
 
 SAFE = frozenset({"GET", "HEAD"})
+MOST_FIELDS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ async def desk(request: Request) -> Desk:
         raise Unauthenticated("signed_out", "You are signed out.", fix="Sign in with a key.")
     actor = await run_in_threadpool(signed_in, hall.services.database, ticket.key_id)
     csrf = hall.sessions.csrf(ticket)
-    form = await request.form() if changing else FormData()
+    form = await request.form(max_fields=MOST_FIELDS, max_part_size=BODY_BYTES) if changing else FormData()
     lists = {name: [value for value in form.getlist(name) if isinstance(value, str)] for name in form}
     values = Fields({name: entries[-1] for name, entries in lists.items() if entries})
     if changing:

@@ -16,13 +16,18 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from app.core.errors import Failed, Forbidden, NotFound, ToolmintError, Unauthenticated
+from app.core.errors import Failed, Forbidden, Invalid, NotFound, ToolmintError, Unauthenticated
 from app.observability.traces import current_trace
 from app.web.desk import Hall, go_to
 from app.web.pages import Page
 
 logger = logging.getLogger("toolmint.web")
 NOT_FOUND = NotFound("page_not_found", "There is nothing at this address.", fix="Check the address, or start from the overview.")
+
+_HTTP = {
+    400: Invalid("form_unreadable", "This form cannot be read.", fix="Send fewer and shorter fields; put large inputs into a collection."),
+    405: Forbidden("method_not_allowed", "This address does not take such a request.", fix="Start from the overview."),
+}
 
 
 def install(web: FastAPI) -> None:
@@ -32,10 +37,8 @@ def install(web: FastAPI) -> None:
         return answer(request, error if isinstance(error, ToolmintError) else NOT_FOUND)
 
     async def http(request: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 500
-        if status == 405:
-            return answer(request, Forbidden("method_not_allowed", "This address does not take such a request."))
-        return answer(request, NOT_FOUND)
+        status = error.status_code if isinstance(error, HTTPException) else 404
+        return answer(request, _HTTP.get(status, NOT_FOUND))
 
     async def unforeseen(request: Request, error: Exception) -> Response:
         logger.error("page failed: %s %s", request.method, request.url.path, exc_info=error)

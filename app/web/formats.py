@@ -73,6 +73,11 @@ def short(value: str | None) -> str:
     return DASH if not value else value[:12]
 
 
+def tail(value: str) -> str:
+    """The end of an id, which tells ids of one time apart."""
+    return value if len(value) <= 10 else f"\N{HORIZONTAL ELLIPSIS}{value[-8:]}"
+
+
 def pretty(value: Any) -> str:
     """JSON with indentation; text that is JSON already is laid out anew."""
     if isinstance(value, str):
@@ -109,5 +114,6 @@ FILTERS = {
     "plural": plural,
     "pretty": pretty,
     "short": short,
+    "tail": tail,
     "words": words,
 }

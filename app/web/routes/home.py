@@ -62,7 +62,7 @@ def _matters(desk: Desk, groups: list[dict[str, Any]], waiting: list[dict[str, A
             plural(row["count"], noun),
             f"{row['tool']}, {row['error_code'] or 'no error'}",
             address(f"/queues/{state}", tool=row["tool"], error_code=row["error_code"]),
-            "Give verdicts" if state == "unknown" else "Look",
+            "Decide" if state == "unknown" else "Look",
         )
         for state, noun in _CAUSES.items()
         for row in sorted(groups, key=lambda row: -row["count"])

@@ -1,0 +1,70 @@
+"""Ids of the seeded world, and the pages that show it."""
+
+from __future__ import annotations
+
+from sqlmodel import select
+
+from app.candidates.models import Candidate
+from app.runtime.models import Run
+from tests.dashboard.site import Site
+
+UNKNOWN = "eff_spring-2026_0033"
+TOOL = "campaign_send_bulk"
+
+
+def candidate(site: Site, state: str) -> str:
+    """The newest candidate in this state."""
+    with site.database.reading() as session:
+        return max(session.exec(select(Candidate.id).where(Candidate.state == state)).all())
+
+
+def run(site: Site, state: str, tool: str = TOOL, dry_run: bool = False) -> str:
+    """The newest run in this state."""
+    with site.database.reading() as session:
+        return max(session.exec(select(Run.id).where(Run.state == state, Run.tool == tool, Run.dry_run == dry_run)).all())
+
+
+def pages(site: Site) -> dict[str, str]:
+    """Every kind of page by a name."""
+    candidates = {
+        f"candidate {state}": f"/candidates/{candidate(site, state)}" for state in ("passed", "refused", "error", "verifying", "queued")
+    }
+    passed = candidates["candidate passed"]
+    return {
+        "overview": "/",
+        "tools": "/tools",
+        "tool": f"/tools/{TOOL}",
+        "version": f"/tools/{TOOL}/versions/2",
+        "version code": f"/tools/{TOOL}/versions/2/code",
+        "version tests": f"/tools/{TOOL}/versions/2/tests",
+        "version spec": f"/tools/{TOOL}/versions/2/spec",
+        "version changes": f"/tools/{TOOL}/versions/2/changes",
+        "first version changes": f"/tools/{TOOL}/versions/1/changes?against=3",
+        "try": f"/tools/{TOOL}/try?example=0",
+        "try as json": f"/tools/{TOOL}/try?as=json&example=0",
+        "try a reader": "/tools/quote_price/try",
+        "candidates": "/candidates",
+        **candidates,
+        "candidate code": f"{passed}/code",
+        "candidate spec": f"{passed}/spec",
+        "candidate changes": f"{passed}/changes",
+        "runs": "/runs",
+        "runs that failed": "/runs?state=failed&tool=quote_price",
+        "no runs": "/runs?tool=nothing",
+        "run": f"/runs/{run(site, 'completed')}",
+        "run under way": f"/runs/{run(site, 'executing')}",
+        "dry run": f"/runs/{run(site, 'completed', dry_run=True)}",
+        "quarantined run": f"/runs/{run(site, 'quarantined')}",
+        "ledgers": "/ledgers",
+        "ledger": "/ledgers/campaigns/spring-2026",
+        "ledger filtered": "/ledgers/campaigns/spring-2026?state=dead",
+        "retry queue": "/queues/retry_wait",
+        "dead letters": "/queues/dead",
+        "unknowns": "/queues/unknown",
+        "unknown effect": f"/effects/{UNKNOWN}",
+        "done effect": "/effects/eff_spring-2026_0000",
+        "outbox": "/outbox",
+        "audit": "/audit",
+        "keys": "/keys",
+        "revoke": "/keys?revoke=key_agent",
+    }

@@ -1,0 +1,163 @@
+"""Every page answers; unknown things do not exist; parts are the same as on the page; lists keep their state in the address."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.dashboard.client import Client
+from tests.dashboard.ids import TOOL, UNKNOWN, candidate, pages, run
+from tests.dashboard.seed import AGENT_KEY, OPERATOR_KEY, VIEWER_KEY
+from tests.dashboard.site import Site
+
+
+@pytest.fixture(scope="module")
+def admin(site: Site) -> Iterator[Client]:
+    client = Client(site)
+    yield client
+    client.close()
+
+
+def test_every_page_answers_with_one_heading_and_a_title(site: Site, admin: Client) -> None:
+    for name, path in pages(site).items():
+        answer = admin.get(path)
+        assert answer.status_code == 200, (name, answer.text[-500:])
+        assert len(re.findall(r"<h1[ >]", answer.text)) == 1, name
+        assert "· Toolmint</title>" in answer.text, name
+
+
+def test_every_page_answers_an_operator_an_agent_and_a_viewer_without_failing(site: Site) -> None:
+    for key in (OPERATOR_KEY, AGENT_KEY, VIEWER_KEY):
+        client = Client(site, key)
+        statuses = {name: client.get(path).status_code for name, path in pages(site).items()}
+        assert set(statuses.values()) <= {200, 403, 404}, statuses
+        assert statuses["overview"] == 200
+        client.close()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nothing",
+        "/tools/no_such_tool",
+        f"/tools/{TOOL}/versions/99",
+        f"/tools/{TOOL}/versions/x",
+        f"/tools/{TOOL}/versions/2/nothing",
+        "/tools/no_such_tool/try",
+        "/candidates/cand_none",
+        "/candidates/cand_none/events",
+        "/runs/run_none",
+        "/runs/run_none/events",
+        "/ledgers/campaigns/none",
+        "/exports/ledgers/campaigns/none",
+        "/queues/nothing",
+        "/effects/eff_none",
+        "/static/nothing.js",
+    ],
+)
+def test_what_does_not_exist_is_a_page_that_says_so(admin: Client, path: str) -> None:
+    answer = admin.get(path)
+    assert answer.status_code == 404
+    assert 'class="problem"' in answer.text
+    assert "Go to the overview" in answer.text
+
+
+def test_an_unknown_address_under_the_api_is_answered_with_problem_details(admin: Client) -> None:
+    answer = admin.get("/api/v1/nothing")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert json.loads(answer.text)["code"] == "page_not_found"
+
+
+def test_a_filter_that_no_list_knows_is_an_error_and_no_empty_list(admin: Client) -> None:
+    for path in ("/runs?state=nonsense", "/candidates?state=nonsense", "/runs?cursor=nonsense", "/ledgers/campaigns/spring-2026?state=x"):
+        assert admin.get(path).status_code == 422, path
+
+
+@pytest.mark.parametrize(
+    "path", ["/runs", "/ledgers/campaigns/spring-2026", "/audit", "/outbox", "/queues/retry_wait", "/candidates", "/keys", "/tools"]
+)
+def test_the_part_for_htmx_is_the_same_as_on_the_page(admin: Client, path: str) -> None:
+    part = admin.get(path, hx_request="true", hx_request_type="partial").text
+    whole = admin.get(path).text
+    still = re.compile(r">[^<]*(?:ago|just now|in \d+ \w+)<")
+    assert part.strip()
+    assert still.sub("><", part).strip() in still.sub("><", whole)
+
+
+def test_following_the_links_to_more_shows_every_row_once(admin: Client) -> None:
+    path, seen = "/ledgers/campaigns/spring-2026", []
+    while path:
+        text = admin.get(path).text
+        seen += re.findall(r'href="/effects/(eff_[^"]+)"', text)
+        more = re.search(r'href="([^"]+cursor=[^"]+)"', text)
+        path = more[1].replace("&amp;", "&") if more else ""
+    assert len(seen) == 350
+    assert len(set(seen)) == 350
+
+
+def test_a_filter_holds_on_the_following_pages(admin: Client) -> None:
+    first = admin.get("/ledgers/campaigns/spring-2026?state=done").text
+    more = re.search(r'href="([^"]+cursor=[^"]+)"', first)
+    assert more is not None
+    assert "state=done" in more[1]
+    second = admin.get(more[1].replace("&amp;", "&")).text
+    assert 'data-tone="good">done' in second
+    assert ">dead<" not in re.sub(r"<nav.*?</nav>", "", second, flags=re.DOTALL)
+
+
+def test_loading_more_by_itself_stops_after_two_thousand_rows(admin: Client) -> None:
+    few = admin.get("/ledgers/campaigns/spring-2026?loaded=100", hx_request="true", hx_request_type="partial").text
+    many = admin.get("/ledgers/campaigns/spring-2026?loaded=2000", hx_request="true", hx_request_type="partial").text
+    assert "intersect once" in few
+    assert "intersect once" not in many
+    assert "Load more" in many
+
+
+def test_the_csv_has_every_row_of_the_filter(admin: Client) -> None:
+    answer = admin.get("/exports/ledgers/campaigns/spring-2026?state=dead")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert "attachment" in answer.headers["content-disposition"]
+    assert len(rows) == 10
+    assert {row["state"] for row in rows} == {"dead"}
+
+
+def test_a_finished_run_is_streamed_as_one_snapshot_and_the_end(site: Site, admin: Client) -> None:
+    answer = admin.get(f"/runs/{run(site, 'completed')}/events")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.text.count("\n\n") == 2
+    assert answer.text.endswith("event: done\ndata: over\n\n")
+    assert all(line.startswith(("data: ", "event: ", "data:")) for line in answer.text.splitlines() if line)
+
+
+def test_text_written_by_others_is_escaped_everywhere(own_site: Site) -> None:
+    hostile = "<img src=x onerror=alert(1)>\"'</script>"
+    with own_site.database.writing() as session:
+        from sqlmodel import select  # used by this test alone
+
+        from app.candidates.models import Candidate, CandidateFile  # as above
+        from app.runtime.models import Effect, LogLine, Run  # as above
+
+        one = candidate(own_site, "passed")
+        for file in session.exec(select(CandidateFile).where(CandidateFile.candidate_id == one)):
+            file.content = f"# {hostile}\n{hostile}\n"
+        row = session.get(Candidate, one)
+        assert row is not None
+        row.notes = hostile
+        over = session.get(Run, run(own_site, "quarantined"))
+        assert over is not None
+        over.error = {"code": hostile, "message": hostile}
+        session.add(LogLine(run_id=over.id, at=over.created_at, event=hostile, fields={hostile: hostile}))
+        effect = session.exec(select(Effect).where(Effect.id == UNKNOWN)).one()
+        effect.subject, effect.item = hostile, json.dumps({"to": hostile})
+    client = Client(own_site)
+    for path in (f"/candidates/{one}", f"/candidates/{one}/code", f"/candidates/{one}/changes", f"/runs/{over.id}", f"/effects/{UNKNOWN}"):
+        text = client.get(path).text
+        assert "onerror" in text, path
+        assert "<img" not in text, path
+    client.close()
