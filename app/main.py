@@ -20,6 +20,7 @@ from app.api.edge import Edge
 from app.composition import Services, running
 from app.core.errors import Unavailable
 from app.core.settings import Settings
+from app.mcp_server import server as mcp
 from app.observability import metrics
 from app.observability.health import Probe, database_probe, readiness, worker_probe
 from app.web import routes as dashboard
@@ -48,6 +49,7 @@ async def _open(application: FastAPI, services: Services, redis: Redis, stack: A
     application.state.services = services
     application.router.routes += _signs_of_life(services, redis)
     rest.mount(application, services)
+    await stack.enter_async_context(mcp.mount(application, services).running())
     dashboard.mount(application, services)
 
 

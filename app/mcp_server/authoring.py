@@ -11,13 +11,13 @@ from typing import Any
 
 from app.candidates.reading import read_candidate, read_report
 from app.candidates.submission import submit_candidate
+from app.codegen.generation import start_generation
 from app.invocation.guide import TOPICS as TOPICS
 from app.invocation.guide import guide_text
 from app.mcp_server.answers import text_result, value_result
 from app.mcp_server.asking import Ask
 from app.spec.model import ExecutionSpec
 from app.spec.revisions import save_spec
-from app.verification.inside.admitted import TOOL_MODULES
 
 LOOK_AGAIN_S = 1.0
 _OPEN = ("queued", "verifying")
@@ -40,7 +40,7 @@ SPEC_SCHEMA = _spec_schema()
 
 async def guide(ask: Ask) -> dict[str, Any]:
     """The guide, or one topic of it."""
-    return text_result(await asyncio.to_thread(guide_text, ask.services.connectors.catalog, ask.args.get("topic"), TOOL_MODULES))
+    return text_result(await asyncio.to_thread(guide_text, ask.services.connectors.catalog, ask.args.get("topic")))
 
 
 async def save(ask: Ask) -> dict[str, Any]:
@@ -54,6 +54,13 @@ async def submit(ask: Ask) -> dict[str, Any]:
     given = ask.given("full_report", "notes")
     answer = await ask.of(submit_candidate, ask.services.database, args["name"], args.get("spec_revision"), args["files"], **given)
     return value_result(answer)
+
+
+async def generate(ask: Ask) -> dict[str, Any]:
+    """`POST /tools/{name}/generations`."""
+    services = ask.services
+    given = ask.given("model", "brief", "repairs", "spec_revision")
+    return value_result(await ask.of(start_generation, services.database, services.settings, ask.args["name"], **given))
 
 
 async def report(ask: Ask) -> dict[str, Any]:

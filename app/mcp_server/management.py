@@ -124,6 +124,25 @@ _TABLE = (
         repeats=True,
     ),
     Management(
+        "toolmint_generate",
+        "Have a model write a candidate",
+        "A model writes tests and code for a saved spec; what it writes is submitted in your name. Follow it at GET /generations/{id}.",
+        ("candidates:submit",),
+        obj(
+            {
+                "name": _TOOL,
+                "model": text("Name of the model; the installation's unless given.", 120),
+                "brief": text("What the spec does not say.", 4000),
+                "repairs": integer("How often it may repair its work.", 0, 10),
+                "spec_revision": integer("Revision of the spec; the latest unless given.", 1, 1_000_000),
+            },
+            "name",
+        ),
+        authoring.generate,
+        WRITES,
+        repeats=True,
+    ),
+    Management(
         "toolmint_candidate_report",
         "Read the verification of a candidate",
         "Gates with findings and how to mend them, rubric scores, and the candidate's state: queued, verifying, passed, refused, published "
