@@ -73,8 +73,8 @@ class FakeAnthropic:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self._replies: deque[Reply] = deque()
-        self._closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.closing = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": self}))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
@@ -91,69 +91,69 @@ class FakeAnthropic:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._closing.set()
+        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
-    def _take(self, body: dict[str, Any], headers: dict[str, str]) -> Reply:
+    def take(self, body: dict[str, Any], headers: dict[str, str]) -> Reply:
+        """Keep a request; the reply to it."""
         self.requests.append(body)
         self.headers.append(headers)
         return self._replies.popleft() if self._replies else Fails(500, "api_error")
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    """One connection; `fake` is set on a subclass for each server."""
 
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                reply = outer._take(body, {name.lower(): value for name, value in self.headers.items()})
-                try:
-                    self._send(reply, body)
-                except OSError:  # the client has gone, as it may
-                    self.close_connection = True
+    protocol_version = "HTTP/1.1"
+    fake: FakeAnthropic
 
-            def _send(self, reply: Reply, body: dict[str, Any]) -> None:
-                if isinstance(reply, Hangs):
-                    outer._closing.wait(60)
-                    self.close_connection = True
-                elif isinstance(reply, Fails):
-                    error = {"type": "error", "error": {"type": reply.kind, "message": reply.kind}, "request_id": "req_1"}
-                    self._whole(reply.status, json.dumps(error).encode(), "application/json", reply.headers)
-                elif isinstance(reply, Sends):
-                    self._whole(200, reply.body, reply.content_type, {})
-                else:
-                    self._stream(reply, str(body.get("model")))
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        reply = self.fake.take(body, {name.lower(): value for name, value in self.headers.items()})
+        try:
+            self._send(reply, body)
+        except OSError:  # the client has gone, as it may
+            self.close_connection = True
 
-            def _whole(self, status: int, data: bytes, content_type: str, headers: dict[str, str]) -> None:
-                self.send_response(status)
-                for name, value in {"content-type": content_type, "content-length": str(len(data)), **headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(data)
+    def _send(self, reply: Reply, body: dict[str, Any]) -> None:
+        if isinstance(reply, Hangs):
+            self.fake.closing.wait(60)
+            self.close_connection = True
+        elif isinstance(reply, Fails):
+            error = {"type": "error", "error": {"type": reply.kind, "message": reply.kind}, "request_id": "req_1"}
+            self._whole(reply.status, json.dumps(error).encode(), "application/json", reply.headers)
+        elif isinstance(reply, Sends):
+            self._whole(200, reply.body, reply.content_type, {})
+        else:
+            self._stream(reply, str(body.get("model")))
 
-            def _stream(self, reply: Says, model: str) -> None:
-                chunked = reply.framing == "chunked"
-                self.send_response(200)
-                self.send_header("content-type", "text/event-stream")
-                self.send_header("request-id", "req_1")
-                self.send_header(*(("transfer-encoding", "chunked") if chunked else ("connection", "close")))
-                self.end_headers()
-                self.close_connection = True
-                for number, event in enumerate(events_of(reply, model)):
-                    if number == reply.cut_after:
-                        return
-                    data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
-                    self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data) if chunked else data)
-                if chunked:
-                    self.wfile.write(b"0\r\n\r\n")
+    def _whole(self, status: int, data: bytes, content_type: str, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {"content-type": content_type, "content-length": str(len(data)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
 
-            def log_message(self, format: str, *args: Any) -> None:
-                return None
+    def _stream(self, reply: Says, model: str) -> None:
+        chunked = reply.framing == "chunked"
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("request-id", "req_1")
+        self.send_header(*(("transfer-encoding", "chunked") if chunked else ("connection", "close")))
+        self.end_headers()
+        self.close_connection = True
+        for number, event in enumerate(events_of(reply, model)):
+            if number == reply.cut_after:
+                return
+            data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data) if chunked else data)
+        if chunked:
+            self.wfile.write(b"0\r\n\r\n")
 
-        return Handler
+    def log_message(self, format: str, *args: Any) -> None:
+        return None
 
 
 def events_of(reply: Says, model: str) -> Iterator[Event]:

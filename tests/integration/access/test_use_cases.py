@@ -1,0 +1,63 @@
+"""Every use case of every room asks who calls: none opens without an actor, none that names a permission without it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlmodel import select
+
+import app
+from app.access.permissions import PERMISSIONS, USE_CASES, is_async
+from app.core.actor import Actor
+from app.core.db import Database
+from app.core.errors import Forbidden
+from app.observability.models import AuditEvent
+
+DOORS = ("app.main", "app.cli", "app.api", "app.mcp_server", "app.web", "app.verification.inside")
+NOBODY = Actor("key_nobody", "nobody", "default", frozenset())
+
+
+def rooms() -> list[str]:
+    found = pkgutil.walk_packages(app.__path__, "app.", onerror=lambda _name: None)
+    return [module.name for module in found if not module.name.startswith(DOORS)]
+
+
+for name in rooms():
+    importlib.import_module(name)
+CASES = sorted(USE_CASES)
+GUARDED = [name for name in CASES if USE_CASES[name][0] is not None]
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> None:
+    answer = function(*arguments)
+    if is_async(function):
+        asyncio.run(answer)
+
+
+def test_the_list_is_that_of_the_rooms() -> None:
+    named = {name.rsplit(".", 1)[0] for name in CASES}
+    assert {"app.access.keys", "app.access.trail", "app.candidates.approval", "app.codegen.generation", "app.economics.costs"} <= named
+    assert {permission for permission, _ in USE_CASES.values()} - {None} <= set(PERMISSIONS)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_use_case_opens_without_an_actor(name: str, sqlite_database: Database) -> None:
+    for stranger in (None, "key_admin", {"id": "key_admin", "permissions": ["*"]}):
+        with pytest.raises(Forbidden, match="actor_required"):
+            call(USE_CASES[name][1], stranger, sqlite_database)
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_no_guarded_use_case_opens_without_its_permission_and_the_refusal_is_audited(name: str, sqlite_database: Database) -> None:
+    permission, function = USE_CASES[name]
+    with pytest.raises(Forbidden, match="permission_denied"):
+        call(function, NOBODY, sqlite_database)
+    with sqlite_database.reading() as session:
+        event = session.exec(select(AuditEvent)).one()
+    assert (event.actor, event.action, event.outcome) == ("key_nobody", "permission.denied", "refused")
+    assert event.body == {"permission": permission}
