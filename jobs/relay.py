@@ -23,7 +23,7 @@ from jobs.floor import Floor
 from jobs.wire import dumps, loads
 
 logger = logging.getLogger(__name__)
-EVERY_S = 0.05
+EVERY_S = 0.1
 REDIS_AGAIN_S = 1.0
 
 

@@ -107,6 +107,17 @@ def _call(verbs: Verbs) -> None:
     verb.add_argument("--dry-run", action="store_true", help="perform no effect; print the plan")
 
 
+def _verify(verbs: Verbs) -> None:
+    def run(settings: Settings, options: argparse.Namespace) -> int:
+        from app.cli.verifying import verify
+
+        return verify(settings, options.folder, as_json=options.json)
+
+    verb = _verb(verbs, "verify", run, "run every gate on a folder, without a server; status 0 publishable, 1 refused, 2 unusable")
+    verb.add_argument("folder", type=Path, metavar="DIR", help="holds spec.json, tool.py and test_tool.py")
+    verb.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
 def _publish(verbs: Verbs) -> None:
     def run(settings: Settings, options: argparse.Namespace) -> int:
         from app.cli.publishing import publish
@@ -117,7 +128,7 @@ def _publish(verbs: Verbs) -> None:
     verb.add_argument("folder", type=Path, metavar="DIR", help="holds spec.json, tool.py and test_tool.py")
 
 
-ALL: tuple[Callable[[Verbs], None], ...] = (_up, _web, _worker, _doctor, _migrate, _keys, _audit, _call, _publish)
+ALL: tuple[Callable[[Verbs], None], ...] = (_up, _web, _worker, _doctor, _migrate, _keys, _audit, _call, _verify, _publish)
 
 
 def _verb(verbs: Verbs, name: str, run: Callable[[Settings, argparse.Namespace], int], says: str) -> argparse.ArgumentParser:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from app.cli.client import PATIENCE_S, POLL_S, Service, service
 from app.cli.output import DONE, REFUSED, WAITING, say
+from app.cli.verifying import explain
 from app.core.errors import Invalid
 from app.core.settings import Settings
 
@@ -35,7 +36,7 @@ def publish(settings: Settings, folder: Path) -> int:
             say(f"Verification goes on; see GET /api/v1/candidates/{candidate['id']}.")
             return WAITING
         if candidate["state"] not in {"passed", "published"}:
-            _explain(door.get(f"/candidates/{candidate['id']}/report"))
+            explain(door.get(f"/candidates/{candidate['id']}/report"))
             return REFUSED
         if candidate["approval"] == "waiting":
             say("Verified. It has effects, so another actor than its author must approve it:")
@@ -52,14 +53,6 @@ def _followed(door: Service, candidate: dict[str, Any]) -> dict[str, Any]:
         time.sleep(POLL_S)
         candidate = door.get(f"/candidates/{candidate['id']}")
     return candidate
-
-
-def _explain(report: dict[str, Any]) -> None:
-    for gate in report["gates"]:
-        say(f"  {gate['gate']}: {gate['status']}")
-        for finding in gate["findings"]:
-            where = f"{finding.get('file') or ''}:{finding.get('line') or ''} ".lstrip(":")
-            say(f"    {where}{finding['message']}" + (f" {finding['fix']}" if finding.get("fix") else ""))
 
 
 def _spec(folder: Path) -> dict[str, Any]:

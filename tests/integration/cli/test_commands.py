@@ -12,7 +12,7 @@ from app.cli.__main__ import main
 from app.cli.output import EXIT_CODES
 from app.core.db import Database
 
-KNOWN = ["audit", "call", "doctor", "keys", "migrate", "publish", "up", "web", "worker"]
+KNOWN = ["audit", "call", "doctor", "keys", "migrate", "publish", "up", "verify", "web", "worker"]
 
 
 @pytest.fixture
