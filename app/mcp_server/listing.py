@@ -36,7 +36,8 @@ class Listing:
         published = {entry.name: self._dump(entry) for entry in callable_tools(actor, entries)}
         offered = published | {tool.name: tool.dumped for tool in MANAGEMENT.values() if tool.open_to(actor)}
         names = sorted(name for name in offered if name > after)
-        result: dict[str, Any] = {"tools": [offered[name] for name in names[:PAGE]], "ttlMs": TTL_MS, "cacheScope": "private"}
+        shown = [offered[name] for name in names[:PAGE]]
+        result: dict[str, Any] = {"resultType": "complete", "tools": shown, "ttlMs": TTL_MS, "cacheScope": "private"}
         if len(names) > PAGE:
             result["nextCursor"] = encode([names[PAGE - 1]])
         return result

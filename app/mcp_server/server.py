@@ -115,6 +115,9 @@ class Mounted:
 
     async def call_tool(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
         """A published tool, or a management tool. An unknown and a forbidden one are the same protocol error."""
+        return {"resultType": "complete", **await self._called(ctx, params)}
+
+    async def _called(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
         caller = caller_of(ctx.request)
         meta = (ctx.params or {}).get("_meta") or {}
         args = params.arguments if params.arguments is not None else {}
