@@ -11,6 +11,7 @@ It refuses to be: where prompts are written, or where an answer is believed.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import random
 from collections.abc import Mapping
@@ -71,6 +72,7 @@ class AnthropicModel:
     async def ask(self, ask: Ask) -> Answer:
         """See `ModelPort`. Raises nothing but cancellation."""
         usages: list[Mapping[str, Any]] = []
+        await asyncio.to_thread(importlib.import_module, "anthropic")  # two seconds of CPU, which must not stop the heartbeat
         try:
             async with asyncio.timeout(self._patience.deadline_s):
                 answer = await self._persist(ask, usages)
@@ -111,7 +113,7 @@ class AnthropicModel:
         return self._jitter.uniform(0, min(self._patience.first_delay_s * 2**number, self._patience.most_delay_s))
 
     async def _attempt(self, ask: Ask) -> _Attempt:
-        import anthropic  # two seconds of CPU, which no start-up should pay
+        import anthropic
         import httpx2
 
         usage: Mapping[str, Any] | None = None
