@@ -5,6 +5,7 @@ It refuses to be: where anything is decided. It opens the services, mounts the f
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -22,7 +23,8 @@ from app.core.errors import Unavailable
 from app.core.settings import Settings
 from app.mcp_server import server as mcp
 from app.observability import metrics
-from app.observability.health import Probe, database_probe, readiness, worker_probe
+from app.observability.health import Probe, Samples, database_probe, readiness, worker_probe
+from app.registry.bundled import bundled_state
 from app.web import routes as dashboard
 
 
@@ -60,13 +62,19 @@ def _signs_of_life(services: Services, redis: Redis) -> list[Route]:
         return JSONResponse({"status": "alive"})
 
     async def readyz(_request: Request) -> Response:
-        found = await readiness(probes, "off")
+        found = await readiness(probes, await asyncio.to_thread(_samples, services))
         return JSONResponse(found.body(), status_code=200 if found.ready else 503)
 
     async def all_metrics(_request: Request) -> Response:
         return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", all_metrics)]
+
+
+def _samples(services: Services) -> Samples:
+    if not services.settings.samples:
+        return "off"
+    return bundled_state(services.database)
 
 
 def _probes(services: Services, redis: Redis) -> Mapping[str, Probe]:

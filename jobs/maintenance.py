@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from app.candidates import verifying
@@ -18,55 +18,70 @@ from app.composition import CHAIN, Services
 from app.core import feed
 from app.invocation.posts import expire_posts
 from app.observability.sealing import seal
+from app.registry import bundled
 from app.runtime.queue import next_due
 from app.runtime.recovery import sweep
 from jobs.floor import Floor
 
 logger = logging.getLogger(__name__)
 SLOWER_S = 2.0
+Wanted = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Chore:
-    """`look` is run in a thread every `every_s` seconds; it returns the (job, subject) pairs that this worker should take up."""
+    """`look` is asked every `every_s` seconds; it returns the (job, subject) pairs that this worker should take up."""
 
     name: str
     every_s: float
-    look: Callable[[Services], list[tuple[str, str]]]
+    look: Callable[[Services], Awaitable[Wanted]]
 
 
-def _deserted_runs(services: Services) -> list[tuple[str, str]]:
+def _in_thread(look: Callable[[Services], Wanted]) -> Callable[[Services], Awaitable[Wanted]]:
+    return lambda services: asyncio.to_thread(look, services)
+
+
+def _deserted_runs(services: Services) -> Wanted:
     return [("execute_run", run) for run in sweep(services.database)]
 
 
-def _due_effects(services: Services) -> list[tuple[str, str]]:
+def _due_effects(services: Services) -> Wanted:
     due = next_due(services.database)
     return [("work_queue", "effects")] if due is not None and due <= services.database.clock.now() else []
 
 
-def _waiting_work(services: Services) -> list[tuple[str, str]]:
+def _waiting_work(services: Services) -> Wanted:
     verifying.wake_waiting(services.database)
     writing.wake_waiting(services.database)
     return []
 
 
-def _unsealed_events(services: Services) -> list[tuple[str, str]]:
+def _unsealed_events(services: Services) -> Wanted:
     seal(services.database, CHAIN)
     return []
 
 
-def _what_expires(services: Services) -> list[tuple[str, str]]:
+def _what_expires(services: Services) -> Wanted:
     feed.expire(services.database)
     expire_posts(services.database)
     return []
 
 
+async def _bundled_tools(services: Services) -> Wanted:
+    """Submit what the release brings, and publish it once it has passed here."""
+    if services.settings.samples and await asyncio.to_thread(bundled.bundled_state, services.database) != "published":
+        await bundled.submit_bundled(services.catalog)
+        await asyncio.to_thread(bundled.publish_bundled, services.catalog)
+    return []
+
+
 CHORES = (
-    Chore("take up what gone owners held", 1.0, _deserted_runs),
-    Chore("look for effects that are due", 0.5, _due_effects),
-    Chore("wake waiting candidates and generations", 5.0, _waiting_work),
-    Chore("seal the audit trail", 1.0, _unsealed_events),
-    Chore("expire signals and answers of former requests", 60.0, _what_expires),
+    Chore("take up what gone owners held", 1.0, _in_thread(_deserted_runs)),
+    Chore("look for effects that are due", 0.5, _in_thread(_due_effects)),
+    Chore("wake waiting candidates and generations", 5.0, _in_thread(_waiting_work)),
+    Chore("publish the bundled tools", 2.0, _bundled_tools),
+    Chore("seal the audit trail", 1.0, _in_thread(_unsealed_events)),
+    Chore("expire signals and answers of former requests", 60.0, _in_thread(_what_expires)),
 )
 
 
@@ -74,7 +89,7 @@ async def keep(services: Services, floor: Floor, chore: Chore) -> None:
     """Do one chore for ever."""
     while True:
         try:
-            for job, subject in await asyncio.to_thread(chore.look, services):
+            for job, subject in await chore.look(services):
                 floor.offer(job, subject)
         except Exception:  # the database may be away for a while; the next round tries again
             logger.exception("chore failed: %s", chore.name)
