@@ -5,24 +5,24 @@ stands in for the second actor is the release, and only for exactly these bytes:
 
 `python -m app.registry.bundled` rewrites `approved.json` after a tool was changed on purpose; a test says when it is out of date.
 
-It refuses to be: a way round verification, or a schedule. The worker verifies; `publish_bundled` is called when it has.
+It refuses to be: a way round verification, or a schedule. The worker verifies, and calls `advance` now and then until nothing waits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
 
 from app.candidates.approval import approve_from_release
 from app.candidates.files import candidate_digest, checked_files
 from app.candidates.reading import list_candidates
 from app.candidates.submission import submit_candidate
-from app.core.actor import SYSTEM
-from app.core.db import Database
+from app.core.actor import DEFAULT_TENANT, SYSTEM
+from app.core.errors import ToolmintError
 from app.registry.catalog import Catalog
 from app.registry.publishing import publish
 from app.spec.model import ExecutionSpec
@@ -32,8 +32,10 @@ ROOT = Path(__file__).resolve().parents[2] / "generated_tools"
 APPROVED = "approved.json"
 REASON = "it comes with this release"
 SOURCES = ("tool.py", "test_tool.py")
-SETTLED = ("queued", "verifying", "passed", "published", "refused")
+SETTLED = {"queued", "verifying", "published", "refused"}
 """States of a candidate that need no second submission: it is on its way, there, or was found wanting."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,40 +84,36 @@ def released_tools(root: Path = ROOT) -> list[Bundled]:
     return [tool for tool in bundled_tools(root) if approved.get(tool.place) == tool.digest]
 
 
-async def submit_bundled(catalog: Catalog, root: Path = ROOT) -> list[str]:
-    """Submit what is released and not known yet; returns the ids of the candidates that the worker will verify."""
-    tools = await asyncio.to_thread(released_tools, root)
-    submitted = []
+def waiting(catalog: Catalog, root: Path = ROOT) -> list[Bundled]:
+    """The released tools of whose name nothing is published yet: what an operator has published is left alone."""
+    published = catalog.entries(DEFAULT_TENANT)
+    return [tool for tool in released_tools(root) if tool.tool not in published]
+
+
+async def advance(catalog: Catalog, root: Path = ROOT) -> int:
+    """Take each waiting tool one step further: submit it, or approve and publish what passed. Returns how many waited.
+
+    Safe to repeat, and to be done by several workers at once.
+    """
+    tools = await asyncio.to_thread(waiting, catalog, root)
     for tool in tools:
-        if await asyncio.to_thread(_known, catalog.database, tool, SETTLED):
-            continue
-        saved = await save_spec(SYSTEM, catalog.database, json.loads(tool.spec), catalog.kinds)
-        candidate = await asyncio.to_thread(
-            submit_candidate, SYSTEM, catalog.database, tool.tool, saved["revision"], tool.files, notes=REASON
-        )
-        submitted.append(candidate["id"])
-    return submitted
+        try:
+            await _step(catalog, tool)
+        except ToolmintError as error:  # another worker may have been faster; the next round looks again
+            logger.warning("the bundled tool %s waits: %s", tool.tool, error)
+    return len(tools)
 
 
-def publish_bundled(catalog: Catalog, root: Path = ROOT) -> list[dict[str, Any]]:
-    """Approve and publish the released candidates that have passed; returns what `publish` does. Safe to repeat."""
-    published = []
-    for tool in released_tools(root):
-        for candidate in _known(catalog.database, tool, ("passed",)):
-            approve_from_release(catalog.database, candidate["id"], {tool.digest}, REASON)
-            published.append(publish(SYSTEM, catalog, candidate["id"], reason=REASON))
-    return published
-
-
-def bundled_state(database: Database, root: Path = ROOT) -> Literal["verifying", "published"]:
-    """For `/readyz`: whether every released tool has been published."""
-    waiting = [tool for tool in released_tools(root) if not _known(database, tool, ("published",))]
-    return "verifying" if waiting else "published"
-
-
-def _known(database: Database, tool: Bundled, states: tuple[str, ...]) -> list[dict[str, Any]]:
-    found = list_candidates(SYSTEM, database, tool=tool.tool, limit=200)["items"]
-    return [row for row in found if row["digest"] == tool.digest and row["author"] == SYSTEM.id and row["state"] in states]
+async def _step(catalog: Catalog, tool: Bundled) -> None:
+    database = catalog.database
+    listed = await asyncio.to_thread(list_candidates, SYSTEM, database, tool=tool.tool, limit=200)
+    states = {row["state"]: row["id"] for row in listed["items"] if row["digest"] == tool.digest and row["author"] == SYSTEM.id}
+    if "passed" in states:
+        await asyncio.to_thread(approve_from_release, database, states["passed"], {tool.digest}, REASON)
+        await asyncio.to_thread(publish, SYSTEM, catalog, states["passed"], reason=REASON)
+    elif not states.keys() & SETTLED:
+        saved = await save_spec(SYSTEM, database, json.loads(tool.spec), catalog.kinds)
+        await asyncio.to_thread(submit_candidate, SYSTEM, database, tool.tool, saved["revision"], tool.files, notes=REASON)
 
 
 def _read(root: Path, folder: Path) -> Bundled:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.candidates.reading import read_candidate
+from app.candidates.reading import list_candidates, read_candidate
 from app.candidates.verifying import claim_candidate, finish_candidate
 from app.connectors.production import production
 from app.core import owners
@@ -17,6 +17,7 @@ from app.core.db import Database
 from app.core.settings import Settings
 from app.registry import bundled
 from app.registry.catalog import Catalog
+from app.registry.reading import read_version
 
 
 @pytest.fixture
@@ -34,11 +35,11 @@ def root(tmp_path: Path) -> Path:
     return there
 
 
-def let_pass(database: Database, candidate_id: str) -> None:
+def let_pass(database: Database, candidate_id: str, *, publishable: bool = True) -> None:
     candidate = read_candidate(SYSTEM, database, candidate_id)
     owner = owners.register(database, "worker", 15_000)
     assert claim_candidate(database, candidate_id, owner)
-    report = {"candidate_id": candidate_id, "digest": candidate["digest"], "publishable": True, "gates": [], "rubric": []}
+    report = {"candidate_id": candidate_id, "digest": candidate["digest"], "publishable": publishable, "gates": [], "rubric": []}
     finish_candidate(database, candidate_id, owner, report)
 
 
@@ -48,21 +49,36 @@ def test_the_release_approves_the_bundled_tools_as_they_are() -> None:
     assert {tool.tool for tool in bundled.released_tools()} >= {"campaign_send_bulk", "repair_customer_records"}
 
 
+def open_candidates(database: Database) -> dict[str, str]:
+    return {row["tool"]: row["id"] for row in list_candidates(SYSTEM, database)["items"]}
+
+
 def test_bundled_tools_are_submitted_once_and_published_when_they_have_passed(catalog: Catalog, root: Path) -> None:
-    submitted = asyncio.run(bundled.submit_bundled(catalog, root))
-    assert len(submitted) == len(bundled.bundled_tools(root)) and asyncio.run(bundled.submit_bundled(catalog, root)) == []
-    assert bundled.publish_bundled(catalog, root) == [] and bundled.bundled_state(catalog.database, root) == "verifying"
-    for candidate_id in submitted:
+    count = len(bundled.bundled_tools(root))
+    assert asyncio.run(bundled.advance(catalog, root)) == count
+    submitted = open_candidates(catalog.database)
+    assert len(submitted) == count
+    assert asyncio.run(bundled.advance(catalog, root)) == count and open_candidates(catalog.database) == submitted
+    for candidate_id in submitted.values():
         let_pass(catalog.database, candidate_id)
-    published = bundled.publish_bundled(catalog, root)
-    assert {(version["tool"], version["version"]) for version in published} >= {("campaign_send_bulk", 1)}
-    assert bundled.publish_bundled(catalog, root) == [] and bundled.bundled_state(catalog.database, root) == "published"
-    assert asyncio.run(bundled.submit_bundled(catalog, root)) == []
+    assert asyncio.run(bundled.advance(catalog, root)) == count
+    assert bundled.waiting(catalog, root) == [] and asyncio.run(bundled.advance(catalog, root)) == 0
+    version = read_version(SYSTEM, catalog, "campaign_send_bulk", 1)
+    assert (version["author"], version["published_by"], version["reason"]) == ("system", "system", bundled.REASON)
     assert catalog.load("default", "campaign_send_bulk", 1).spec.name == "campaign_send_bulk"
+
+
+def test_a_bundled_tool_that_was_refused_is_not_submitted_for_ever(catalog: Catalog, root: Path) -> None:
+    asyncio.run(bundled.advance(catalog, root))
+    for candidate_id in open_candidates(catalog.database).values():
+        let_pass(catalog.database, candidate_id, publishable=False)
+    before = open_candidates(catalog.database)
+    asyncio.run(bundled.advance(catalog, root))
+    assert open_candidates(catalog.database) == before and bundled.waiting(catalog, root)
 
 
 def test_an_edited_bundled_tool_is_not_submitted(catalog: Catalog, root: Path) -> None:
     tool = root / "messaging" / "campaign_send_bulk" / "tool.py"
     tool.write_text(tool.read_text() + "\n# edited\n")
-    submitted = asyncio.run(bundled.submit_bundled(catalog, root))
-    assert "campaign_send_bulk" not in {read_candidate(SYSTEM, catalog.database, found)["tool"] for found in submitted}
+    asyncio.run(bundled.advance(catalog, root))
+    assert "campaign_send_bulk" not in open_candidates(catalog.database)
