@@ -24,7 +24,7 @@ from app.core.settings import Settings
 from app.mcp_server import server as mcp
 from app.observability import metrics
 from app.observability.health import Probe, Samples, database_probe, readiness, worker_probe
-from app.registry.bundled import bundled_state
+from app.registry import bundled
 from app.web import routes as dashboard
 
 
@@ -74,7 +74,7 @@ def _signs_of_life(services: Services, redis: Redis) -> list[Route]:
 def _samples(services: Services) -> Samples:
     if not services.settings.samples:
         return "off"
-    return bundled_state(services.database)
+    return "verifying" if bundled.waiting(services.catalog) else "published"
 
 
 def _probes(services: Services, redis: Redis) -> Mapping[str, Probe]:

@@ -69,9 +69,8 @@ def _what_expires(services: Services) -> Wanted:
 
 async def _bundled_tools(services: Services) -> Wanted:
     """Submit what the release brings, and publish it once it has passed here."""
-    if services.settings.samples and await asyncio.to_thread(bundled.bundled_state, services.database) != "published":
-        await bundled.submit_bundled(services.catalog)
-        await asyncio.to_thread(bundled.publish_bundled, services.catalog)
+    if services.settings.samples:
+        await bundled.advance(services.catalog)
     return []
 
 
