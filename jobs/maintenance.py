@@ -68,7 +68,6 @@ def _what_expires(services: Services) -> Wanted:
 
 
 async def _bundled_tools(services: Services) -> Wanted:
-    """Submit what the release brings, and publish it once it has passed here."""
     if services.settings.samples:
         await bundled.advance(services.catalog)
     return []
