@@ -36,9 +36,14 @@ class Stage:
         return [line for line in self.smtp.accepted() if line["subject"].startswith(subject)]
 
 
+def sources() -> dict[str, str]:
+    """The bundled tool's files by name without `.py`."""
+    return {name: (TOOL / f"{name}.py").read_text() for name in ("tool", "test_tool")}
+
+
 def files(**changed: str) -> list[dict[str, str]]:
-    """The candidate's two files, as the agent would write them; `changed` replaces one by its name without `.py`."""
-    return [{"path": f"{name}.py", "content": changed.get(name, (TOOL / f"{name}.py").read_text())} for name in ("tool", "test_tool")]
+    """The candidate's two files, as the agent would write them; `changed` replaces one by its name."""
+    return [{"path": f"{name}.py", "content": content} for name, content in (sources() | changed).items()]
 
 
 def spec() -> dict[str, Any]:
@@ -53,7 +58,7 @@ def stage(port: int | None) -> Iterator[Stage]:
     HOME.mkdir(parents=True)
     smtp = start_smtp(HOME, "--delay-ms", str(SMTP_DELAY_MS))
     try:
-        service = start_service(HOME, port=port, TOOLMINT_SMTP_URL=smtp.url)
+        service = start_service(HOME, port, TOOLMINT_SMTP_URL=smtp.url)
         try:
             agent = service.new_key("agent", *AGENT)
             operator = service.new_key("operator", *OPERATOR)
