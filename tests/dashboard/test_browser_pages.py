@@ -1,0 +1,95 @@
+"""Every page in real Chromium: no complaint of the console or the policy, no finding of axe in either colour scheme, no sideways scroll."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.dashboard.conftest import Visit
+from tests.dashboard.ids import pages
+from tests.dashboard.site import Site
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_any_page(site: Site, visit: Visit, scheme: str) -> None:
+    at = visit(site, "/", scheme=scheme)
+    for name, path in pages(site).items():
+        at.open(path)
+        assert at.axe() == [], name
+        assert at.problems() == [], name
+
+
+def test_axe_finds_nothing_for_strangers_and_lost_people(site: Site, visit: Visit) -> None:
+    at = visit(site, "/sign-in", key=None)
+    assert at.axe() == []
+    at.expected = {404}
+    at.open("/nothing")
+    at.page.goto(site.url + "/sign-in")
+    assert at.axe() == []
+
+
+def test_axe_would_notice_what_it_is_there_for(site: Site, visit: Visit) -> None:
+    at = visit(site, "/runs")
+    at.page.evaluate(
+        """() => {
+          const main = document.querySelector("main");
+          main.append(document.createElement("img"), document.createElement("input"));
+          const pale = document.createElement("p");
+          pale.textContent = "pale";
+          pale.style.color = "#ccc";
+          main.append(pale);
+        }"""
+    )
+    assert {"image-alt", "label", "color-contrast"} <= {finding["id"] for finding in at.axe()}
+
+
+def test_a_planted_script_is_stopped_by_the_policy_and_would_fail_a_test(site: Site, visit: Visit) -> None:
+    at = visit(site, "/runs")
+    at.page.evaluate(
+        """() => setTimeout(() => {
+          const script = document.createElement("script");
+          script.textContent = "window.planted = 1";
+          document.body.append(script);
+        }, 0)"""
+    )
+    at.page.wait_for_timeout(100)
+    assert at.page.evaluate("() => window.planted === undefined")
+    assert any("Content Security Policy" in text for text in at.complaints)
+    at.complaints.clear()
+
+
+def test_no_page_scrolls_sideways_on_a_phone(site: Site, visit: Visit) -> None:
+    at = visit(site, "/", width=375)
+    for name, path in pages(site).items():
+        at.open(path)
+        assert at.page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth"), name
+
+
+def test_every_page_can_be_read_without_scripts(site: Site, visit: Visit) -> None:
+    at = visit(site, "/", script=False)
+    for name, path in pages(site).items():
+        at.open(path)
+        assert at.page.locator("main h1").count() == 1, name
+    at.open("/ledgers/campaigns/spring-2026")
+    at.page.click("text=Load more")
+    assert "cursor=" in at.page.url
+    at.open("/runs")
+    at.page.select_option("select[name=state]", "failed")
+    at.page.click("button:has-text('Filter')")
+    assert "state=failed" in at.page.url
+    assert at.page.locator("tbody .state").all_inner_texts() == ["failed"] * at.page.locator("tbody tr").count()
+
+
+def test_the_first_stop_of_the_keyboard_skips_to_the_content(site: Site, visit: Visit) -> None:
+    at = visit(site, "/runs")
+    at.page.keyboard.press("Tab")
+    assert at.page.evaluate("() => document.activeElement.textContent") == "Skip to the content"
+    at.page.keyboard.press("Enter")
+    assert at.page.evaluate("() => document.activeElement.id") == "main"
+
+
+def test_print_leaves_out_what_cannot_be_pressed_on_paper(site: Site, visit: Visit) -> None:
+    at = visit(site, "/ledgers/campaigns/spring-2026")
+    at.page.emulate_media(media="print")
+    assert not at.page.is_visible(".side")
+    assert not at.page.is_visible(".filters")
+    assert at.page.is_visible("tbody tr >> nth=0")
