@@ -63,15 +63,21 @@ async def verify_candidate(verifier: Verifier, candidate_id: str) -> str | None:
     Cancelled, it puts the candidate back into the queue.
     """
     owner = verifier.owner()
-    claimed = await asyncio.to_thread(claim_candidate, verifier.database, candidate_id, owner)
-    if claimed is None:
-        return None
+    claim = asyncio.ensure_future(asyncio.to_thread(claim_candidate, verifier.database, candidate_id, owner))
+    try:
+        claimed = await asyncio.shield(claim)
+        return None if claimed is None else await _verify_claimed(verifier, claimed, owner)
+    except asyncio.CancelledError:
+        await claim  # a thread does not stop: what it is about to claim must be given back as well
+        await asyncio.to_thread(release_candidate, verifier.database, candidate_id, owner)
+        raise
+
+
+async def _verify_claimed(verifier: Verifier, claimed: ClaimedCandidate, owner: str) -> str | None:
+    candidate_id = claimed.id
     with tracing(claimed.trace_id), working(candidate_id=candidate_id, tool=claimed.tool):
         try:
             return await _verify(verifier, claimed, owner)
-        except asyncio.CancelledError:
-            await asyncio.shield(asyncio.to_thread(release_candidate, verifier.database, candidate_id, owner))
-            raise
         except ToolmintError as error:
             if error.code == LOST:
                 logger.warning("candidate %s is verified by another process now", candidate_id)

@@ -11,6 +11,7 @@ from app.connectors.scripted import scripted
 from app.sandbox.limits import ProcessLimits
 from app.sandbox.sandbox import Sandbox
 from app.spec.model import ExecutionSpec
+from app.verification.boxes import DYNAMIC
 from app.verification.findings import Finding, GateOutcome
 from app.verification.line import Check
 from app.verification.subject import Bench, Subject
@@ -55,10 +56,12 @@ class Lab:
     def bench(self, scratch: Path) -> Bench:
         return Bench(self.sandbox, self.guests, self.template, scratch)
 
-    def ask(self, check: Check, candidate: Subject, scratch: Path, seen: Seen | None = None, **limits: ProcessLimits) -> GateOutcome:
+    def ask(
+        self, check: Check, candidate: Subject, scratch: Path, seen: Seen | None = None, test_limits: ProcessLimits = DYNAMIC
+    ) -> GateOutcome:
         """What one gate says of a candidate."""
 
         async def asked() -> GateOutcome:
-            return await check(candidate, replace(self.bench(scratch), **limits), seen or {})
+            return await check(candidate, replace(self.bench(scratch), test_limits=test_limits), seen or {})
 
         return self.runner.run(asked())
