@@ -63,7 +63,7 @@ class SmtpEffect:
     async def stop(self) -> None:
         """Close the connections."""
         if self._pool is not None:
-            self._pool.close()
+            await self._pool.close()
             self._pool = None
 
     async def perform(self, request: Request) -> Reply:

@@ -1,6 +1,6 @@
 """One SMTP connection (RFC 5321), its phases driven apart, so that it is known how far a message had got when something broke.
 
-The line is the final dot. `dot_written` is false until the moment before its first byte is handed to the transport: what breaks
+The line is the final dot. `dot_written` is false until the moment before the message is handed to the transport: what breaks
 earlier has certainly not sent the mail, what breaks later may have. Where the server offers PIPELINING (RFC 2920), MAIL, RCPT and
 DATA leave in one write.
 
@@ -14,7 +14,6 @@ import base64
 import re
 import ssl
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -24,7 +23,6 @@ from app.connectors.smtp_server_url import SmtpServer
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})\b")
 _LONGEST_REPLY = 64 * 1024
-_ONE_WRITE = 32 * 1024
 _CLOSING = 421
 
 
@@ -60,14 +58,13 @@ class SmtpConnection(asyncio.Protocol):
         self.dot_written = False
         self.heard = False
         self.lost = False
+        self.gone = asyncio.Event()
         self.used = 0
         self._why = "the server closed the connection"
         self._buffer = b""
         self._lines: list[str] = []
         self._replies: deque[SmtpReply] = deque()
         self._waiter: asyncio.Future[None] | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
         self._transport: asyncio.Transport | None = None
         self._features: dict[str, str] = {}
         self._midway = False
@@ -89,14 +86,8 @@ class SmtpConnection(asyncio.Protocol):
         if exc is not None and not self.lost:
             self._why = f"the connection broke: {type(exc).__name__}"
         self.lost = True
-        self._writable.set()
+        self.gone.set()
         self._wake()
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
 
     # What the pool calls.
 
@@ -129,10 +120,6 @@ class SmtpConnection(asyncio.Protocol):
         data = letter.data.replace(b"\r\n.", b"\r\n..")
         if data.startswith(b"."):
             data = b"." + data
-        if len(data) > _ONE_WRITE:
-            self._write(data)
-            await self._writable.wait()
-            data = b""
         self._must_be_silent()
         self.dot_written = True
         self._write(data + b".\r\n")
@@ -282,7 +269,6 @@ async def open_connection(server: SmtpServer, context: ssl.SSLContext | None) ->
     try:
         await connection.greet(server, context)
     except BaseException:
-        with suppress(OSError):
-            connection.abort()
+        connection.abort()
         raise
     return connection

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +23,7 @@ from app.connectors.smtp_server_url import SmtpServer
 IDLE_S = 30.0
 CONNECT_S = 15.0
 DOWN_S = 1.0
+GOODBYE_S = 1.0
 _CLOSING = 421
 
 
@@ -64,14 +66,20 @@ class SmtpPool:
         except TimeoutError:
             return _cut_off(attempt.connection, "smtp_timeout", "the server did not answer in time")
 
-    def close(self) -> None:
-        """Say goodbye on every idle connection."""
+    async def close(self) -> None:
+        """Say goodbye on every idle connection, and wait until they are closed, a second at most."""
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
-        for _, connection in self._idle:
-            connection.quit()
+        connections = [connection for _, connection in self._idle]
         self._idle.clear()
+        for connection in connections:
+            connection.quit()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                await asyncio.gather(*(connection.gone.wait() for connection in connections))
+        for connection in connections:
+            connection.abort()
 
     async def _deliver(self, letter: Letter, attempt: _Attempt) -> Delivery:
         while True:

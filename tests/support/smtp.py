@@ -39,7 +39,7 @@ def start_smtp(folder: Path, *options: str, port: int = 0) -> SmtpProcess:
     """Start a server whose log and rules are in `folder`; `options` are its command line's."""
     log, rules = folder / "smtp.jsonl", folder / "smtp-rules.json"
     arguments = ["--port", str(port), "--log", str(log), "--rules", str(rules), *options]
-    output = folder / "smtp.out"
+    output = folder / f"smtp-{len(list(folder.glob('smtp-*.out')))}.out"
     child = start_module("tests.support.smtp_server", *arguments, output=output)
     until(lambda: _PORT.search(child.text()) or not child.alive, 20, "the SMTP server listens")
     found = _PORT.search(child.text())
