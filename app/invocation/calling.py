@@ -154,7 +154,7 @@ async def _follow(actor: Actor, calls: Calls, tool: str, started: Started, waiti
     """The answer of a run that is not driven here: as it stands once it is over, or when the time is."""
     loop = asyncio.get_running_loop()
     replayed = started.how in ("replay", "in_flight")
-    mine: Callable[[Signal], bool] = lambda signal: signal.subject == started.run_id and signal.topic == "run.finished"  # noqa: E731
+    mine: Callable[[Signal], bool] = lambda signal: signal.subject == started.run_id and signal.topic == "run.finished"  # noqa: E731  a value
     try:
         async with calls.runtime.feed.listen(mine) as signals, _telling(calls, started.run_id, waiting.progress):
             while True:

@@ -182,6 +182,7 @@ class Runtime:
             try:
                 return await execution.drive()
             except Exception:
+                # Of any kind: it is a bug of ours, and the run must not stay with this process because of it.
                 log.exception("the execution of %s failed", run.id)
                 await self._release_crashed(execution)
                 return Ending("crashed")

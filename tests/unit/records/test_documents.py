@@ -30,7 +30,7 @@ def test_names_that_are_no_collection(name: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["a", " ", "é/?#", "x" * 512, "🎈"])
-def test_keys(key: str) -> None:
+def test_keys_that_can_be_stored(key: str) -> None:
     check_key(key)
 
 
@@ -53,7 +53,7 @@ def test_keys_that_cannot_be_stored(key: str) -> None:
         {"f": 1e300},
     ],
 )
-def test_bodies(body: dict[str, Any]) -> None:
+def test_bodies_that_can_be_stored(body: dict[str, Any]) -> None:
     assert check_body(body)
     assert canonical_bytes(body)
 
