@@ -132,7 +132,8 @@ def insert_missing(session: Session, table: sa.Table, rows: Sequence[dict[str, A
     Sorted keys matter on PostgreSQL: two sessions inserting the same keys in different orders deadlock.
     """
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table).on_conflict_do_nothing()
+    # Without the option PostgreSQL answers -1.
+    statement = dialect.insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
     new = 0
     for start in range(0, len(rows), CHUNK):
         new += session.connection().execute(statement, list(rows[start : start + CHUNK])).rowcount

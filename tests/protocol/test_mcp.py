@@ -85,7 +85,7 @@ async def test_a_result_is_structured_exactly_as_its_outputs_with_the_run_in_met
         answer = await client.call_tool("send_notes", args)
         assert not answer.is_error
         assert answer.structured_content == {"done": 2, "skipped": 0, "duplicate": 0, "retrying": 0, "failed": 0, "unknown": 0}
-        assert json.loads(answer.content[0].text) == answer.structured_content  # type: ignore[union-attr]
+        assert json.loads(answer.content[0].text) == answer.structured_content  # type: ignore[union-attr]  # it is text
         meta = dict(answer.meta or {})
         assert meta["toolmint/version"] == 1 and meta["toolmint/replayed"] is False and len(meta["toolmint/evidenceDigest"]) == 64
         assert meta["toolmint/ledgerCounts"]["send"]["done"] == 2
@@ -111,7 +111,7 @@ async def test_wrong_arguments_are_an_error_that_names_the_place(site: Site, era
     async with connected(site, era, *CALL) as client:
         answer = await client.call_tool("count_notes", {"group": "g", "to": [1]})
         assert answer.is_error and (answer.meta or {})["toolmint/code"] == "args_invalid"
-        assert "$.to[0] must be string" in answer.content[0].text  # type: ignore[union-attr]
+        assert "$.to[0] must be string" in answer.content[0].text  # type: ignore[union-attr]  # it is text
         managed = await client.call_tool("toolmint_run_status", {"run": "x"})
         assert managed.is_error and (managed.meta or {})["toolmint/code"] == "args_invalid"
 
