@@ -9,7 +9,7 @@ It refuses to be: the rules of what a record may be (`documents`); what comes he
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,8 +104,8 @@ def count_by_collection(session: Session, tenant: str) -> list[tuple[str, int]]:
     return [(name, count) for name, count in session.connection().execute(query)]
 
 
-def upsert(session: Session, tenant: str, collection: str, texts: Mapping[str, str]) -> dict[str, int]:
-    """Write bodies (JSON text by key); returns the version that each key has now.
+def upsert(session: Session, tenant: str, collection: str, texts: Mapping[str, str]) -> None:
+    """Write bodies (JSON text by key).
 
     Keys are written in order: two sessions that write the same keys in different orders deadlock on PostgreSQL.
     """
@@ -117,20 +117,21 @@ def upsert(session: Session, tenant: str, collection: str, texts: Mapping[str, s
         set_={"body": insert.excluded.body, "version": _TABLE.c.version + 1, "updated_at": insert.excluded.updated_at},
     )
     keys = sorted(texts)
-    versions: dict[str, int] = {}
     for start in range(0, len(keys), CHUNK):
         part = keys[start : start + CHUNK]
         rows = [{"tenant": tenant, "collection": collection, "key": k, "body": texts[k], "version": 1, "updated_at": at} for k in part]
         session.connection().execute(statement, rows)
-        versions.update(_versions(session, tenant, collection, part))
-    return versions
 
 
-def _versions(session: Session, tenant: str, collection: str, keys: Sequence[str]) -> Iterator[tuple[str, int]]:
-    query = sa.select(_TABLE.c.key, _TABLE.c.version).where(
-        _TABLE.c.tenant == tenant, _TABLE.c.collection == collection, _TABLE.c.key.in_(keys)
-    )
-    return ((key, version) for key, version in session.connection().execute(query))
+def versions(session: Session, tenant: str, collection: str, keys: Sequence[str]) -> dict[str, int]:
+    """The version that each of these keys has now."""
+    found: dict[str, int] = {}
+    for start in range(0, len(keys), CHUNK):
+        query = sa.select(_TABLE.c.key, _TABLE.c.version).where(
+            _TABLE.c.tenant == tenant, _TABLE.c.collection == collection, _TABLE.c.key.in_(keys[start : start + CHUNK])
+        )
+        found.update((key, version) for key, version in session.connection().execute(query))
+    return found
 
 
 def replace(session: Session, tenant: str, collection: str, key: str, text: str, expected_version: int) -> int | None:

@@ -30,7 +30,8 @@ def store(session: Session, tenant: str, collection: str, key: str, body: dict[s
     check_key(key)
     text = check_body(body)
     if expected_version is None:
-        return repository.upsert(session, tenant, collection, {key: text})[key]
+        repository.upsert(session, tenant, collection, {key: text})
+        return repository.versions(session, tenant, collection, [key])[key]
     version = repository.replace(session, tenant, collection, key, text, expected_version)
     if version is None:
         raise Conflict(
@@ -46,7 +47,8 @@ def store_many(session: Session, tenant: str, collection: str, bodies: Mapping[s
     check_collection(collection)
     for key in bodies:
         check_key(key)
-    return repository.upsert(session, tenant, collection, {key: check_body(body) for key, body in bodies.items()})
+    repository.upsert(session, tenant, collection, {key: check_body(body) for key, body in bodies.items()})
+    return repository.versions(session, tenant, collection, list(bodies))
 
 
 @use_case("records:write")
