@@ -5,6 +5,7 @@ It refuses to be: prose. A finding names its rule and says how to mend it; where
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from app.core.errors import Problem
 Severity = Literal["error", "warning"]
 Status = Literal["passed", "failed", "skipped"]
 MOST_FINDINGS = 50
+MOST_VALUE = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,15 @@ class Finding:
 
     def as_dict(self) -> dict[str, Any]:
         """The report's shape; `held_out` only where it is true."""
-        row = {name: getattr(self, name) for name in ("rule", "severity", "file", "line", "message", "fix", "input", "expected", "got")}
+        row = {name: getattr(self, name) for name in ("rule", "severity", "file", "line", "message", "fix")}
+        row |= {name: _bounded(getattr(self, name)) for name in ("input", "expected", "got")}
         return {**row, "held_out": True} if self.held_out else row
+
+
+def _bounded(value: Any) -> Any:
+    """The value, or the beginning of its JSON text where it would swell the report."""
+    text = json.dumps(value, ensure_ascii=True, default=str)
+    return value if len(text) <= MOST_VALUE else f"{text[:MOST_VALUE]} … ({len(text)} characters of JSON)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from app.runtime.program import Program
@@ -35,19 +36,24 @@ _CALLS = {"perform": 'perform("undeclared_probe", {"to": "nobody@example.com"})'
 _REFUSALS = {"perform": "effect_undeclared", "read": "read_undeclared"}
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A program that asks for what its spec does not declare: `kind` is `perform` or `read`, `asked` the id."""
+
+    name: str
+    program: Program
+    example: Example
+    kind: str
+    asked: str
+
+
 async def check_policy(subject: Subject, bench: Bench, seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
     """`refused` maps each attempt to whether it was refused, audited and without a trace."""
     findings = list(_undeclared_ids(subject.spec, seen.get("imports", {}).get("calls", ())))
     refused: dict[str, bool] = {"ids_declared": not any(finding.severity == "error" for finding in findings)}
-    for kind, call in _CALLS.items():
-        text = subject.files["tool.py"] + _PROBING.replace("{call}", call)
-        program = subject.program(tool=text)
-        refused[f"undeclared_{kind}"] = await _is_refused(subject, bench, program, _first(subject.spec), kind, PROBE)
-    for effect in subject.spec.effects:
-        example = _performs(subject.spec, effect.id)
-        if example is not None:
-            stripped = subject.program(spec=_without(subject.spec, effect.id))
-            refused[f"stripped_{effect.id}"] = await _is_refused(subject, bench, stripped, example, "perform", effect.id)
+    attempts = {attempt.name: attempt for attempt in _attempts(subject)}
+    held = await asyncio.gather(*(_is_refused(subject, bench, attempt) for attempt in attempts.values()))
+    refused.update(zip(attempts, held, strict=True))
     findings += [
         Finding(
             "not_refused", f"The attempt {name!r} was not refused, not audited or left something.", "Report this: the host must hold it."
@@ -85,10 +91,21 @@ def _undeclared_ids(spec: ExecutionSpec, calls: Any) -> Iterator[Finding]:
             )
 
 
-async def _is_refused(subject: Subject, bench: Bench, program: Program, example: Example, kind: str, name: str) -> bool:
-    async with staged(bench, example, subject.caller, program) as stage:
-        played = await stage.play(program, example.args)
-        return await asyncio.to_thread(_left_nothing, stage, played, kind, name)
+def _attempts(subject: Subject) -> Iterator[Attempt]:
+    for kind, call in _CALLS.items():
+        program = subject.program(tool=subject.files["tool.py"] + _PROBING.replace("{call}", call))
+        yield Attempt(f"undeclared_{kind}", program, subject.spec.examples[0], kind, PROBE)
+    for effect in subject.spec.effects:
+        example = _performs(subject.spec, effect.id)
+        if example is not None:
+            stripped = subject.program(spec=_without(subject.spec, effect.id))
+            yield Attempt(f"stripped_{effect.id}", stripped, example, "perform", effect.id)
+
+
+async def _is_refused(subject: Subject, bench: Bench, attempt: Attempt) -> bool:
+    async with staged(bench, attempt.example, subject.caller, attempt.program) as stage:
+        played = await stage.play(attempt.program, attempt.example.args)
+        return await asyncio.to_thread(_left_nothing, stage, played, attempt.kind, attempt.asked)
 
 
 def _left_nothing(stage: Stage, played: Played, kind: str, name: str) -> bool:
@@ -103,10 +120,6 @@ def _left_nothing(stage: Stage, played: Played, kind: str, name: str) -> bool:
 def _without(spec: ExecutionSpec, effect_id: str) -> ExecutionSpec:
     """The spec with one effect taken out, and no invariant that might speak of it."""
     return spec.model_copy(update={"effects": tuple(effect for effect in spec.effects if effect.id != effect_id), "invariants": ()})
-
-
-def _first(spec: ExecutionSpec) -> Example:
-    return spec.examples[0]
 
 
 def _performs(spec: ExecutionSpec, effect_id: str) -> Example | None:

@@ -93,6 +93,9 @@ async def check_mypy(subject: Subject, bench: Bench, _seen: Seen) -> GateOutcome
         return GateOutcome([cut.finding])
     if done.exit not in (0, 1, 2):
         raise broken("mypy", done)
+    if b"INTERNAL ERROR" in done.stderr:
+        message = "The type checker cannot read this file."
+        return GateOutcome([Finding("mypy:unreadable", message, "Write plainer code: no huge literals, less nesting.", file="tool.py")])
     rows = [json.loads(line) for line in done.stdout.decode().splitlines() if line.startswith("{")]
     if done.exit and not rows:
         raise broken("mypy", done)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import sys
+import warnings
 
 from .admitted import (
     ATTRIBUTES,
@@ -39,6 +40,9 @@ def examine(text: str, file: str) -> tuple[list[dict[str, object]], dict[str, ob
     try:
         tree = ast.parse(text, file)
         check_tokens(text, findings)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(tree, file, "exec", dont_inherit=True)  # what only the symbol table refuses: a name bound twice, a lost return
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         reason = getattr(error, "msg", None) or f"{type(error).__name__}: {error}"
@@ -55,6 +59,7 @@ def examine(text: str, file: str) -> tuple[list[dict[str, object]], dict[str, ob
         check_classes(tree, names, findings)
         check_state(tree, names, findings)
         check_loops(tree, names, findings)
+        _check_indirect(tree, findings)
     return findings.rows(), _facts(tree, names)
 
 
@@ -182,6 +187,7 @@ def _check_handler(node: ast.ExceptHandler, findings: Findings) -> None:
 
 
 def _facts(tree: ast.Module, names: Names) -> dict[str, object]:
+    contexts = {"ctx", "context"} | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg) and _is_context(node.annotation)}
     constants = {
         target.id: statement.value.value
         for statement in tree.body
@@ -194,12 +200,26 @@ def _facts(tree: ast.Module, names: Names) -> dict[str, object]:
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
         method = node.func.attr
-        if method in EFFECTS or (method in READS and isinstance(node.func.value, ast.Name) and node.func.value.id in ("ctx", "context")):
+        if method in EFFECTS or (method in READS and isinstance(node.func.value, ast.Name) and node.func.value.id in contexts):
             first = node.args[0] if node.args else None
             value = constants.get(first.id) if isinstance(first, ast.Name) else getattr(first, "value", None)
             calls.append({"method": method, "id": value if isinstance(value, str) else None, "line": node.lineno})
     modules = sorted({origin.split(".")[0] for origin in names.origin.values()})
     return {"calls": calls, "modules": modules, "nodes": sum(1 for _ in ast.walk(tree))}
+
+
+def _is_context(annotation: ast.expr | None) -> bool:
+    name = annotation.value if isinstance(annotation, ast.Constant) else getattr(annotation, "id", None)
+    return name == "Context"
+
+
+def _check_indirect(tree: ast.Module, findings: Findings) -> None:
+    """Effects are performed by name, so that a reader and the policy gate see which."""
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in EFFECTS and id(node) not in called:
+            message = f"`.{node.attr}` is handed on instead of called, so nobody sees which effect it performs."
+            findings.add("indirect_effect", node, message, f"Call ctx.{node.attr}('id', …) where it is meant.")
 
 
 def main() -> None:

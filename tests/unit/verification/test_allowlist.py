@@ -198,6 +198,8 @@ def test_a_defect_at_the_top_level_is_refused_by_its_rule(top: str, rule: str) -
         ("global COUNT\nCOUNT = 1", "module_state"),
         ("run.calls = 1", "module_state"),
         ("Result['x'] = 1" if False else "assert args", "assert"),
+        ("send = ctx.perform\nsend('x', {})", "indirect_effect"),
+        ("x = list(map(ctx.perform_many, [], []))", "indirect_effect"),
         ("while True:\n    ctx.progress(1)", "unbounded_loop"),
         ("while args:\n    pass", "unbounded_loop"),
         ("n = 3\nwhile n > 0:\n    m = n", "unbounded_loop"),
@@ -209,6 +211,11 @@ def test_a_defect_at_the_top_level_is_refused_by_its_rule(top: str, rule: str) -
 )
 def test_a_defect_inside_a_function_is_refused_by_its_rule(body: str, rule: str) -> None:
     assert rule in [name for name, _ in rules(in_run(body))]
+
+
+def test_reads_through_a_context_of_another_name_are_facts_too() -> None:
+    source = ENTRY + "def help_with(c: Context) -> None:\n    c.read('other')\n" + RUN + "    return {}\n"
+    assert examine(source, "tool.py")[1]["calls"] == [{"method": "read", "id": "other", "line": 4}]
 
 
 def test_a_constant_table_that_a_function_changes_is_state() -> None:
@@ -240,6 +247,7 @@ def test_the_entry_point_must_be_run_of_args_and_ctx(source: str) -> None:
 def test_what_python_cannot_read_is_one_finding_with_its_line() -> None:
     assert rules("x = 1\ndef run(:\n") == [("syntax", 2)]
     assert rules("x = '\0'")[-1][0] == "syntax"
+    assert ("syntax", 1) in rules("def f(a, a): pass")
     assert rules("(" * 500 + ")" * 500)[0][0] == "syntax"
 
 
