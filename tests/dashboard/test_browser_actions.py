@@ -45,7 +45,12 @@ def test_scrolling_to_the_end_loads_the_rest(site: Site, visit: Visit) -> None:
     at = visit(site, "/ledgers/campaigns/spring-2026")
     rows = at.page.locator("tbody tr:not(.more)")
     assert rows.count() == 100
-    until(lambda: (at.page.mouse.wheel(0, 20_000), rows.count())[1] == 350, 15, "all rows")
+
+    def all_there() -> bool:
+        at.page.mouse.wheel(0, 20_000)
+        return rows.count() == 350
+
+    until(all_there, 15, "all rows")
     assert at.page.locator("tr.more").count() == 0
 
 

@@ -115,7 +115,7 @@ def test_what_does_not_fit_stands_at_its_field_and_nothing_typed_is_lost(live_si
 
 
 def _field(text: str, name: str) -> str:
-    return re.findall(rf'name="{name}" value="([^"]*)"', text)[0]
+    return str(re.findall(rf'name="{name}" value="([^"]*)"', text)[0])
 
 
 def test_a_run_is_not_had_without_the_plan_of_these_very_arguments(live_site: Site) -> None:
