@@ -8,13 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import sqlalchemy as sa
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from app.access.permissions import use_case
+from app.connectors import repository
 from app.connectors.email_kind import canonical_email, email_kind, email_message_id
 from app.connectors.message import sender_address
-from app.connectors.models import OutboxEmail
 from app.connectors.port import Reply, Request
 from app.core.actor import Actor
 from app.core.db import Database, now
@@ -51,8 +50,7 @@ class OutboxEffect:
             "html": item.get("html"),
             "at": now(session),
         }
-        inserted = session.connection().execute(sa.insert(OutboxEmail).values(row).returning(col(OutboxEmail.id)))
-        return Reply("done", receipt={"outbox_id": inserted.scalar_one()})
+        return Reply("done", receipt={"outbox_id": repository.add_email(session, row)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +84,8 @@ def list_outbox(actor: Actor, database: Database, cursor: str | None = None, lim
         raise Invalid("limit_invalid", "A page has 1 to 500 e-mails.")
     if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
         raise Invalid("cursor_invalid", "This cursor is not one of ours.", fix="Pass next_cursor as it came.")
-    query = select(OutboxEmail).where(OutboxEmail.tenant == actor.tenant).order_by(col(OutboxEmail.id).desc()).limit(limit + 1)
-    if cursor is not None:
-        query = query.where(col(OutboxEmail.id) < int(cursor))
-    if recipient is not None:
-        query = query.where(OutboxEmail.recipient == recipient)
+    before = None if cursor is None else int(cursor)
     with database.reading() as session:
-        rows = [OutboxView(**row.model_dump(exclude={"tenant"})) for row in session.exec(query)]
+        found = repository.newest_emails(session, actor.tenant, before, limit + 1, recipient)
+    rows = [OutboxView(**row.model_dump(exclude={"tenant"})) for row in found]
     return OutboxPage(rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None)
