@@ -15,8 +15,8 @@ from app.connectors.models import OutboxEmail
 
 def add_email(session: Session, row: dict[str, Any]) -> int:
     """Keep one e-mail; returns its id. By Core, since a campaign keeps thousands in one transaction."""
-    inserted = session.connection().execute(sa.insert(OutboxEmail).values(row).returning(col(OutboxEmail.id)))
-    return int(inserted.scalar_one())
+    inserted = session.connection().execute(sa.insert(OutboxEmail).values(row).returning(sa.column("id", sa.Integer)))
+    return inserted.scalar_one()
 
 
 def newest_emails(session: Session, tenant: str, before: int | None, limit: int, recipient: str | None) -> list[OutboxEmail]:
