@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         settings = Settings.from_env()
-        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+        troubles = logging.StreamHandler()
+        troubles.setLevel(logging.WARNING)
+        logging.basicConfig(handlers=[troubles], format="%(levelname)s %(name)s: %(message)s")
         status: int = options.command(settings, options)
     except ToolmintError as error:
         complain(error)

@@ -6,14 +6,12 @@ It refuses to be: a release. A server verifies again what it is to publish.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from app.cli.output import say, show
 from app.core.settings import Settings
-from app.observability import logs
 from app.verification.findings import GateResult
 from app.verification.line import SILENT, Watcher
 from app.verification.local import exit_status, verify_folder
@@ -23,7 +21,6 @@ _SIGNS = {"passed": "ok     ", "failed": "FAILED ", "skipped": "skipped"}
 
 def verify(settings: Settings, folder: Path, *, as_json: bool) -> int:
     """Print each gate as it ends, then the rubric; or the whole report as JSON. Raises what `verify_folder` raises."""
-    logs.LOGGER.setLevel(logging.WARNING)  # what the tool says while it is examined is no news
     watcher = SILENT if as_json else Watcher(SILENT.started, _told)
     report = asyncio.run(verify_folder(folder, settings, watcher=watcher))
     if as_json:

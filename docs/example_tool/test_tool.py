@@ -22,6 +22,8 @@ def test_an_unknown_customer_is_refused() -> None:
     assert t.effects == []
 
 
-def test_a_crash_before_the_note_is_kept_loses_nothing() -> None:
-    crashed = trial(run, NOTE, world=WORLD, script=[{"effect": "keep", "answer": "crash"}])
-    assert trial(run, NOTE, after=crashed).result == {"added": 1}
+def test_a_crash_while_the_note_is_kept_neither_loses_nor_repeats_it() -> None:
+    t = trial(run, NOTE, world=WORLD, script=[{"effect": "keep", "answer": "crash"}])
+    assert t.crashes == 1
+    assert t.result == {"added": 1}
+    assert len(t.effects) == 1
