@@ -19,14 +19,14 @@ from app.core import migration, outbox
 from app.core.db import Database
 from app.core.settings import Settings
 from app.invocation.calling import Waiting, call_tool
-from app.runtime.views import read_run
+from app.runtime.views import list_ledgers, read_run
 from jobs.execute_run import execute_run
 from jobs.floor import Floor, Stage, cancelled
 from jobs.maintenance import CHORES, Chore, keep
 from jobs.relay import Relay
 from jobs.wire import redis_settings
 from jobs.worker import attend
-from tests.support.published import CALLER, COUNTER_ARGS, release
+from tests.support.published import CALLER, COUNTER_ARGS, release, release_sender
 from tests.support.waiting import until, until_async
 
 pytestmark = pytest.mark.anyio
@@ -197,6 +197,25 @@ async def test_a_run_is_executed_though_redis_forgot_everything(settings: Settin
             await until_async(
                 lambda: read_run(CALLER, services.database, begun.body["id"])["state"] == "completed", 15, "the run completes"
             )
+
+
+async def test_a_worker_that_stops_hands_its_run_on_and_nothing_is_sent_twice(settings: Settings) -> None:
+    stage = Stage(execute_run, lambda _settings: 1)
+    args = {"group": "g", "to": [f"person{number}@example.com" for number in range(6000)]}
+    async with services_of(settings) as services:
+        await asyncio.to_thread(release_sender, services.catalog)
+        begun = await call_tool(CALLER, services.calls, "send_notes", args, waiting=Waiting(wait_s=0))
+        async with worker(services, {"execute_run": stage}):
+            await until_async(lambda: len(list_ledgers(CALLER, services.database)["items"]) == 1, 30, "the first are sent")
+        run = read_run(CALLER, services.database, begun.body["id"])
+        assert run["state"] == "available", "it was given back, and not left to its lease"
+        async with worker(services, {"execute_run": stage}):
+            await until_async(
+                lambda: read_run(CALLER, services.database, begun.body["id"])["state"] == "completed", 60, "another worker ends it"
+            )
+        run = read_run(CALLER, services.database, begun.body["id"])
+        assert run["result"]["done"] == 6000
+        assert run["effects"]["send"]["done"] == 6000
 
 
 async def test_woken_again_while_at_work_it_is_repeated_once_and_no_wakeup_is_lost(settings: Settings) -> None:
