@@ -34,6 +34,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\[parameters: [^\n]*"), "[parameters: hidden]"),  # SQLAlchemy quotes the values of a failed statement
     (re.compile(r"[\w.+'-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}"), "[address]"),
 )
+_SUSPECT = re.compile(r"@|tm_|sk-|\[param|[Bb][Ee][Aa][Rr][Ee][Rr]|[Bb][Aa][Ss][Ii][Cc]")
+"""Something that each pattern needs; most lines have none of it, and six searches a text were a fifth of a call's cost."""
 
 
 def setup(level: str = "info", secrets: Sequence[str] = (), stream: TextIO | None = None) -> None:
@@ -113,6 +115,7 @@ class JsonLines(logging.Formatter):
             text = text.replace(secret, "[key]")
         if len(text) > _MOST_TEXT:  # the end tells more of a traceback than its middle
             text = f"{text[: _MOST_TEXT // 2]} … {text[-_MOST_TEXT // 2 :]}"
-        for pattern, instead in _PATTERNS:
-            text = pattern.sub(instead, text)
+        if _SUSPECT.search(text):
+            for pattern, instead in _PATTERNS:
+                text = pattern.sub(instead, text)
         return text

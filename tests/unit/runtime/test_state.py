@@ -50,7 +50,9 @@ THERE = Seat("run_b", 1, 0)
         ("failed", HERE, None, True, "failed"),
     ],
 )
-def test_a_second_item_with_the_same_key_gets_what_the_table_says(state, seat, sighting, retry_failed, expected) -> None:
+def test_a_second_item_with_the_same_key_gets_what_the_table_says(
+    state: str, seat: Seat, sighting: tuple[int, int] | None, retry_failed: bool, expected: str
+) -> None:
     assert decide(Existing(state, seat, sighting), HERE, retry_failed=retry_failed) == expected
 
 
