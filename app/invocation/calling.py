@@ -27,6 +27,9 @@ from app.runtime.program import Program
 
 WAIT_S = 20.0
 MOST_WAIT_S = 300.0
+PATIENCE_S = 1.0
+"""How long a call waits for a place in this process before a worker gets its run."""
+
 LOOK_AGAIN_S = 1.0
 Progress = Callable[[int, int | None], Awaitable[None]]
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -66,9 +69,9 @@ async def call_tool(
         _check(program, args)
         identity = None if dry_run else identity_of(actor, program.spec, args, key)
         wait_s = min(max(0.0, waiting.wait_s), MOST_WAIT_S)
-        here = wait_s > 0 and calls.has_place()
-        call = Call(args, identity, choice.channel, choice.reason, source, dry_run, here)
         ends_at = asyncio.get_running_loop().time() + wait_s
+        here = wait_s > 0 and await calls.place(min(PATIENCE_S, wait_s / 2))
+        call = Call(args, identity, choice.channel, choice.reason, source, dry_run, here)
         started, task = await calls.begin(actor, program, call)
         if started.how == "conflict":
             raise Invalid(

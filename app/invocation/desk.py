@@ -3,13 +3,13 @@
 A run is begun and driven by a task of its own, so that a caller that goes away takes nothing with it. When the caller's time is over
 the run is asked to leave, and a worker goes on with it from its journal.
 
-It refuses to be: a queue. What finds no place here is begun for a worker at once.
+It refuses to be: a queue of runs. What finds no place here within its caller's patience is begun for a worker.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +45,7 @@ class Calls:
     per_actor: int = 64
     per_tool: int = 128
     _here: int = 0
+    _queue: deque[asyncio.Future[None]] = field(default_factory=deque)
     _busy: Counter[tuple[str, ...]] = field(default_factory=Counter)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -69,12 +70,36 @@ class Calls:
                 if not self._busy[counter]:
                     del self._busy[counter]
 
-    def has_place(self) -> bool:
-        """Whether one more run may be driven here."""
-        return self._here < self.places
+    async def place(self, patience_s: float) -> bool:
+        """Take a place for one run to be driven here, in turn; False if none comes free in time. `begin` gives it back."""
+        if self._here < self.places and not self._queue:
+            self._here += 1
+            return True
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            async with asyncio.timeout(patience_s):
+                await turn
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if turn.done() and not turn.cancelled():
+                self._free()
+            if isinstance(error, TimeoutError):
+                return False
+            raise
+        finally:
+            turn.cancel()
+        return True
+
+    def _free(self) -> None:
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._here -= 1
 
     async def begin(self, actor: Actor, program: Program, call: Call) -> tuple[Started, asyncio.Task[None] | None]:
-        """Begin the run; with `call.here` the second value ends when the run has ended, or left, here.
+        """Begin the run; with `call.here` (in a `place`) the second value ends when the run has ended, or left, here.
 
         It outlives the caller: a cancelled wait neither undoes the beginning nor stops the run.
         """
@@ -86,7 +111,6 @@ class Calls:
         return started, task if started.run is not None else None
 
     async def _drive(self, actor: Actor, program: Program, call: Call, begun: asyncio.Future[Started]) -> None:
-        self._here += call.here
         try:
             try:
                 found, execution = await self.runtime.begin(actor, program, call)
@@ -101,7 +125,8 @@ class Calls:
             if execution is not None:
                 started.ending = await self.runtime.drive(execution)
         finally:
-            self._here -= call.here
+            if call.here:
+                self._free()
 
     def leave(self, run_id: str) -> None:
         """Ask a run that is driven here to go on in a worker, at its next effect boundary."""

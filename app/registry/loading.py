@@ -9,6 +9,7 @@ It refuses to be: a chooser. Which version is called is decided by channels.
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.core.actor import SYSTEM, Actor
@@ -22,6 +23,16 @@ from app.runtime.program import Program
 
 Key = tuple[str, str, int]
 MOST_KEPT = 2000
+LOOK_AGAIN_MS = 100
+"""How long a look at a folder counts. What is in memory was checked, so this delays a refusal and lets nothing altered run."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    folder: str
+    stamp: shelf.Stamp
+    program: Program
+    looked_at: int
 
 
 class Loader:
@@ -30,7 +41,8 @@ class Loader:
     def __init__(self, database: Database, tools_dir: Path) -> None:
         self.database = database
         self.tools_dir = tools_dir
-        self._kept: dict[Key, tuple[str, shelf.Stamp, Program]] = {}
+        self.look_again_ms = LOOK_AGAIN_MS
+        self._kept: dict[Key, _Kept] = {}
         self._told: dict[Key, shelf.Stamp | None] = {}
         self._evidence: dict[Key, str] = {}
         self._guard = threading.Lock()
@@ -44,12 +56,16 @@ class Loader:
             return self.recall(tenant, tool, version) or self._load(tenant, tool, version)
 
     def recall(self, tenant: str, tool: str, version: int) -> Program | None:
-        """The Program if it is in memory and its folder has not moved since: a few `stat` calls, for the hot path."""
+        """The Program if it is in memory and its folder has not moved since: a few `stat` calls now and then, for the hot path."""
         kept = self._kept.get((tenant, tool, version))
         if kept is None:
             return None
-        folder, stamp, program = kept
-        return program if shelf.stamp(folder) == stamp else None
+        at = self.database.clock.monotonic()
+        if at - kept.looked_at >= self.look_again_ms:
+            if shelf.stamp(kept.folder) != kept.stamp:
+                return None
+            kept.looked_at = at
+        return kept.program
 
     def evidence(self, tenant: str, tool: str, version: int) -> str:
         """The digest of the report that the version was published on. Raises NotFound `version_not_found`."""
@@ -81,7 +97,7 @@ class Loader:
         if len(self._kept) >= MOST_KEPT:
             self._kept.clear()
         if stamp is not None:
-            self._kept[tenant, tool, version] = (str(folder), stamp, program)
+            self._kept[tenant, tool, version] = _Kept(str(folder), stamp, program, self.database.clock.monotonic())
         self._told.pop((tenant, tool, version), None)
         return program
 

@@ -332,6 +332,7 @@ def test_an_edited_artifact_refuses_to_run(own_site: Site) -> None:
     release(own_site.catalog)
     until(lambda: list_tools(OPERATOR, own_site.parts.catalog)["items"])
     assert own_site.post("/tools/count_notes/runs", {"args": COUNTER_ARGS}).status_code == 200
+    own_site.parts.catalog.load.look_again_ms = 0
     tool = own_site.parts.settings.tools_dir / "count_notes" / "1" / "tool.py"
     tool.chmod(0o644)
     tool.write_text(tool.read_text() + "\n# edited\n")

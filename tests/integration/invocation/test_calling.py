@@ -182,3 +182,23 @@ async def test_too_many_calls_at_once_are_refused_for_now(sqlite_database: Datab
 
 def release_slow(h: House) -> None:
     release(h.catalog, sender_spec(), SLOW)
+
+
+async def test_calls_take_turns_for_the_places_here_and_go_to_a_worker_when_none_comes_free(
+    sqlite_database: Database, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    async with house(sqlite_database, sandbox, tmp_path / "tools", places=2) as h:
+        await asyncio.to_thread(release, h.catalog)
+        answers = await asyncio.gather(*(call_tool(CALLER, h.calls, "count_notes", COUNTER_ARGS) for _ in range(12)))
+        assert all(answer.over for answer in answers)
+        await asyncio.to_thread(release_slow, h)
+        long = [
+            asyncio.create_task(call_tool(CALLER, h.calls, "send_notes", {"group": str(n), "to": MANY}, waiting=Waiting(30)))
+            for n in range(2)
+        ]
+        await until_async(lambda: len(views.list_runs(CALLER, sqlite_database, state="executing")["items"]) == 2)
+        other = await call_tool(CALLER, h.calls, "count_notes", COUNTER_ARGS, waiting=Waiting(0.2))
+        assert not other.over and other.body["state"] == "available"
+        for task in long:
+            task.cancel()
+        await asyncio.gather(*long, return_exceptions=True)

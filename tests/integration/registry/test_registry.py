@@ -97,6 +97,7 @@ def test_a_loaded_version_stays_in_memory_until_its_folder_moves(catalog: Catalo
 @pytest.mark.parametrize("change", ["edit", "remove", "add", "manifest"])
 def test_an_altered_artifact_refuses_to_load_and_is_audited_once(catalog: Catalog, shelf_of: Callable[[int], Path], change: str) -> None:
     release(catalog)
+    catalog.load.look_again_ms = 0
     catalog.load("default", "count_notes", 1)
     folder = shelf_of(1)
     folder.chmod(0o755)
