@@ -122,6 +122,7 @@ def upgrade() -> None:
         sa.Column("tenant", sa.String(), nullable=False),
         sa.Column("data", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_change_at"), "change", ["at"], unique=False)
     op.create_table(
@@ -303,6 +304,7 @@ def upgrade() -> None:
         sa.Column("subject", sa.String(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_outbox_job_due_at"), "outbox_job", ["due_at"], unique=False)
     op.create_table(
@@ -371,8 +373,8 @@ def upgrade() -> None:
         sa.Column("crashes", sa.Integer(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),
         sa.Column("cancel_at", sa.BigInteger(), nullable=True),
-        sa.Column("done", sa.Integer(), nullable=True),
-        sa.Column("total", sa.Integer(), nullable=True),
+        sa.Column("done", sa.BigInteger(), nullable=True),
+        sa.Column("total", sa.BigInteger(), nullable=True),
         sa.Column("steps", sa.Integer(), nullable=False),
         sa.Column("cpu_ms", sa.Integer(), nullable=False),
         sa.Column("rss_kb", sa.Integer(), nullable=False),

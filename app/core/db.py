@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlmodel import Session
 
 from app.core.clock import Clock, SystemClock
 
 CHUNK = 500
+_LAST = "last"
 _PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=30000", "temp_store=MEMORY")
 
 
@@ -49,7 +51,7 @@ class Database:
             self._lock_fd = os.open(f"{self.path}.write-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self.engine = _sqlite_engine(parsed, durable)
         else:
-            self.engine = sa.create_engine(parsed, pool_size=8, max_overflow=24, pool_pre_ping=True)
+            self.engine = sa.create_engine(parsed, pool_size=8, max_overflow=24, pool_pre_ping=True, hide_parameters=True)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -70,6 +72,8 @@ class Database:
             with connection.begin(), self._session(connection, autoflush=True) as session:
                 yield session
                 session.flush()
+                for last in session.info.pop(_LAST, ()):
+                    last(session)
 
     def _session(self, connection: sa.Connection, *, autoflush: bool) -> Session:
         session = Session(connection, expire_on_commit=False, autoflush=autoflush)
@@ -97,7 +101,8 @@ class Database:
 
 
 def _sqlite_engine(url: sa.URL, durable: bool) -> Engine:
-    engine = sa.create_engine(url, connect_args={"check_same_thread": False, "timeout": 30}, pool_size=8, max_overflow=24)
+    arguments = {"check_same_thread": False, "timeout": 30}
+    engine = sa.create_engine(url, connect_args=arguments, pool_size=8, max_overflow=24, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
@@ -116,6 +121,21 @@ def now(session: Session) -> int:
     """The time of this session's database value, in ms: what rows of this transaction are stamped with."""
     clock: Clock = session.info["clock"]
     return clock.now()
+
+
+def at_the_end(session: Session, last: Callable[[Session], None]) -> None:
+    """Have `last` run as the last statements before this transaction commits: for locks that everybody takes last."""
+    session.info.setdefault(_LAST, []).append(last)
+
+
+def deadlocked(error: BaseException) -> bool:
+    """Whether PostgreSQL ended this transaction so that another could go on (40P01): the same again will do."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == "40P01"
+
+
+def unavailable(error: BaseException) -> bool:
+    """Whether the database itself is locked, full or away, so that no other write would fare better."""
+    return isinstance(error, OperationalError) and not deadlocked(error)
 
 
 def lease_now(session: Session) -> int:

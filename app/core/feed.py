@@ -9,18 +9,23 @@ It refuses to be: a message bus with guarantees. A listener that misses a line r
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
-from app.core.db import Database, now
+from app.core.db import Database, at_the_end, now
 from app.core.models import Change
 
 KEEP_MS = 600_000
+_LINES = "lines"
+log = logging.getLogger(__name__)
+_REST_S = 1.0
 _ORDERED = 7_140_011  # PostgreSQL: ids must grow in commit order, so that no poller skips a line
 
 
@@ -37,10 +42,21 @@ class Signal:
 
 
 def announce(session: Session, topic: str, subject: str, tenant: str, **data: Any) -> None:
-    """Append a line to the feed in this transaction."""
+    """Append a line to the feed in this transaction, at its end.
+
+    The lock that keeps the order is taken when all rows are: taken earlier, it and a row's lock would wait for each other.
+    """
+    lines: list[dict[str, Any]] | None = session.info.get(_LINES)
+    if lines is None:
+        lines = session.info[_LINES] = []
+        at_the_end(session, _append)
+    lines.append({"at": now(session), "topic": topic, "subject": subject, "tenant": tenant, "data": data})
+
+
+def _append(session: Session) -> None:
     if session.get_bind().dialect.name == "postgresql":
         session.connection().exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ORDERED})")
-    session.add(Change(at=now(session), topic=topic, subject=subject, tenant=tenant, data=data))
+    session.connection().execute(sa.insert(Change), session.info.pop(_LINES))
 
 
 def latest(database: Database) -> int:
@@ -105,11 +121,23 @@ class Feed:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._nudged.wait(), self.interval_s)
             self._nudged.clear()
-            if not self._listeners:
-                self._position = max(self._position, await asyncio.to_thread(latest, self.database))
-                continue
-            for signal in await asyncio.to_thread(since, self.database, self._position):
-                self._position = signal.id
-                for wanted, queue in list(self._listeners.values()):
-                    if wanted(signal):
-                        queue.put_nowait(signal)
+            try:
+                await self._look()
+            except SQLAlchemyError:
+                # A database that is away for a while costs latency; the lines are there when it is back.
+                log.exception("the change feed could not be read")
+                await self._rest()
+
+    async def _rest(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._nudged.wait(), _REST_S)
+
+    async def _look(self) -> None:
+        if not self._listeners:
+            self._position = max(self._position, await asyncio.to_thread(latest, self.database))
+            return
+        for signal in await asyncio.to_thread(since, self.database, self._position):
+            self._position = signal.id
+            for wanted, queue in list(self._listeners.values()):
+                if wanted(signal):
+                    queue.put_nowait(signal)

@@ -14,9 +14,10 @@ Big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite autoincreme
 
 
 class OutboxJob(SQLModel, table=True):
-    """A wake-up that a transaction asked for; relayed to the queue after commit, then deleted."""
+    """A wake-up that a transaction asked for; relayed to the queue after commit, then deleted. No id is ever given twice."""
 
     __tablename__ = "outbox_job"
+    __table_args__ = {"sqlite_autoincrement": True}
     id: int | None = Field(default=None, primary_key=True, sa_type=Big)
     job: str
     subject: str
@@ -24,9 +25,10 @@ class OutboxJob(SQLModel, table=True):
 
 
 class Change(SQLModel, table=True):
-    """One line of the change feed; ids grow in commit order."""
+    """One line of the change feed; ids grow in commit order, also when all lines have expired."""
 
     __tablename__ = "change"
+    __table_args__ = {"sqlite_autoincrement": True}
     id: int | None = Field(default=None, primary_key=True, sa_type=Big)
     at: int = Field(sa_type=sa.BigInteger, index=True)
     topic: str

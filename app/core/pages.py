@@ -19,6 +19,7 @@ from app.core.errors import Invalid
 
 T = TypeVar("T")
 MOST = 500
+_LARGEST = 1 << 63
 
 
 class Page(TypedDict):
@@ -43,7 +44,7 @@ def page(
         raise Invalid("limit_invalid", f"limit is {limit}; it must be 1 to {MOST}.", fix=f"Ask for at most {MOST} and follow next_cursor.")
     if cursor:
         position = sa.tuple_(*keys)
-        after = sa.tuple_(*(sa.literal(value) for value in decode(cursor, len(keys))))
+        after = sa.tuple_(*(sa.literal(value) for value in _position(cursor, keys)))
         query = query.where(position < after if newest_first else position > after)
     query = query.order_by(*(key.desc() if newest_first else key.asc() for key in keys)).limit(limit + 1)
     with database.reading() as session:
@@ -60,11 +61,28 @@ def encode(values: list[Any]) -> str:
 
 
 def decode(cursor: str, count: int) -> list[Any]:
-    """The key values in a cursor. Raises Invalid `cursor_invalid`."""
+    """The key values in a cursor, fit for a database. Raises Invalid `cursor_invalid`."""
     try:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         values = None
-    if not isinstance(values, list) or len(values) != count or not all(isinstance(value, str | int) for value in values):
-        raise Invalid("cursor_invalid", "This cursor was not given by this list.", fix="Start without a cursor.")
+    if not isinstance(values, list) or len(values) != count or not all(map(_fits, values)):
+        raise _foreign()
     return values
+
+
+def _position(cursor: str, keys: Sequence[Any]) -> list[Any]:
+    values = decode(cursor, len(keys))
+    if [type(value) for value in values] != [int if isinstance(key.type, sa.Integer) else str for key in keys]:
+        raise _foreign()
+    return values
+
+
+def _fits(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return type(value) is int and -_LARGEST <= value < _LARGEST
+
+
+def _foreign() -> Invalid:
+    return Invalid("cursor_invalid", "This cursor was not given by this list.", fix="Start without a cursor.")

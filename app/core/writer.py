@@ -1,8 +1,9 @@
 """Group commit: many small writes of one process share one transaction, one thread and one fsync.
 
 `submit(write, argument)` answers after the commit. Writes of one batch with the same function are handed over together,
-so a hot path costs one statement for many rows. If a batch fails, each submission is tried in a transaction of its own,
-so that one bad write spoils no other.
+so a hot path costs one statement for many rows. If a batch fails for what one write holds, each submission is tried in a
+transaction of its own, so that one bad write spoils no other. A database that is locked, full or away fails the whole batch
+at once: to try each alone would cost its patience once per submission. A deadlock is tried again.
 
 It refuses to be: a cache. Nothing is readable before it is committed.
 """
@@ -16,14 +17,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
-from app.core.db import Database
+from app.core.db import Database, deadlocked, unavailable
 
 A = TypeVar("A")
 R = TypeVar("R")
 BulkWrite = Callable[[Session, list[A]], Sequence[R]]
 _MOST = 512
+_TRIES = 5
 
 
 @dataclass(slots=True)
@@ -47,6 +50,10 @@ class GroupWriter:
 
     async def submit(self, write: BulkWrite[A, R], argument: A) -> R:
         """Run `write` with `argument` among others of its kind; returns its own result once that is durable."""
+        return await self.put(write, argument)
+
+    def put(self, write: BulkWrite[A, R], argument: A) -> asyncio.Future[R]:
+        """The same, to be awaited later. The write happens whether or not somebody waits."""
         loop = asyncio.get_running_loop()
         submission = _Submission(write, argument, loop.create_future())
         with self._guard:
@@ -55,8 +62,7 @@ class GroupWriter:
             self._busy = True
         if start:
             self._thread.submit(self._drain, loop)
-        result: R = await submission.answer
-        return result
+        return submission.answer
 
     def close(self) -> None:
         """Wait for what is under way, then end the thread."""
@@ -74,13 +80,22 @@ class GroupWriter:
 
     def _commit(self, batch: list[_Submission]) -> list[Any]:
         try:
-            return self._attempt(batch)
+            return self._attempt_again(batch)
         except Exception as error:  # noqa: BLE001  # of any kind: it belongs to the submitter, not to this thread
-            if len(batch) == 1:
-                return [error]
+            if len(batch) == 1 or unavailable(error):
+                return [error] * len(batch)
             return [outcome for submission in batch for outcome in self._commit([submission])]
         except BaseException as error:  # noqa: BLE001  # a scripted death of this process: nothing is tried again after it
             return [error] * len(batch)
+
+    def _attempt_again(self, batch: list[_Submission]) -> list[Any]:
+        for _ in range(_TRIES - 1):
+            try:
+                return self._attempt(batch)
+            except OperationalError as error:
+                if not deadlocked(error):
+                    raise
+        return self._attempt(batch)
 
     def _attempt(self, batch: list[_Submission]) -> list[Any]:
         kinds: dict[BulkWrite[Any, Any], list[int]] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aiolimiter import AsyncLimiter
@@ -19,15 +19,20 @@ from app.connectors.port import Connectors, EffectPort, LocalEffect, Request, is
 from app.core.db import Database
 from app.core.errors import Invalid, ToolmintError
 from app.core.faults import fault
-from app.runtime.journal import digest_text, encode
-from app.runtime.performing import EFFECT_TIMEOUT_MS, Hands, LocalBatch, Outcome, Task, outcome_of, perform_local, perform_remote
+from app.runtime.journal import Journal, digest_text, encode
+from app.runtime.performing import FencedOut, Hands, Outcome, Task, do_local, outcome_of, perform_remote
 from app.runtime.program import EffectRule, Program
 from app.runtime.repository.effects import Claim, Intent, Plan, Planned, plan_chunks
+from app.runtime.repository.journal import Journaled
 from app.spec.expressions import effect_identity
+from app.spec.model import Effect as Declared
 
 WAIT_ELSEWHERE_S = 10.0
 _POLL_S = 0.1
 LOCAL_BATCH = 100
+_BUSY = {"status": "retrying", "error": {"code": "busy_elsewhere", "message": "another run is performing it"}}
+_KEYLESS = ("item_invalid", "key_unusable")
+Paces = dict[tuple[str, str, str], AsyncLimiter]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +55,15 @@ class Broker:
     program: Program
     holder: Holder
     go_on: Callable[[], bool]
-    paces: dict[tuple[str, str, str], AsyncLimiter]
+    paces: Paces
     planned: dict[str, int] = field(default_factory=dict)
+    _dropped: list[Task] = field(default_factory=list)
 
-    async def perform(self, effect_id: str, step: int, first: int, items: Sequence[Any]) -> list[Outcome]:
-        """The outcome of each item, in order. Raises Invalid `effect_undeclared` or `effect_limit_exceeded`, FencedOut."""
+    async def perform(self, effect_id: str, step: int, first: int, items: Sequence[Any], journal: Journal) -> list[Outcome]:
+        """The outcome of each item, in order; what `journal` still holds is written with the claims.
+
+        Raises Invalid `effect_undeclared` or `effect_limit_exceeded`, FencedOut.
+        """
         rule = self._rule(effect_id)
         port = self.connectors.effects[rule.declared.connector]
         intents, outcomes = self._intents(rule, port, first, items)
@@ -62,15 +71,21 @@ class Broker:
         self._admit(effect_id, rule, len(distinct))
         asked = sorted(distinct.values(), key=lambda intent: intent.position)
         fault("effect.planned")
-        answers = await self._plan(rule, step, asked)
-        ended = await self._carry_out(rule, port, asked, answers)
+        ended = await self._carry_out(rule, port, self._plan(rule, step, asked, journal.take())) if asked else {}
         for intent in intents:
             outcome = ended[intent.id]
             if distinct[intent.id] is not intent:
                 differs = intent.fingerprint != distinct[intent.id].fingerprint
                 outcome = {**outcome, "status": "duplicate"} | ({"differs": True} if differs else {})
             outcomes[intent.position - first] = outcome
-        return [outcome for outcome in outcomes if outcome is not None]
+        found = [outcome for outcome in outcomes if outcome is not None]
+        self.count(effect_id, found)
+        return found
+
+    def count(self, effect_id: str, outcomes: Sequence[Outcome]) -> None:
+        """Note what a chunk asked for, performed or answered from the journal, for `limits.per_run`."""
+        more = sum(outcome["status"] != "duplicate" and not _has_no_key(outcome) for outcome in outcomes)
+        self.planned[effect_id] = self.planned.get(effect_id, 0) + more
 
     def _rule(self, effect_id: str) -> EffectRule:
         rule = self.program.rules.get(effect_id)
@@ -91,7 +106,6 @@ class Broker:
                 f"This run asks for {total} effects {effect_id!r}; its spec allows {most} a run.",
                 fix="Call the tool with fewer items, or raise limits.per_run in a new spec revision.",
             )
-        self.planned[effect_id] = total
 
     def _intents(self, rule: EffectRule, port: EffectPort, first: int, items: Sequence[Any]) -> tuple[list[Intent], list[Outcome | None]]:
         outcomes: list[Outcome | None] = [None] * len(items)
@@ -114,22 +128,24 @@ class Broker:
         identity = effect_identity(self.holder.tenant, self.program.tool, declared.id, key)
         text = encode(canonical)
         roots = {"args": self.holder.args, "item": canonical}
+        group = str(rule.group.scalar(roots)) if rule.group else None
+        subject = str(rule.subject.scalar(roots)) if rule.subject else None
+        if "\0" in f"{group}{subject}":
+            raise Invalid("key_unusable", "A ledger's group and subject hold no NUL character.", fix="Clean the item first.")
         return Intent(
             id=identity,
             position=position,
             key=encode(key),
             item=text,
             fingerprint=digest_text(text),
-            group=str(rule.group.scalar(roots)) if rule.group else None,
-            subject=str(rule.subject.scalar(roots)) if rule.subject else None,
+            group=group,
+            subject=subject,
             message_id=port.message_id(identity, declared.config),
         )
 
-    async def _plan(self, rule: EffectRule, step: int, intents: Sequence[Intent]) -> list[Planned]:
-        if not intents:
-            return []
+    def _plan(self, rule: EffectRule, step: int, intents: Sequence[Intent], journal: Journaled) -> Plan:
         declared = rule.declared
-        plan = Plan(
+        return Plan(
             tenant=self.holder.tenant,
             tool=self.program.tool,
             version=self.program.version,
@@ -142,43 +158,54 @@ class Broker:
             step=step,
             owner=self.holder.owner,
             intents=intents,
+            journal=journal,
         )
-        answers = await self.hands.writer.submit(plan_chunks, plan)
-        deadline = self.hands.clock.monotonic() + int(WAIT_ELSEWHERE_S * 1000)
-        while any(answer.decision == "wait" for answer in answers) and self.go_on():
-            if self.hands.clock.monotonic() >= deadline:
-                break
-            await asyncio.sleep(_POLL_S)
-            busy = [intent for intent, answer in zip(intents, answers, strict=True) if answer.decision == "wait"]
-            again = dict(zip((i.id for i in busy), await self._plan_again(plan, busy), strict=True))
-            answers = [again.get(intent.id, answer) for intent, answer in zip(intents, answers, strict=True)]
-        return answers
 
-    async def _plan_again(self, plan: Plan, busy: Sequence[Intent]) -> list[Planned]:
-        names = ("tenant", "tool", "version", "effect", "connector", "ledger", "retry_failed", "on_unknown", "run_id", "step", "owner")
-        return await self.hands.writer.submit(plan_chunks, Plan(**{name: getattr(plan, name) for name in names}, intents=busy))
+    async def _carry_out(self, rule: EffectRule, port: EffectPort, plan: Plan) -> dict[str, Outcome]:
+        """Claim and perform what is free, then look again at what others hold until they have ended it or patience has.
 
-    async def _carry_out(
-        self, rule: EffectRule, port: EffectPort, intents: Sequence[Intent], answers: Sequence[Planned]
-    ) -> dict[str, Outcome]:
+        Nothing that was claimed waits for others, so two runs never wait for each other.
+        """
         ended: dict[str, Outcome] = {}
+        clock = asyncio.get_running_loop().time
+        patience = clock() + WAIT_ELSEWHERE_S
+        while True:
+            answers = await self.hands.writer.submit(plan_chunks, plan)
+            if plan.journal[0]:
+                fault("journal.step.after")
+            busy = await self._settle(rule, port, plan, answers, ended)
+            if not busy or plan.last or not self.go_on():
+                return ended | {intent.id: dict(_BUSY) for intent in busy}
+            await asyncio.sleep(_POLL_S)
+            plan = replace(plan, intents=busy, journal=((), ()), last=clock() >= patience)
+
+    async def _settle(
+        self, rule: EffectRule, port: EffectPort, plan: Plan, answers: Sequence[Planned], ended: dict[str, Outcome]
+    ) -> list[Intent]:
         tasks: list[Task] = []
-        for intent, answer in zip(intents, answers, strict=True):
+        busy: list[Intent] = []
+        for intent, answer in zip(plan.intents, answers, strict=True):
             if answer.decision == "claim":
                 tasks.append(self._task(rule, intent, answer))
             elif answer.decision == "wait":
-                ended[intent.id] = {"status": "retrying", "error": {"code": "busy_elsewhere", "message": "another run is performing it"}}
+                busy.append(intent)
             else:
                 ended[intent.id] = outcome_of(answer.state, answer.receipt, answer.error, status=answer.decision, differs=answer.differs)
+        self._dropped = tasks
         await self._do(rule, port, tasks)
         for task in tasks:
+            if task.fenced:
+                raise FencedOut
             ended[task.claim.id] = task.outcome or {"status": "retrying"}
-        return ended
+        return busy
+
+    def held(self) -> list[Claim]:
+        """The claims that an execution which ends here leaves behind."""
+        return [task.claim for task in self._dropped if task.outcome is None]
 
     def _task(self, rule: EffectRule, intent: Intent, answer: Planned) -> Task:
-        declared = rule.declared
-        request = make_request(self.holder.tenant, self.program.tool, declared, intent.id, intent.item, intent.message_id, self.hands)
-        return Task(Claim(intent.id, self.holder.owner, answer.fence), 0, request)
+        request = make_request(self.holder.tenant, self.program.tool, rule.declared, intent.id, intent.item, intent.message_id)
+        return Task(Claim(intent.id, self.holder.owner, answer.fence), answer.attempts, request)
 
     async def _do(self, rule: EffectRule, port: EffectPort, tasks: list[Task]) -> None:
         if not tasks:
@@ -194,24 +221,29 @@ class Broker:
             part = tasks[start : start + LOCAL_BATCH]
             if not self.go_on():
                 return
-            outcomes = await self.hands.writer.submit(perform_local, LocalBatch(port, part))
-            for task, outcome in zip(part, outcomes, strict=True):
-                task.outcome = outcome
+            await do_local(self.hands, port, part)
 
     def _pace(self, rule: EffectRule) -> AsyncLimiter | None:
-        rate = rule.declared.limits.per_second
-        if rate is None:
-            return None
-        name = (self.holder.tenant, self.program.tool, rule.declared.id)
-        if name not in self.paces:
-            self.paces[name] = AsyncLimiter(max(1.0, rate / 10), max(1.0, rate / 10) / rate)
-        return self.paces[name]
+        return pace_of(self.paces, self.holder.tenant, self.program.tool, rule.declared)
 
 
-def make_request(
-    tenant: str, tool: str, declared: Any, effect_id: str, item: str, message_id: str | None, hands: Hands, attempt: int = 1
-) -> Request:
-    """What a port is handed for one effect row; `item` is the canonical JSON text of the row."""
+def _has_no_key(outcome: Outcome) -> bool:
+    return outcome["status"] == "failed" and outcome.get("error", {}).get("code") in _KEYLESS
+
+
+def pace_of(paces: Paces, tenant: str, tool: str, declared: Declared) -> AsyncLimiter | None:
+    """The pace of `limits.per_second`, one for the runs and the retries of this process; None where the spec sets none."""
+    rate = declared.limits.per_second
+    if rate is None:
+        return None
+    name = (tenant, tool, declared.id)
+    if name not in paces:
+        paces[name] = AsyncLimiter(max(1.0, rate / 10), max(1.0, rate / 10) / rate)
+    return paces[name]
+
+
+def make_request(tenant: str, tool: str, declared: Declared, effect_id: str, item: str, message_id: str | None) -> Request:
+    """What a port is handed for one effect row; `item` is the row's canonical JSON text. Attempt and deadline are set when it begins."""
     return Request(
         effect_id=effect_id,
         tenant=tenant,
@@ -221,6 +253,6 @@ def make_request(
         config=declared.config,
         item=json.loads(item),
         message_id=message_id,
-        attempt=attempt,
-        deadline=hands.clock.monotonic() + EFFECT_TIMEOUT_MS,
+        attempt=1,
+        deadline=0,
     )

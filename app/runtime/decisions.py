@@ -16,7 +16,7 @@ from app.core.db import Database, now
 from app.core.errors import Conflict, Invalid, NotFound, Problem
 from app.observability import audit
 from app.runtime.models import Effect, EffectEvent, Run, RunIdentity
-from app.runtime.repository import runs as repository
+from app.runtime.repository.recovery import cancel_open
 from app.runtime.state import OPEN_RUNS, check_effect, check_run
 from app.runtime.views import effect_row, run_row
 
@@ -37,6 +37,8 @@ def resolve_effect(actor: Actor, database: Database, effect_id: str, verdict: st
         if effect.state != "unknown":
             raise Conflict("effect_not_unknown", f"This effect is {effect.state}, not unknown.", fix="Only unknown effects take a verdict.")
         _move(session, effect, VERDICTS[verdict], actor, reason)
+        if verdict == "confirm_done":
+            effect.error_code = effect.error = None
         if verdict == "retry":
             effect.next_at = now(session)
             outbox.enqueue(session, "work_queue", effect.id)
@@ -92,5 +94,5 @@ def _cancel_waiting(session: Session, run: Run) -> None:
     run.state, run.finished_at, run.identity = "cancelled", now(session), None
     for identity in session.exec(select(RunIdentity).where(RunIdentity.run_id == run.id)).all():
         session.delete(identity)
-    repository.cancel_open_effects(session, run.id)
+    cancel_open(session, run.id)
     feed.announce(session, "run.finished", run.id, run.tenant, state="cancelled")

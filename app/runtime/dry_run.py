@@ -19,9 +19,11 @@ from sqlmodel import Session
 from app.connectors.port import Connectors, EffectPort, LocalEffect, Request, is_local
 from app.core.db import CHUNK, Database
 from app.core.errors import Invalid, ToolmintError
+from app.runtime.journal import Journal
 from app.runtime.models import Effect
 from app.runtime.performing import Outcome, outcome_of
 from app.runtime.program import EffectRule, Program
+from app.runtime.repository.effects import Claim
 from app.spec.expressions import effect_identity
 
 MOST_PLANNED = 10_000
@@ -78,7 +80,14 @@ class Rehearsal:
     _seen: dict[str, Outcome] = field(default_factory=dict)
     _simulated: bool = False
 
-    async def perform(self, effect_id: str, step: int, first: int, items: Sequence[Any]) -> list[Outcome]:
+    def count(self, effect_id: str, outcomes: Sequence[Outcome]) -> None:
+        """A rehearsal begins anew each time; nothing is answered from a journal."""
+
+    def held(self) -> list[Claim]:
+        """A rehearsal claims nothing."""
+        return []
+
+    async def perform(self, effect_id: str, step: int, first: int, items: Sequence[Any], journal: Journal) -> list[Outcome]:
         """The outcome that each item would have. Raises Invalid as the broker does."""
         rule = self.program.rules.get(effect_id)
         if rule is None:

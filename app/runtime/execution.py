@@ -13,17 +13,16 @@ from typing import Any, Protocol
 
 from app.core import feed
 from app.core.actor import Actor
-from app.core.db import now as session_now
 from app.core.errors import Conflict, ToolmintError
 from app.core.faults import fault
 from app.observability import audit
-from app.runtime.broker import Broker
 from app.runtime.dry_run import Rehearsal
 from app.runtime.ending import Ending, closing, failure
-from app.runtime.journal import Journal, digest_text, encode
+from app.runtime.journal import REFUSED, Journal, Recorded, digest_text, encode
 from app.runtime.performing import FencedOut
 from app.runtime.program import Program
 from app.runtime.repository import runs as repository
+from app.runtime.repository.effects import Claim
 from app.runtime.values import Engine, Measured, RunView
 from app.sandbox.session import GuestSession
 
@@ -31,10 +30,15 @@ GRACE_S = 2.0
 PROGRESS_EVERY_MS = 500
 _REFUSED = ("effect_undeclared", "read_undeclared", "effect_limit_exceeded")
 Message = dict[str, Any]
+_Handler = Callable[[Message], Awaitable[Any]]
 
 
 class _Performs(Protocol):
-    async def perform(self, effect_id: str, step: int, first: int, items: list[Any]) -> list[dict[str, Any]]: ...
+    async def perform(self, effect_id: str, step: int, first: int, items: list[Any], journal: Journal) -> list[dict[str, Any]]: ...
+
+    def count(self, effect_id: str, outcomes: list[dict[str, Any]]) -> None: ...
+
+    def held(self) -> list[Claim]: ...
 
 
 @dataclass(slots=True)
@@ -46,61 +50,69 @@ class Execution:
     program: Program
     resumed: bool = False
     stopping: str | None = None
+    journal: Journal = field(init=False)
+    performer: _Performs = field(init=False)
     _receiving: bool = False
     _task: asyncio.Task[Message] | None = None
     _logs: list[dict[str, Any]] = field(default_factory=list)
     _progress_at: int = 0
     _progress: tuple[int, int | None] | None = None
 
+    def __post_init__(self) -> None:
+        self.journal = Journal(self.engine.database, self.run.id)
+        self.performer = self._performer()
+
     def stop(self, reason: str) -> None:
         """Ask for an end; the first reason counts. Effects in flight are awaited, none is begun."""
         if self.stopping is not None:
             return
         self.stopping = reason
-        if self._receiving and self._task is not None:
+        self._be_patient()
+
+    def _be_patient(self) -> None:
+        """Give the guest a while to end; then end it, unless effects of its are in flight."""
+        if self._task is not None:
             asyncio.get_running_loop().call_later(GRACE_S, self._give_up)
 
     def _give_up(self) -> None:
-        if self._receiving and self._task is not None:
+        if self._task is None or self._task.done():
+            return
+        if self._receiving:
             self._task.cancel()
+        else:
+            self._be_patient()
 
     async def drive(self) -> Ending:
         """Run the guest to its end and record it. Returns how it ended; raises nothing but bugs and cancellation."""
-        journal = Journal(self.engine.database, self.run.id)
-        if self.resumed:
-            journal.last = await asyncio.to_thread(self._last_step)
-        performer = self._performer()
+        if self.resumed and not self.run.dry_run:  # a rehearsal has done nothing; it begins anew, with a plan that is whole
+            await self.journal.resume()
         measured = Measured()
         try:
-            message = await self._converse(journal, performer, measured)
-            ending = await self._judge(message, journal, performer)
+            message = await self._converse(measured)
+            ending = await self._judge(message)
         except FencedOut:
-            return Ending("lost")
+            ending = Ending("lost")
         except ToolmintError as error:
             ending = self._stopped() or failure(error.code, error.detail, **error.data)
-        return await self._record(ending, journal, measured)
+        return await self._record(ending, measured)
 
-    def _performer(self) -> Broker | Rehearsal:
-        return (
-            self.engine.rehearsal(self.run, self.program)
-            if self.run.dry_run
-            else self.engine.broker(self.run, self.program, self._may_go_on)
-        )
+    def _performer(self) -> _Performs:
+        if self.run.dry_run:
+            return self.engine.rehearsal(self.run, self.program)
+        return self.engine.broker(self.run, self.program, self._may_go_on)
 
     def _may_go_on(self) -> bool:
         return self.stopping is None
 
-    def _last_step(self) -> int:
-        with self.engine.database.reading() as session:
-            return repository.last_step(session, self.run.id)
-
-    async def _converse(self, journal: Journal, performer: _Performs, measured: Measured) -> Message:
+    async def _converse(self, measured: Measured) -> Message:
         limits = self.program.spec.limits
         session = await self.engine.session(self.program)
         timer = asyncio.get_running_loop().call_later(limits.timeout_s, self.stop, "timed_out")
         try:
             await session.start(self.run.args, now=self.run.started_at, seed=self.run.seed)
-            self._task = asyncio.create_task(self._serve(session, journal, performer))
+            self._task = asyncio.create_task(self._serve(session))
+            if self.stopping is not None:
+                self._be_patient()
             return await self._task
         except asyncio.CancelledError:
             if self.stopping is None:
@@ -110,11 +122,8 @@ class Execution:
             timer.cancel()
             measured.take(await session.close())
 
-    async def _serve(self, session: GuestSession, journal: Journal, performer: _Performs) -> Message:
-        handlers: dict[str, Callable[[Message], Awaitable[tuple[Any, int]]]] = {
-            "read": lambda message: self._read(message, journal, performer),
-            "perform": lambda message: self._perform(message, journal, performer),
-        }
+    async def _serve(self, session: GuestSession) -> Message:
+        handlers: dict[str, _Handler] = {"read": self._read, "perform": self._perform}
         while True:
             self._receiving = True
             message = await session.receive()
@@ -132,57 +141,48 @@ class Execution:
             else:
                 return message
 
-    async def _answer(self, session: GuestSession, handler: Callable[[Message], Awaitable[tuple[Any, int]]], message: Message) -> None:
+    async def _answer(self, session: GuestSession, handler: _Handler, message: Message) -> None:
+        kind, items = message["t"], message["items"] if message["t"] == "perform" else [message["query"], message.get("cursor")]
+        step, chunk, name = message["step"], message.get("chunk", 0), message["id"]
+        request = digest_text(encode([name, message.get("first", 0), items]))
+        answer = await self.journal.recorded(step, chunk, kind, name, request)
+        if answer is None:
+            started = self.engine.clock.monotonic()
+            value, refused = await self._ask(handler, message)
+            answer = Recorded(value, self.engine.clock.now(), refused)
+            if self.stopping is not None:
+                return
+            took = self.engine.clock.monotonic() - started
+            fault("journal.step.before")
+            noted = kind + REFUSED if refused else kind
+            size = len(items) if kind == "perform" else 1
+            self.journal.note(step, chunk, noted, name, request, value, answer.at, items=size, duration_ms=took)
+        elif kind == "perform" and not answer.refused:
+            self.performer.count(name, answer.value)
+        if answer.refused:
+            code, words = answer.value
+            await session.refuse(code, words, answer.at)
+        else:
+            await session.answer(answer.value, answer.at)
+
+    async def _ask(self, handler: _Handler, message: Message) -> tuple[Any, bool]:
+        """The answer to a request that no earlier attempt has seen; with True it is a refusal, `[code, message]`."""
         try:
-            value, at = await handler(message)
+            return await handler(message), False
         except Conflict:
             raise
         except ToolmintError as error:
             if error.code in _REFUSED:
                 await asyncio.to_thread(self._audit_refusal, message["id"], error.code)
-            await session.refuse(error.code, error.detail, self.engine.clock.now())
-        else:
-            if self.stopping is None:
-                await session.answer(value, at)
+            return [error.code, error.detail], True
 
-    async def _read(self, message: Message, journal: Journal, performer: _Performs) -> tuple[Any, int]:
+    async def _read(self, message: Message) -> Any:
         query = message["query"] | ({"cursor": message["cursor"]} if message.get("cursor") else {})
-        request = digest_text(encode([message["id"], query]))
-        recorded = await journal.recorded(message["step"], 0, "read", message["id"], request)
-        if recorded is not None:
-            return recorded.value, recorded.at
-        started = self.engine.clock.monotonic()
-        overlay = performer.overlay if isinstance(performer, Rehearsal) else None
-        value = await asyncio.to_thread(self.engine.read, self.run.tenant, self.program, message["id"], query, overlay)
-        at = self.engine.clock.now()
-        took = self.engine.clock.monotonic() - started
-        journal.note(message["step"], 0, "read", message["id"], request, value, at, items=1, duration_ms=took)
-        return value, at
+        overlay = self.performer.overlay if isinstance(self.performer, Rehearsal) else None
+        return await asyncio.to_thread(self.engine.read, self.run.tenant, self.program, message["id"], query, overlay)
 
-    async def _perform(self, message: Message, journal: Journal, performer: _Performs) -> tuple[Any, int]:
-        items, step, chunk = message["items"], message["step"], message["chunk"]
-        request = digest_text(encode([message["id"], message["first"], items]))
-        recorded = await journal.recorded(step, chunk, "perform", message["id"], request)
-        if recorded is not None:
-            return recorded.value, recorded.at
-        started = self.engine.clock.monotonic()
-        written = asyncio.create_task(self._write_journal(journal))
-        try:
-            outcomes = await performer.perform(message["id"], step, message["first"], items)
-        finally:
-            await written
-        at = self.engine.clock.now()
-        took = self.engine.clock.monotonic() - started
-        if self.stopping is None:
-            fault("journal.step.before")
-            journal.note(step, chunk, "perform", message["id"], request, outcomes, at, items=len(items), duration_ms=took)
-        return outcomes, at
-
-    async def _write_journal(self, journal: Journal) -> None:
-        steps, texts = journal.take()
-        if steps:
-            await self.engine.writer.submit(_write_steps, (steps, texts))
-            fault("journal.step.after")
+    async def _perform(self, message: Message) -> Any:
+        return await self.performer.perform(message["id"], message["step"], message["first"], message["items"], self.journal)
 
     def _audit_refusal(self, target: str, code: str) -> None:
         with self.engine.database.writing() as session:
@@ -209,15 +209,15 @@ class Execution:
             repository.note_progress(session, self.run.id, done, total)
             feed.announce(session, "run.progress", self.run.id, self.run.tenant, done=done, total=total)
 
-    async def _judge(self, message: Message, journal: Journal, performer: Broker | Rehearsal) -> Ending:
+    async def _judge(self, message: Message) -> Ending:
         stopped = self._stopped()
         if stopped is not None:
             return stopped
-        journal.ended()
+        self.journal.ended()
         if message["t"] != "result":
             return closing(message)
-        if isinstance(performer, Rehearsal):
-            return Ending("completed", result=message["value"], plan=performer.plan)
+        if isinstance(self.performer, Rehearsal):
+            return Ending("completed", result=message["value"], plan=self.performer.plan)
         return await asyncio.to_thread(self.engine.check, self.run, self.program, message["value"])
 
     def _stopped(self) -> Ending | None:
@@ -230,19 +230,11 @@ class Execution:
             case reason:
                 return Ending(reason)
 
-    async def _record(self, ending: Ending, journal: Journal, measured: Measured) -> Ending:
-        if ending.state == "lost":
-            return ending
-        steps, texts = journal.take()
-        logs, self._logs = self._logs, []
-        if ending.state in ("leave", "crashed"):
-            crashed = ending.state == "crashed"
-            release = repository.Release(
-                self._actor, self.run.id, self.run.owner, self.run.fence, 0, crashed, ending.state, steps, texts, logs, self.run.trace_id
-            )
-            held = await self.engine.writer.submit(repository.release, release)
+    async def _record(self, ending: Ending, measured: Measured) -> Ending:
+        if ending.state in ("leave", "lost"):
+            held = await self.engine.writer.submit(repository.release, self.release(ending.state))
             return ending if held else Ending("lost")
-        stored = [text for text in (_stored(ending.result), _stored(ending.plan)) if text is not None]
+        steps, texts = self.journal.take()
         fault("run.result.before")
         finish = repository.Finish(
             actor=self._actor,
@@ -255,15 +247,34 @@ class Execution:
             error=ending.error,
             effects=ending.effects,
             steps=steps,
-            stored=[*texts, *stored],
-            logs=logs,
-            measured=measured.columns(journal.highest, self._progress),
+            stored=texts,
+            logs=self._logs,
+            measured=measured.columns(self.journal.highest, self._progress),
             trace_id=self.run.trace_id,
         )
-        held = await self.engine.writer.submit(repository.finish, finish)
+        if not await self.engine.writer.submit(repository.finish, finish):
+            return Ending("lost")
         fault("run.result.after")
         self.engine.finished(self.run, ending)
-        return ending if held else Ending("lost")
+        return ending
+
+    def release(self, reason: str, *, crashed: bool = False, delay_ms: int = 0) -> repository.Release:
+        """This run given back with the journal so far, and with the claims that this attempt drops."""
+        steps, texts = ((), ()) if self.run.dry_run or crashed else self.journal.take()
+        return repository.Release(
+            actor=self._actor,
+            run_id=self.run.id,
+            owner=self.run.owner,
+            fence=self.run.fence,
+            delay_ms=delay_ms,
+            crashed=crashed,
+            reason=reason,
+            steps=steps,
+            stored=texts,
+            logs=() if crashed else self._logs,
+            held=self.performer.held(),
+            trace_id=self.run.trace_id,
+        )
 
 
 def _stored(value: Any) -> tuple[str, str] | None:
@@ -271,11 +282,3 @@ def _stored(value: Any) -> tuple[str, str] | None:
         return None
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return digest_text(text), text
-
-
-def _write_steps(session: Any, batches: list[tuple[list[dict[str, Any]], list[tuple[str, str]]]]) -> list[None]:
-    at = session_now(session)
-    for steps, texts in batches:
-        repository.store(session, texts, at)
-        repository.write_steps(session, steps)
-    return [None] * len(batches)

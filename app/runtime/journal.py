@@ -16,9 +16,11 @@ from typing import Any
 
 from app.core.db import Database
 from app.core.errors import Conflict
-from app.runtime.repository import runs as repository
+from app.runtime.repository import journal as repository
+from app.runtime.repository.journal import Journaled
 
 INLINE_BYTES = 2048
+REFUSED = " refused"
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
 
@@ -34,40 +36,43 @@ def encode(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A journaled answer and the time that it carried."""
+    """A journaled answer and the time that it carried. `refused`: the value is `[code, message]`."""
 
     value: Any
     at: int
+    refused: bool = False
 
 
 @dataclass(slots=True)
 class Journal:
-    """`last` is the highest step that an earlier attempt recorded; 0 for a new run."""
+    """`unasked` holds the `(step, chunk)` that earlier attempts recorded and this one has not asked for yet."""
 
     database: Database
     run_id: str
-    last: int = 0
+    unasked: set[tuple[int, int]] = field(default_factory=set)
     steps: list[dict[str, Any]] = field(default_factory=list)
     texts: list[tuple[str, str]] = field(default_factory=list)
     highest: int = 0
 
+    async def resume(self) -> None:
+        """Read what earlier attempts recorded."""
+        self.unasked = await asyncio.to_thread(self._seats)
+
     async def recorded(self, step: int, chunk: int, kind: str, name: str, request: str) -> Recorded | None:
         """The answer recorded for this very request, None if there is none yet. Raises Conflict `nondeterminism`."""
         self.highest = max(self.highest, step)
-        if step > self.last:
+        if (step, chunk) not in self.unasked:
             return None
-        found = await asyncio.to_thread(self._look_up, step, chunk)
-        if found is None:
-            return None
-        row, text = found
-        if (row.kind, row.name, row.request) != (kind, name, request):
+        row, text = await asyncio.to_thread(self._look_up, step, chunk)
+        if (row.kind.removesuffix(REFUSED), row.name, row.request) != (kind, name, request):
             raise _differs(step, f"recorded {row.kind} {row.name}, now {kind} {name}" if row.name != name else "its request differs")
-        return Recorded(json.loads(text), row.at)
+        self.unasked.discard((step, chunk))
+        return Recorded(json.loads(text), row.at, row.kind.endswith(REFUSED))
 
     def ended(self) -> None:
         """The guest has finished. Raises Conflict `nondeterminism` if it asked for less than is recorded."""
-        if self.highest < self.last:
-            raise _differs(self.highest + 1, "it was not asked for again")
+        if self.unasked:
+            raise _differs(min(self.unasked)[0], "it was not asked for again")
 
     def note(
         self, step: int, chunk: int, kind: str, name: str, request: str, answer: Any, at: int, *, items: int, duration_ms: int
@@ -93,7 +98,7 @@ class Journal:
             }
         )
 
-    def take(self) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    def take(self) -> Journaled:
         """Hand over what is not written yet; the caller writes it in its transaction."""
         taken = (self.steps, self.texts)
         self.steps, self.texts = [], []
@@ -102,6 +107,10 @@ class Journal:
     def _look_up(self, step: int, chunk: int) -> Any:
         with self.database.reading() as session:
             return repository.step_at(session, self.run_id, step, chunk)
+
+    def _seats(self) -> set[tuple[int, int]]:
+        with self.database.reading() as session:
+            return repository.seats(session, self.run_id)
 
 
 def _differs(step: int, what: str) -> Conflict:

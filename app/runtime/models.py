@@ -12,6 +12,14 @@ from sqlmodel import Field, SQLModel
 
 from app.core.models import Big
 
+OPEN_RUNS = "state IN ('scheduled', 'available', 'executing')"
+OPEN_EFFECTS = "state IN ('planned', 'claimed', 'performing', 'retry_wait', 'unknown', 'dead')"
+
+
+def is_open(table: str, words: str) -> sa.TextClause:
+    """The condition of a partial index in its own words: SQLite scans the whole table for a query that does not repeat them."""
+    return sa.text(f"{table}.{words}")
+
 
 def _partial(name: str, *columns: str, where: str) -> sa.Index:
     return sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
@@ -23,7 +31,7 @@ class Run(SQLModel, table=True):
     __tablename__ = "run"
     __table_args__ = (
         sa.Index("run_by_tool", "tenant", "tool", "id"),
-        _partial("run_open", "state", "due_at", where="state IN ('scheduled', 'available', 'executing')"),
+        _partial("run_open", "state", "due_at", where=OPEN_RUNS),
     )
     id: str = Field(primary_key=True)
     tenant: str
@@ -49,8 +57,8 @@ class Run(SQLModel, table=True):
     crashes: int = 0
     due_at: int = Field(default=0, sa_type=sa.BigInteger)
     cancel_at: int | None = Field(default=None, sa_type=sa.BigInteger)
-    done: int | None = None
-    total: int | None = None
+    done: int | None = Field(default=None, sa_type=sa.BigInteger)
+    total: int | None = Field(default=None, sa_type=sa.BigInteger)
     steps: int = 0
     cpu_ms: int = 0
     rss_kb: int = 0
@@ -114,12 +122,7 @@ class Effect(SQLModel, table=True):
     __tablename__ = "effect"
     __table_args__ = (
         sa.Index("effect_by_ledger", "tenant", "ledger", "ledger_group", "seq"),
-        _partial(
-            "effect_open",
-            "state",
-            "next_at",
-            where="state IN ('planned', 'claimed', 'performing', 'retry_wait', 'unknown', 'dead')",
-        ),
+        _partial("effect_open", "state", "next_at", where=OPEN_EFFECTS),
     )
     seq: int | None = Field(default=None, primary_key=True, sa_type=Big)
     id: str = Field(unique=True)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlmodel import Session
@@ -28,6 +29,7 @@ from app.runtime.state import after_refusal, backoff_ms, status_of
 from app.spec.model import Effect as Declared
 
 EFFECT_TIMEOUT_MS = 60_000
+log = logging.getLogger(__name__)
 Outcome = dict[str, Any]
 
 
@@ -40,21 +42,22 @@ class FencedOut(Conflict):
 
 @dataclass(slots=True)
 class Task:
-    """A held effect with what its port needs. `outcome` appears once its end is durable."""
+    """A held effect with what its port needs. `outcome` appears once its end is durable, `fenced` if another took it over."""
 
     claim: Claim
     attempts: int
     request: Request
     outcome: Outcome | None = None
+    fenced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """What performing needs of its process: the writer, time, and whether the lease still holds."""
+    """What performing needs of its process: the writer, time, and until when the holder's lease covers an effect (ms, monotonic)."""
 
     writer: GroupWriter
     clock: Clock
-    may_perform: Callable[[], bool]
+    covered_until: Callable[[], int]
     jitter: random.Random
 
 
@@ -63,49 +66,78 @@ async def perform_remote(
 ) -> None:
     """Perform tasks in up to `lanes` at once until none is left or `go_on` says no; sets each task's outcome.
 
-    A task whose outcome is None afterwards was not begun. Raises FencedOut.
+    A task whose outcome is None afterwards was not begun, or was fenced. Raises FencedOut once the lease is over.
     """
     queue = iter(tasks)
-    recording: list[asyncio.Task[None]] = []
+    recording: list[asyncio.Future[bool]] = []
 
     async def lane() -> None:
         for task in queue:
+            if pace is not None and go_on():
+                await pace.acquire()
             if not go_on():
                 return
-            if pace is not None:
-                await pace.acquire()
-            await _begin(hands, task)
-            reply = await port.perform(task.request)
-            fault("effect.performed")
-            recording.append(asyncio.create_task(_record(hands, port.kind.name, declared, task, reply)))
+            if await _begin(hands, task):
+                reply = await _reply(hands, port, task)
+                fault("effect.performed")
+                recording.append(_record(hands, port.kind.name, declared, task, reply))
 
-    ends = await asyncio.gather(*(lane() for _ in range(lanes)), return_exceptions=True)
+    ends: list[Any] = await asyncio.gather(*(lane() for _ in range(lanes)), return_exceptions=True)
     ends += await asyncio.gather(*recording, return_exceptions=True)
     for end in ends:
         if isinstance(end, BaseException):
             raise end
 
 
-async def _begin(hands: Hands, task: Task) -> None:
-    if not hands.may_perform():
+async def _begin(hands: Hands, task: Task) -> bool:
+    if hands.covered_until() <= hands.clock.monotonic():
         raise FencedOut
     fault("effect.claimed")
+    if not await hands.writer.put(move, Move(task.claim, "claimed", "performing", task.attempts + 1)):
+        task.fenced = True
+        return False
     task.attempts += 1
-    if not await hands.writer.submit(move, Move(task.claim, "claimed", "performing", task.attempts)):
-        raise FencedOut
     fault("effect.performing")
+    return True
 
 
-async def _record(hands: Hands, connector: str, declared: Declared, task: Task, reply: Reply) -> None:
-    for step in _moves(hands, declared, task, reply):
-        if not await hands.writer.submit(move, step):
-            raise FencedOut
-        task.outcome = outcome_of(step.after, step.receipt, step.error)
-        metrics.EFFECTS.labels(connector, step.after).inc()
-    fault("effect.recorded")
+async def _reply(hands: Hands, port: RemoteEffect, task: Task) -> Reply:
+    """What the world says. The effect's own deadline is the end of what the lease covers, read after the commit, which may take long."""
+    now = hands.clock.monotonic()
+    deadline = min(now + EFFECT_TIMEOUT_MS, hands.covered_until())
+    if deadline <= now:
+        return _NOT_SENT
+    try:
+        return await port.perform(replace(task.request, attempt=task.attempts, deadline=deadline))
+    except Exception as error:
+        # A connector raises nothing for what the world does, so this is a bug of ours; how far it came nobody can know.
+        log.exception("connector %s failed", port.kind.name)
+        return Reply("unknown", code="connector_failed", message=type(error).__name__)
 
 
-def _moves(hands: Hands, declared: Declared, task: Task, reply: Reply) -> list[Move]:
+_NOT_SENT = Reply("refused_now", code="lease_over", message="its time was over before anything was sent")
+
+
+def _record(hands: Hands, connector: str, declared: Declared, task: Task, reply: Reply) -> asyncio.Future[bool]:
+    """Have the end written; the lane goes on meanwhile, so that this shares its commit with the next beginnings."""
+    end = _end(hands, declared, task, reply)
+
+    def recorded(answer: asyncio.Future[bool]) -> None:
+        if answer.cancelled() or answer.exception() is not None:
+            return
+        if not answer.result():
+            task.fenced = True
+            return
+        task.outcome = outcome_of(end.after, end.receipt, end.error)
+        metrics.EFFECTS.labels(connector, end.after).inc()
+        fault("effect.recorded")
+
+    answer = hands.writer.put(move, end)
+    answer.add_done_callback(recorded)
+    return answer
+
+
+def _end(hands: Hands, declared: Declared, task: Task, reply: Reply) -> Move:
     receipt = json.dumps(reply.receipt, ensure_ascii=False) if reply.receipt is not None else None
     error = error_text(reply.code, reply.message) if reply.verdict != "done" else None
     after = {
@@ -114,13 +146,13 @@ def _moves(hands: Hands, declared: Declared, task: Task, reply: Reply) -> list[M
         "refused_now": after_refusal(task.attempts, declared.retry),
         "unknown": "unknown",
     }[reply.verdict]
-    next_at = hands.clock.now() + backoff_ms(task.attempts, declared.retry, hands.jitter) if after == "retry_wait" else None
+    via = None
+    if after == "unknown" and declared.on_unknown == "retry" and task.attempts < declared.retry.max_attempts:
+        via, after = after, "planned"
+    waits = after in ("retry_wait", "planned")
+    next_at = hands.clock.now() + backoff_ms(task.attempts, declared.retry, hands.jitter) if waits else None
     code = reply.code or None if error else None
-    first = Move(task.claim, "performing", after, task.attempts, receipt, code, error, next_at)
-    if after != "unknown" or declared.on_unknown == "hold" or task.attempts >= declared.retry.max_attempts:
-        return [first]
-    again = hands.clock.now() + backoff_ms(task.attempts, declared.retry, hands.jitter)
-    return [first, Move(task.claim, "unknown", "planned", task.attempts, receipt, code, error, again, "policy retry")]
+    return Move(task.claim, "performing", after, task.attempts, receipt, code, error, next_at, via)
 
 
 def error_text(code: str, message: str) -> str:
@@ -148,12 +180,19 @@ class LocalBatch:
     tasks: Sequence[Task]
 
 
-def perform_local(session: Session, batches: list[LocalBatch]) -> list[list[Outcome]]:
+async def do_local(hands: Hands, port: LocalEffect, tasks: Sequence[Task]) -> None:
+    """Perform held local effects in one transaction and set their outcomes. Raises FencedOut, and then nothing happened."""
+    for task, end in zip(tasks, await hands.writer.submit(perform_local, LocalBatch(port, tasks)), strict=True):
+        task.outcome = outcome_of(end.after, end.receipt, end.error)
+        metrics.EFFECTS.labels(port.kind.name, end.after).inc()
+
+
+def perform_local(session: Session, batches: list[LocalBatch]) -> list[list[Move]]:
     """Perform and record in one transaction. Raises FencedOut, which undoes all of it."""
     return [_perform_batch(session, batch) for batch in batches]
 
 
-def _perform_batch(session: Session, batch: LocalBatch) -> list[Outcome]:
+def _perform_batch(session: Session, batch: LocalBatch) -> list[Move]:
     moves: list[Move] = []
     for task in batch.tasks:
         reply = batch.port.perform(session, task.request)
@@ -164,6 +203,4 @@ def _perform_batch(session: Session, batch: LocalBatch) -> list[Outcome]:
         moves.append(Move(task.claim, "claimed", "done" if done else "failed", task.attempts + 1, receipt, code, error))
     if not all(move(session, moves)):
         raise FencedOut
-    for item in moves:
-        metrics.EFFECTS.labels(batch.port.kind.name, item.after).inc()
-    return [outcome_of(item.after, item.receipt, item.error) for item in moves]
+    return moves

@@ -9,10 +9,13 @@ import asyncio
 import json
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.connectors.port import Connectors
 from app.core import ids, owners
@@ -21,7 +24,7 @@ from app.core.db import Database
 from app.core.errors import ToolmintError
 from app.core.faults import fault
 from app.core.feed import Feed, Signal
-from app.core.writer import GroupWriter
+from app.core.writer import BulkWrite, GroupWriter
 from app.observability import metrics
 from app.observability.traces import current_trace, new_trace, tracing
 from app.runtime.ending import Ending, failure
@@ -30,6 +33,7 @@ from app.runtime.journal import digest_text, encode
 from app.runtime.models import Run
 from app.runtime.program import Program
 from app.runtime.repository import runs as repository
+from app.runtime.repository.journal import payload
 from app.runtime.values import Engine, Guests, RunView
 
 Loader = Callable[[str, str, int], Program]
@@ -75,7 +79,10 @@ class Runtime:
         self._heartbeat_s = heartbeat_s
         self._lease_until = 0
         self._executions: dict[str, Execution] = {}
+        self._cancelled: deque[str] = deque(maxlen=1000)
+        self._owed: list[tuple[BulkWrite[Any, Any], Any]] = []
         self._idle = asyncio.Event()
+        self._leaving = False
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.engine = Engine(database, self.writer, sandbox, connectors, "", lambda: self._lease_until)
@@ -84,6 +91,11 @@ class Runtime:
     def owner(self) -> str:
         """The id of this process's present owner row."""
         return self.engine.owner
+
+    @property
+    def leaving(self) -> bool:
+        """Whether this process is about to stop and begins nothing more."""
+        return self._leaving
 
     @property
     def executing(self) -> int:
@@ -97,6 +109,7 @@ class Runtime:
 
     async def stop(self, grace_s: float = 3.0) -> None:
         """Hand what is under way to others (at an effect boundary), then give up the lease."""
+        self._leaving = True
         for execution in list(self._executions.values()):
             execution.stop("leave")
         if self._executions:
@@ -167,6 +180,11 @@ class Runtime:
 
         If the caller is cancelled the run leaves at the next effect boundary, for a worker; what is in flight is awaited.
         """
+        self._executions[execution.run.id] = execution
+        if execution.run.id in self._cancelled:
+            execution.stop("cancelled")
+        elif self._leaving:
+            execution.stop("leave")
         task = asyncio.create_task(self._drive(execution), name=execution.run.id)
         try:
             return await asyncio.shield(task)
@@ -177,14 +195,13 @@ class Runtime:
 
     async def _drive(self, execution: Execution) -> Ending:
         run = execution.run
-        self._executions[run.id] = execution
         with tracing(run.trace_id):
             try:
                 return await execution.drive()
             except Exception:
                 # Of any kind: it is a bug of ours, and the run must not stay with this process because of it.
                 log.exception("the execution of %s failed", run.id)
-                await self._release_crashed(execution)
+                await self.owe(repository.release, execution.release("internal error", crashed=True, delay_ms=1000))
                 return Ending("crashed")
             finally:
                 self._executions.pop(run.id, None)
@@ -198,10 +215,12 @@ class Runtime:
         if run is None:
             return None
         fault("run.claimed")
+        if run.cancel_at is not None:
+            return await self._end(run, Ending("cancelled"))
         try:
             program = await asyncio.to_thread(self.load, run.tenant, run.tool, run.version)
         except ToolmintError as error:
-            return await self._fail(run, error)
+            return await self._end(run, failure(error.code, error.detail))
         view = RunView(
             id=run.id,
             tenant=run.tenant,
@@ -212,13 +231,10 @@ class Runtime:
             args=await asyncio.to_thread(self._args, run.args),
             seed=run.seed,
             started_at=run.started_at or run.created_at,
-            owner=self.owner,
+            owner=run.owner or self.owner,
             fence=run.fence,
         )
-        execution = Execution(self.engine, view, program, resumed=run.fence > 1)
-        if run.cancel_at is not None:
-            execution.stop("cancelled")
-        return await self.drive(execution)
+        return await self.drive(Execution(self.engine, view, program, resumed=run.fence > 1))
 
     def stop_run(self, run_id: str, reason: str) -> bool:
         """Stop an execution of this process at its next effect boundary; False if it is not here."""
@@ -234,27 +250,24 @@ class Runtime:
 
     def _args(self, digest: str) -> dict[str, Any]:
         with self.database.reading() as session:
-            found: dict[str, Any] = json.loads(repository.payload(session, digest))
+            found: dict[str, Any] = json.loads(payload(session, digest))
             return found
 
-    async def _fail(self, run: Run, error: ToolmintError) -> Ending:
-        ending = failure(error.code, error.detail)
-        actor = Actor(run.actor, run.actor, run.tenant, frozenset())
-        end = repository.Finish(actor, run.id, self.owner, run.fence, "failed", error=ending.error, trace_id=run.trace_id)
-        await self.writer.submit(repository.finish, end)
-        self.feed.nudge()
-        return ending
-
-    async def _release_crashed(self, execution: Execution) -> None:
-        run = execution.run
-        actor = Actor(run.actor, run.actor, run.tenant, frozenset())
-        reason = "internal error"
-        release = repository.Release(actor, run.id, run.owner, run.fence, 1000, crashed=True, reason=reason, trace_id=run.trace_id)
+    async def owe(self, write: BulkWrite[Any, Any], argument: Any) -> None:
+        """Give something back now, or, while the database is away, with a later heartbeat: nobody else would, as this owner lives."""
         try:
-            await self.writer.submit(repository.release, release)
-        except Exception:
-            # The database may be what failed. The lease will end, and the sweep takes the run over.
-            log.exception("could not give %s back", run.id)
+            await self.writer.submit(write, argument)
+        except SQLAlchemyError:
+            log.exception("something could not be given back yet")
+            self._owed.append((write, argument))
+
+    async def _end(self, run: Run, ending: Ending) -> Ending:
+        actor = Actor(run.actor, run.actor, run.tenant, frozenset())
+        owner = run.owner or self.owner
+        end = repository.Finish(actor, run.id, owner, run.fence, ending.state, error=ending.error, trace_id=run.trace_id)
+        held = await self.writer.submit(repository.finish, end)
+        self.feed.nudge()
+        return ending if held else Ending("lost")
 
     async def _register(self) -> None:
         before = self.database.clock.monotonic()
@@ -263,26 +276,31 @@ class Runtime:
 
     async def _beat(self) -> None:
         while not await self._stopped_within(self._heartbeat_s):
-            before = self.database.clock.monotonic()
             try:
-                held = await asyncio.to_thread(owners.renew, self.database, self.owner)
-            except Exception:
+                await self._renew()
+            except SQLAlchemyError:
                 # A database that is away for a while costs the lease at most, never the process.
                 log.exception("the lease could not be renewed")
-                continue
-            if held:
-                self._lease_until = before + self._lease_ms
-                continue
-            log.warning("owner %s has lost its lease; its runs go to others", self.owner)
-            for execution in list(self._executions.values()):
-                execution.stop("lost")
-            await self._register()
+
+    async def _renew(self) -> None:
+        before = self.database.clock.monotonic()
+        if await asyncio.to_thread(owners.renew, self.database, self.owner):
+            self._lease_until = before + self._lease_ms
+            owed, self._owed = self._owed, []
+            for write, argument in owed:
+                await self.owe(write, argument)
+            return
+        log.warning("owner %s has lost its lease; its runs go to others", self.owner)
+        for execution in list(self._executions.values()):
+            execution.stop("lost")
+        await self._register()
 
     async def _obey(self) -> None:
         async with self.feed.listen(_is_cancellation) as signals:
             while not self._stopping.is_set():
                 with suppress(TimeoutError):
                     signal = await asyncio.wait_for(signals.get(), 0.25)
+                    self._cancelled.append(signal.subject)  # it may be for a run that this process is about to drive
                     self.stop_run(signal.subject, "cancelled")
 
     async def _stopped_within(self, seconds: float) -> bool:

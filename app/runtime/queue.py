@@ -1,5 +1,7 @@
 """The retry queue: effects that wait for another attempt, worked outside the run that planned them.
 
+An effect that the queue holds keeps its `next_at`, so that it is due again if its holder is gone before it began.
+
 It refuses to be: Redis. What is due is a query over effect rows; a wake-up only makes it sooner.
 """
 
@@ -7,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,17 +20,22 @@ from sqlmodel import Session, col, select
 from app.connectors.port import is_local, is_remote
 from app.core import feed
 from app.core.db import Database, now
+from app.core.errors import ToolmintError
 from app.core.faults import fault
 from app.observability import metrics
-from app.runtime.broker import make_request
-from app.runtime.models import Effect, EffectEvent
-from app.runtime.performing import LocalBatch, Task, perform_local, perform_remote
+from app.runtime.broker import make_request, pace_of
+from app.runtime.models import OPEN_EFFECTS, Effect, EffectEvent, Run, is_open
+from app.runtime.performing import FencedOut, Hands, Task, do_local, error_text, perform_remote
 from app.runtime.process import Runtime
 from app.runtime.program import Program
-from app.runtime.repository.effects import Claim
+from app.runtime.repository.effects import Claim, Move, move
+from app.runtime.repository.recovery import drop_claims
 from app.runtime.state import check_effect
 
 BATCH = 100
+LOAD_AGAIN_MS = 60_000
+_WAITING = ("retry_wait", "planned")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,72 +49,138 @@ class Due:
     effect: str
     item: str
     message_id: str | None
+    owner: str
     fence: int
     attempts: int
 
+    @property
+    def claim(self) -> Claim:
+        return Claim(self.id, self.owner, self.fence)
+
 
 async def work_queue(runtime: Runtime, limit: int = BATCH) -> int:
-    """Perform what is due, at most `limit` effects; returns how many were claimed."""
+    """Perform what is due, at most `limit` effects; returns how many were claimed.
+
+    If the caller is cancelled, what is in flight is awaited and the rest is given back.
+    """
+    if runtime.leaving:
+        return 0
+    stopped = asyncio.Event()
+    work = asyncio.create_task(_work(runtime, limit, stopped), name="queue")
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        stopped.set()
+        await asyncio.wait([work])
+        raise
+
+
+async def _work(runtime: Runtime, limit: int, stopped: asyncio.Event) -> int:
     claimed = await asyncio.to_thread(_claim_due, runtime.database, runtime.owner, limit)
     fault("effect.retry.claimed")
-    for (tenant, tool, version, effect), group in itertools.groupby(claimed, lambda due: (due.tenant, due.tool, due.version, due.effect)):
-        program = await asyncio.to_thread(runtime.load, tenant, tool, version)
-        await _perform(runtime, program, effect, list(group))
+    try:
+        await _carry_out(runtime, claimed, stopped)
+    except Exception:
+        # Whatever it was, this process lives on and would hold what it has claimed for ever; what has ended is not touched.
+        await runtime.owe(drop_claims, [due.claim for due in claimed])
+        raise
     if claimed:
-        await asyncio.to_thread(_tell, runtime.database, claimed[0].tenant)
+        await asyncio.to_thread(_tell, runtime.database, {due.tenant for due in claimed})
     return len(claimed)
 
 
-async def _perform(runtime: Runtime, program: Program, effect_id: str, group: list[Due]) -> None:
+async def _carry_out(runtime: Runtime, claimed: Sequence[Due], stopped: asyncio.Event) -> None:
+    for (tenant, tool, version, effect), found in itertools.groupby(claimed, lambda due: (due.tenant, due.tool, due.version, due.effect)):
+        group = list(found)
+        try:
+            program = await asyncio.to_thread(runtime.load, tenant, tool, version)
+        except ToolmintError as error:
+            log.warning("retries of %s %s wait: %s", tool, version, error.code)
+            await _put_off(runtime, group, error)
+        else:
+            await _perform(runtime, program, effect, group, stopped)
+
+
+async def _put_off(runtime: Runtime, group: Sequence[Due], error: ToolmintError) -> None:
+    """A version that does not load holds up its own retries alone, and no attempt is counted."""
+    again = runtime.database.clock.now() + LOAD_AGAIN_MS
+    why = error_text(error.code, error.detail)
+    moves = [Move(due.claim, "claimed", "planned", due.attempts, error_code=error.code, error=why, next_at=again) for due in group]
+    await asyncio.gather(*(runtime.writer.put(move, item) for item in moves))
+
+
+async def _perform(runtime: Runtime, program: Program, effect_id: str, group: Sequence[Due], stopped: asyncio.Event) -> None:
     declared = program.rules[effect_id].declared
     port = runtime.connectors.effects[declared.connector]
     metrics.RETRIES.labels(declared.connector).inc(len(group))
-    hands = runtime.engine.hands()
-    tasks = [
-        Task(
-            Claim(due.id, runtime.owner, due.fence),
-            due.attempts,
-            make_request(due.tenant, due.tool, declared, due.id, due.item, due.message_id, hands, due.attempts + 1),
-        )
-        for due in group
-    ]
-    if is_remote(port):
-        lanes = min(len(tasks), port.concurrency)
-        await perform_remote(hands, port, declared, tasks, lanes=lanes, go_on=lambda: True)
-    elif is_local(port):
-        await runtime.writer.submit(perform_local, LocalBatch(port, tasks))
+    hands = runtime.engine.hands(group[0].owner)
+    requests = [make_request(due.tenant, due.tool, declared, due.id, due.item, due.message_id) for due in group]
+    tasks = [Task(due.claim, due.attempts, request) for due, request in zip(group, requests, strict=True)]
+    try:
+        if is_remote(port):
+            lanes = min(len(tasks), port.concurrency)
+            pace = pace_of(runtime.engine.paces, group[0].tenant, group[0].tool, declared)
+            go_on = lambda: not (stopped.is_set() or runtime.leaving)  # noqa: E731  # a value
+            await perform_remote(hands, port, declared, tasks, lanes=lanes, go_on=go_on, pace=pace)
+        elif is_local(port):
+            await _one_by_one(hands, port, tasks)
+    except FencedOut:
+        log.warning("the lease ended while the queue was worked; what was not begun is due again")
+    left = [task.claim for task in tasks if task.outcome is None]
+    if left:
+        await runtime.owe(drop_claims, left)
+
+
+async def _one_by_one(hands: Hands, port: Any, tasks: Sequence[Task]) -> None:
+    for task in tasks:
+        try:
+            await do_local(hands, port, [task])
+        except FencedOut:
+            task.fenced = True
 
 
 def _claim_due(database: Database, owner: str, limit: int) -> list[Due]:
-    due = sa.and_(col(Effect.state).in_(["retry_wait", "planned"]), col(Effect.next_at) <= database.clock.now())
+    due = sa.and_(col(Effect.state).in_(_WAITING), col(Effect.next_at) <= database.clock.now(), is_open("effect", OPEN_EFFECTS))
     with database.reading() as session:
         if session.exec(select(Effect.seq).where(due).limit(1)).first() is None:
             return []
-    order = (col(Effect.tool), col(Effect.version), col(Effect.effect), col(Effect.seq))
+    order = (col(Effect.tool), col(Effect.version), col(Effect.effect), col(Effect.tenant), col(Effect.seq))
     with database.writing() as session:
         rows = session.exec(select(Effect).where(due).order_by(*order).limit(limit).with_for_update(skip_locked=True)).all()
-        return [_take(session, row, owner) for row in rows]
+        over = _cancelled_runs(session, {row.run_id for row in rows if row.state == "retry_wait"})
+        found = [_take(session, row, owner, cancelled=row.state == "retry_wait" and row.run_id in over) for row in rows]
+        return [due for due in found if due is not None]
 
 
-def _take(session: Session, row: Effect, owner: str) -> Due:
-    for after in ("planned", "claimed") if row.state == "retry_wait" else ("claimed",):
+def _cancelled_runs(session: Session, run_ids: set[str]) -> set[str]:
+    """Runs that were cancelled while the queue was performing an effect of theirs: what it left waiting is cancelled now."""
+    return set(session.exec(select(Run.id).where(col(Run.id).in_(run_ids), Run.state == "cancelled")))
+
+
+def _take(session: Session, row: Effect, owner: str, *, cancelled: bool) -> Due | None:
+    path = ("cancelled",) if cancelled else ("planned", "claimed") if row.state == "retry_wait" else ("claimed",)
+    row.fence += 1
+    for after in path:
         check_effect(row.state, after)
-        row.fence += 1 if after == "claimed" else 0
         session.add(EffectEvent(effect_id=row.id, before=row.state, after=after, at=now(session), fence=row.fence, actor="queue"))
         row.state = after
-    row.owner, row.next_at, row.updated_at = owner, None, now(session)
+    row.owner, row.updated_at = None if cancelled else owner, now(session)
     session.add(row)
-    return Due(row.id, row.tenant, row.tool, row.version, row.effect, row.item, row.message_id, row.fence, row.attempts)
+    if cancelled:
+        row.next_at = None
+        return None
+    return Due(row.id, row.tenant, row.tool, row.version, row.effect, row.item, row.message_id, owner, row.fence, row.attempts)
 
 
-def _tell(database: Database, tenant: str) -> None:
+def _tell(database: Database, tenants: set[str]) -> None:
     with database.writing() as session:
-        feed.announce(session, "effects.changed", "queue", tenant)
+        for tenant in sorted(tenants):
+            feed.announce(session, "effects.changed", "queue", tenant)
 
 
 def next_due(database: Database) -> int | None:
     """When the next waiting effect is due (ms), for a wake-up; None if none waits."""
-    waiting: Any = select(sa.func.min(col(Effect.next_at))).where(col(Effect.state).in_(["retry_wait", "planned"]))
+    waiting: Any = select(sa.func.min(col(Effect.next_at))).where(col(Effect.state).in_(_WAITING), is_open("effect", OPEN_EFFECTS))
     with database.reading() as session:
         found: int | None = session.exec(waiting).one()
         return found

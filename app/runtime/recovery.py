@@ -13,8 +13,9 @@ from sqlmodel import col, select
 from app.core import owners
 from app.core.db import Database, now
 from app.core.models import Owner
-from app.runtime.models import Effect, Run
+from app.runtime.models import OPEN_RUNS, Run, is_open
 from app.runtime.repository import runs as repository
+from app.runtime.repository.recovery import held_by, recover
 
 FORGET_OWNERS_MS = 3_600_000
 
@@ -24,10 +25,8 @@ def sweep(database: Database) -> list[str]:
     with database.writing() as session:
         gone = owners.gone(session)
         if gone:
+            recover(session, held_by(gone))
             repository.abandon(session, gone)
-            held = select(Effect).where(col(Effect.state).in_(["claimed", "performing"]), col(Effect.owner).in_(gone))
-            for effect in session.exec(held).all():
-                repository.recover_effect(session, effect)
             session.connection().execute(
                 sa.delete(Owner).where(col(Owner.id).in_(gone), col(Owner.renewed_at) < now(session) - FORGET_OWNERS_MS)
             )
@@ -37,5 +36,6 @@ def sweep(database: Database) -> list[str]:
 def due_runs(database: Database, limit: int = 100) -> list[str]:
     """Runs that wait and may be taken, oldest first."""
     waiting = select(Run.id).where(col(Run.state).in_(["available", "scheduled"]), Run.due_at <= database.clock.now())
+    waiting = waiting.where(is_open("run", OPEN_RUNS))
     with database.reading() as session:
         return list(session.exec(waiting.order_by(col(Run.id)).limit(limit)))

@@ -8,9 +8,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
-
-from aiolimiter import AsyncLimiter
 
 from app.connectors.port import Connectors
 from app.core.clock import Clock
@@ -18,7 +17,7 @@ from app.core.db import Database
 from app.core.errors import Invalid
 from app.core.writer import GroupWriter
 from app.observability import logs, metrics
-from app.runtime.broker import Broker, Holder
+from app.runtime.broker import Broker, Holder, Paces
 from app.runtime.dry_run import Overlay, Rehearsal
 from app.runtime.ending import Ending, judge
 from app.runtime.performing import Hands
@@ -82,22 +81,22 @@ class Engine:
     owner: str
     lease_until: Callable[[], int]
     jitter: random.Random = field(default_factory=random.SystemRandom)
-    paces: dict[tuple[str, str, str], AsyncLimiter] = field(default_factory=dict)
+    paces: Paces = field(default_factory=dict)
 
     @property
     def clock(self) -> Clock:
         return self.database.clock
 
-    def may_perform(self) -> bool:
-        """Whether this process's lease still holds with a margin; judged by the monotonic clock."""
-        return self.clock.monotonic() + LEASE_MARGIN_MS < self.lease_until()
+    def covered_until(self, owner: str) -> int:
+        """Until when the lease of `owner` covers an effect, with a margin (ms, monotonic); 0 once this process is another owner."""
+        return self.lease_until() - LEASE_MARGIN_MS if owner == self.owner else 0
 
-    def hands(self) -> Hands:
-        return Hands(self.writer, self.clock, self.may_perform, self.jitter)
+    def hands(self, owner: str) -> Hands:
+        return Hands(self.writer, self.clock, partial(self.covered_until, owner), self.jitter)
 
     def broker(self, run: RunView, program: Program, go_on: Callable[[], bool]) -> Broker:
         holder = Holder(run.tenant, run.id, run.owner, run.args)
-        return Broker(self.database, self.connectors, self.hands(), program, holder, go_on, self.paces)
+        return Broker(self.database, self.connectors, self.hands(run.owner), program, holder, go_on, self.paces)
 
     def rehearsal(self, run: RunView, program: Program) -> Rehearsal:
         return Rehearsal(self.database, self.connectors, program, run.tenant, run.args)

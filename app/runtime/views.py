@@ -20,6 +20,7 @@ from app.core.errors import Invalid, NotFound
 from app.core.pages import Page, page
 from app.runtime.models import Effect, EffectEvent, Ledger, LogLine, Run, Step
 from app.runtime.repository import runs as repository
+from app.runtime.repository.journal import payload
 from app.runtime.state import EFFECT_MOVES, OPEN_RUNS, RUN_MOVES
 
 QUEUES = ("retry_wait", "dead", "unknown")
@@ -57,7 +58,7 @@ def run_row(session: Session, run: Run) -> dict[str, Any]:
 
 
 def _json(session: Session, digest: str | None) -> Any:
-    return json.loads(repository.payload(session, digest)) if digest else None
+    return json.loads(payload(session, digest)) if digest else None
 
 
 def run_summary(run: Run) -> dict[str, Any]:

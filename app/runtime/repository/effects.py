@@ -14,6 +14,7 @@ from sqlmodel import Session
 
 from app.core.db import CHUNK, insert_missing, now
 from app.runtime.models import Effect, EffectEvent, Ledger, Sighting
+from app.runtime.repository.journal import Journaled, write_journal
 from app.runtime.state import NEW, Decision, Existing, Seat, check_effect, decide
 
 effects: sa.Table = Effect.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
@@ -38,7 +39,10 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A chunk of intents of one declared effect, sorted by the writer, claimed for `owner` where they are free."""
+    """A chunk of intents of one declared effect, sorted by the writer, claimed for `owner` where they are free.
+
+    `journal` (steps and texts) becomes durable with the claims. `last`: what others hold now is not waited for any longer.
+    """
 
     tenant: str
     tool: str
@@ -52,6 +56,8 @@ class Plan:
     step: int
     owner: str
     intents: Sequence[Intent]
+    journal: Journaled = ((), ())
+    last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A guarded transition of a held effect. `attempts` is the count that the row shall show afterwards."""
+    """A guarded transition of a held effect, perhaps through `via`. `attempts` is what the row shall show afterwards."""
 
     claim: Claim
     before: str
@@ -88,11 +94,11 @@ class Move:
     error_code: str | None = None
     error: str | None = None
     next_at: int | None = None
-    detail: str | None = None
+    via: str | None = None
 
 
 @dataclass(slots=True)
-class _Log:
+class EventLog:
     """Events of one transaction, inserted together."""
 
     at: int
@@ -124,7 +130,8 @@ def plan_chunks(session: Session, plans: list[Plan]) -> list[list[Planned]]:
 
 
 def _plan(session: Session, plan: Plan) -> list[Planned]:
-    log = _Log(now(session))
+    log = EventLog(now(session))
+    write_journal(session, plan.journal, log.at)
     found = _existing(session, [intent.id for intent in plan.intents])
     fresh = sorted((intent for intent in plan.intents if intent.id not in found), key=lambda intent: intent.id)
     if fresh:
@@ -142,7 +149,7 @@ def _plan(session: Session, plan: Plan) -> list[Planned]:
     return answers
 
 
-def _answers(session: Session, plan: Plan, found: dict[str, Any], log: _Log) -> list[Planned]:
+def _answers(session: Session, plan: Plan, found: dict[str, Any], log: EventLog) -> list[Planned]:
     seen = _sightings(session, plan.run_id, list(found))
     met: list[dict[str, Any]] = []
     taken: list[dict[str, Any]] = []
@@ -159,7 +166,7 @@ def _answers(session: Session, plan: Plan, found: dict[str, Any], log: _Log) -> 
         if decision == "claim":
             fence = row.fence + 1
             taken.append(_take(plan, intent, row, log))
-        elif row.run_id != plan.run_id and existing.sighting is None and decision != "wait":
+        elif row.run_id != plan.run_id and existing.sighting is None and (decision != "wait" or plan.last):
             met.append({"run_id": plan.run_id, "effect_id": intent.id, "step": plan.step, "position": intent.position})
         differs = row.fingerprint != intent.fingerprint and decision in ("skipped", "duplicate")
         answers.append(Planned(decision, fence, row.attempts, row.receipt, row.error, differs, row.state))
@@ -170,7 +177,7 @@ def _answers(session: Session, plan: Plan, found: dict[str, Any], log: _Log) -> 
     return answers
 
 
-def _take(plan: Plan, intent: Intent, row: Any, log: _Log) -> dict[str, Any]:
+def _take(plan: Plan, intent: Intent, row: Any, log: EventLog) -> dict[str, Any]:
     if row.state != "planned":
         log.add(intent.id, row.state, "planned", row.fence, plan.run_id)
     log.add(intent.id, "planned", "claimed", row.fence + 1, plan.run_id)
@@ -183,6 +190,10 @@ def _take(plan: Plan, intent: Intent, row: Any, log: _Log) -> dict[str, Any]:
         "n_step": plan.step,
         "n_position": intent.position,
         "n_version": plan.version,
+        "n_connector": plan.connector,
+        "n_unknown": plan.on_unknown,
+        "n_message": intent.message_id,
+        "n_attempts": row.attempts if row.state == "planned" else 0,
         "n_item": intent.item,
         "n_fingerprint": intent.fingerprint,
         "n_at": log.at,
@@ -200,10 +211,13 @@ _TAKE = (
         step=sa.bindparam("n_step"),
         position=sa.bindparam("n_position"),
         version=sa.bindparam("n_version"),
+        connector=sa.bindparam("n_connector"),
+        on_unknown=sa.bindparam("n_unknown"),
+        message_id=sa.bindparam("n_message"),
+        attempts=sa.bindparam("n_attempts"),
         item=sa.bindparam("n_item"),
         fingerprint=sa.bindparam("n_fingerprint"),
         updated_at=sa.bindparam("n_at"),
-        attempts=0,
         next_at=None,
         error=None,
         error_code=None,
@@ -303,16 +317,25 @@ _MOVE = (
 
 def move(session: Session, moves: list[Move]) -> list[bool]:
     """Carry out guarded transitions; False where the caller was fenced out, which then changed nothing."""
-    log = _Log(now(session))
+    log = EventLog(now(session))
     values = [_bound(item, log.at) for item in moves]
     held = [True] * len(moves)
     if session.connection().execute(_MOVE, values).rowcount != len(moves):
         held = _who_holds(session, moves, log.at)
     for item, ok in zip(moves, held, strict=True):
         if ok:
-            log.add(item.claim.id, item.before, item.after, item.claim.fence, item.claim.owner, item.detail or item.error_code)
+            _log_move(log, item)
     log.write(session)
     return held
+
+
+def _log_move(log: EventLog, item: Move) -> None:
+    claim = item.claim
+    if item.via is None:
+        log.add(claim.id, item.before, item.after, claim.fence, claim.owner, item.error_code)
+        return
+    log.add(claim.id, item.before, item.via, claim.fence, claim.owner, item.error_code)
+    log.add(claim.id, item.via, item.after, claim.fence, claim.owner, "policy retry")
 
 
 def _bound(item: Move, at: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Runs: begin with identity, claim, release, finish, and the journal's steps.
+"""Runs: begin with identity, claim, release, finish.
 
 `begin`, `finish` and `release` are bulk writes for the group writer.
 """
@@ -16,13 +16,15 @@ from app.core import feed, outbox
 from app.core.actor import Actor
 from app.core.db import insert_missing, now
 from app.observability import audit
-from app.runtime.models import Effect, EffectEvent, LogLine, Payload, Run, RunIdentity, Sighting, Step
-from app.runtime.state import COUNTED, MAX_CRASHES, OPEN_RUNS, check_effect, check_run
+from app.runtime.models import OPEN_RUNS as RUNS_OPEN
+from app.runtime.models import Effect, Run, RunIdentity, Sighting, is_open
+from app.runtime.repository.effects import Claim
+from app.runtime.repository.journal import store, write_journal, write_logs
+from app.runtime.repository.recovery import cancel_open, recover_claims
+from app.runtime.state import COUNTED, MAX_CRASHES, OPEN_RUNS, check_run
 
 runs: sa.Table = Run.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
-steps: sa.Table = Step.__table__  # type: ignore[attr-defined]  # as above
-payloads: sa.Table = Payload.__table__  # type: ignore[attr-defined]  # as above
-log_lines: sa.Table = LogLine.__table__  # type: ignore[attr-defined]  # as above
+identities: sa.Table = RunIdentity.__table__  # type: ignore[attr-defined]  # as above
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +66,11 @@ def _begin(session: Session, wanted: NewRun) -> Begun:
     at = now(session)
     row = wanted.row
     if wanted.identity is not None:
-        answered = _answered(session, wanted.identity, at)
+        answered = _answered(session, wanted.identity, row["id"], at)
         if answered is not None:
             return answered
-        expires = None if wanted.identity.ttl_ms is None else at + wanted.identity.ttl_ms
-        fingerprint = wanted.identity.fingerprint
-        session.merge(RunIdentity(id=wanted.identity.id, run_id=row["id"], fingerprint=fingerprint, expires_at=expires))
-        session.flush()
     check_run("new", row["state"])
-    insert_missing(session, payloads, [{"digest": row["args"], "body": wanted.args, "created_at": at}])
+    store(session, [(row["args"], wanted.args)], at)
     identity = wanted.identity.id if wanted.identity else None
     session.connection().execute(sa.insert(runs), {**row, "identity": identity, "created_at": at})
     if row["state"] == "available":
@@ -82,17 +80,22 @@ def _begin(session: Session, wanted: NewRun) -> Begun:
     return Begun("begun", row["id"])
 
 
-def _answered(session: Session, identity: Identity, at: int) -> Begun | None:
-    query = select(RunIdentity).where(RunIdentity.id == identity.id)
-    known = session.exec(query.with_for_update()).first()
-    if known is None or (known.expires_at is not None and known.expires_at <= at):
+def _answered(session: Session, identity: Identity, run_id: str, at: int) -> Begun | None:
+    """The run that answers for this identity; None if `run_id` now does. Two processes at once: one waits for the other."""
+    expires = None if identity.ttl_ms is None else at + identity.ttl_ms
+    row = {"id": identity.id, "run_id": run_id, "fingerprint": identity.fingerprint, "expires_at": expires}
+    while insert_missing(session, identities, [row]) == 0:
+        known = session.exec(select(RunIdentity).where(RunIdentity.id == identity.id).with_for_update()).first()
+        if known is None:  # a run that failed has just given it back
+            continue
+        state = session.exec(select(Run.state).where(Run.id == known.run_id)).first()
+        expired = known.expires_at is not None and known.expires_at <= at
+        if state in OPEN_RUNS or (state == "completed" and not expired):
+            how: Begin = "conflict" if known.fingerprint != identity.fingerprint else "in_flight" if state in OPEN_RUNS else "replay"
+            return Begun(how, known.run_id)
+        session.connection().execute(sa.update(identities).where(identities.c.id == identity.id).values(**row))
         return None
-    if known.fingerprint != identity.fingerprint:
-        return Begun("conflict", known.run_id)
-    state = session.exec(select(Run.state).where(Run.id == known.run_id)).first()
-    if state == "completed":
-        return Begun("replay", known.run_id)
-    return Begun("in_flight", known.run_id) if state in OPEN_RUNS else None
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ def _finish(session: Session, end: Finish) -> bool:
     at = now(session)
     check_run("executing", end.state)
     values: dict[str, Any] = {"state": end.state, "owner": None, "finished_at": at, "error": end.error, **end.measured}
-    texts = [text for text in (end.result, end.plan, *end.stored) if text is not None]
+    texts = [*end.stored, *(text for text in (end.result, end.plan) if text is not None)]
     if end.result is not None:
         values["result"] = end.result[0]
     if end.plan is not None:
@@ -136,13 +139,11 @@ def _finish(session: Session, end: Finish) -> bool:
         values["identity"] = None
     if not _guarded(session, end.run_id, end.owner, end.fence, values):
         return False
-    store(session, texts, at)
-    write_steps(session, end.steps)
-    if end.logs:
-        session.connection().execute(sa.insert(log_lines), list(end.logs))
+    write_journal(session, (end.steps, texts), at)
+    write_logs(session, end.logs)
     if released:
         session.connection().execute(sa.delete(RunIdentity).where(col(RunIdentity.run_id) == end.run_id))
-        cancel_open_effects(session, end.run_id)
+        cancel_open(session, end.run_id)
     code = {"code": end.error["code"]} if end.error else {}
     outcome = "done" if end.state == "completed" else "failed"
     audit.record(session, end.actor, f"run.{end.state}", end.run_id, outcome, trace_id=end.trace_id, **code)
@@ -150,38 +151,20 @@ def _finish(session: Session, end: Finish) -> bool:
     return True
 
 
+def _guard(run_id: str, owner: str, fence: int) -> sa.ColumnElement[bool]:
+    return sa.and_(runs.c.id == run_id, runs.c.owner == owner, runs.c.fence == fence, runs.c.state == "executing")
+
+
 def _guarded(session: Session, run_id: str, owner: str, fence: int, values: dict[str, Any]) -> bool:
-    guard = sa.and_(runs.c.id == run_id, runs.c.owner == owner, runs.c.fence == fence, runs.c.state == "executing")
-    return session.connection().execute(sa.update(runs).where(guard).values(**values)).rowcount == 1
-
-
-def store(session: Session, texts: Sequence[tuple[str, str]], at: int) -> None:
-    """Keep texts by their digest, each once."""
-    insert_missing(session, payloads, sorted(({"digest": d, "body": b, "created_at": at} for d, b in texts), key=lambda row: row["digest"]))
-
-
-def write_steps(session: Session, rows: Sequence[dict[str, Any]]) -> None:
-    """Append journal rows; one that is there already (a resume that was cut short) stays as it was."""
-    if rows:
-        insert_missing(session, steps, list(rows))
-
-
-def cancel_open_effects(session: Session, run_id: str) -> None:
-    """planned, claimed and retry_wait → cancelled: nothing of this run will be performed any more."""
-    query = select(Effect).where(Effect.run_id == run_id, col(Effect.state).in_(["planned", "claimed", "retry_wait"]))
-    for effect in session.exec(query).all():
-        check_effect(effect.state, "cancelled")
-        session.add(
-            EffectEvent(effect_id=effect.id, before=effect.state, after="cancelled", at=now(session), fence=effect.fence + 1, actor=run_id)
-        )
-        effect.state, effect.owner, effect.next_at, effect.updated_at = "cancelled", None, None, now(session)
-        effect.fence += 1
-        session.add(effect)
+    return session.connection().execute(sa.update(runs).where(_guard(run_id, owner, fence)).values(**values)).rowcount == 1
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A process gives a run back: for a worker at once (`available`), or after a crash of its own (`scheduled`)."""
+    """A process gives a run back: for a worker at once (`available`), or after a crash of its own (`scheduled`).
+
+    `held` are the claims that it drops: what else of this run is held, by a retry queue, goes on.
+    """
 
     actor: Actor
     run_id: str
@@ -193,62 +176,53 @@ class Release:
     steps: Sequence[dict[str, Any]] = ()
     stored: Sequence[tuple[str, str]] = ()
     logs: Sequence[dict[str, Any]] = ()
+    held: Sequence[Claim] = ()
     trace_id: str | None = None
 
 
 def release(session: Session, releases: list[Release]) -> list[bool]:
-    """executing → available (or scheduled after a crash), with the journal so far; wakes a worker."""
+    """executing → available (or, after a crash, scheduled or quarantined), with the journal so far; wakes a worker."""
     return [_release(session, item) for item in releases]
 
 
 def _release(session: Session, item: Release) -> bool:
     at = now(session)
-    state = "scheduled" if item.crashed else "available"
-    check_run("executing", state)
-    values: dict[str, Any] = {"state": state, "owner": None, "due_at": at + item.delay_ms}
-    if item.crashed:
-        values["crashes"] = runs.c.crashes + 1
-    if not _guarded(session, item.run_id, item.owner, item.fence, values):
+    recover_claims(session, item.held)
+    guard = _guard(item.run_id, item.owner, item.fence)
+    run = session.exec(select(Run).where(guard).with_for_update()).first()
+    if run is None:
         return False
-    store(session, item.stored, at)
-    write_steps(session, item.steps)
-    if item.logs:
-        session.connection().execute(sa.insert(log_lines), list(item.logs))
-    recover_effects(session, [item.run_id])
-    outbox.enqueue(session, "execute_run", item.run_id, at + item.delay_ms)
+    write_journal(session, (item.steps, item.stored), at)
+    write_logs(session, item.logs)
+    if item.crashed:
+        _after_crash(session, run, at + item.delay_ms)
+    else:
+        _move(run, "available")
+        run.due_at = at + item.delay_ms
+        outbox.enqueue(session, "execute_run", run.id, run.due_at)
     detail = {"reason": item.reason, "crashed": item.crashed}
     audit.record(session, item.actor, "run.released", item.run_id, "done", trace_id=item.trace_id, **detail)
     return True
 
 
-def recover_effects(session: Session, run_ids: Sequence[str]) -> None:
-    """Effects of runs that nobody executes: claimed → planned (nothing left), performing → unknown (nobody can know)."""
-    held = select(Effect).where(col(Effect.run_id).in_(run_ids), col(Effect.state).in_(["claimed", "performing"]))
-    for effect in session.exec(held).all():
-        recover_effect(session, effect)
+def _move(run: Run, after: str) -> None:
+    check_run(run.state, after)
+    run.state, run.owner = after, None
 
 
-def recover_effect(session: Session, effect: Effect) -> None:
-    """One effect whose holder is gone: back to planned, or unknown if its first byte may have left (`retry`: planned again)."""
-    path = {"claimed": ("planned",), "performing": ("unknown", "planned") if effect.on_unknown == "retry" else ("unknown",)}
-    for after in path[effect.state]:
-        check_effect(effect.state, after)
-        effect.fence += 1
-        detail = "holder gone" if effect.state != "unknown" else "policy retry"
-        event = EffectEvent(
-            effect_id=effect.id, before=effect.state, after=after, at=now(session), fence=effect.fence, actor="recovery", detail=detail
-        )
-        session.add(event)
-        if after == "unknown":
-            effect.error_code, effect.error, effect.crashes = "holder_died", _HOLDER_DIED, effect.crashes + 1
-        elif effect.state == "unknown":
-            effect.next_at = now(session)
-        effect.state = after
-    effect.owner, effect.updated_at = None, now(session)
-    session.add(effect)
-
-
-_HOLDER_DIED = '{"code":"holder_died","message":"the process died between doing and recording"}'
+def _after_crash(session: Session, run: Run, due_at: int) -> None:
+    run.crashes += 1
+    if run.crashes < MAX_CRASHES:
+        _move(run, "scheduled")
+        run.due_at = due_at
+        outbox.enqueue(session, "execute_run", run.id, due_at)
+        return
+    _move(run, "quarantined")
+    run.identity, run.finished_at = None, now(session)
+    run.error = {"code": "run_quarantined", "message": f"the run ended its process {run.crashes} times"}
+    session.connection().execute(sa.delete(RunIdentity).where(col(RunIdentity.run_id) == run.id))
+    cancel_open(session, run.id)
+    feed.announce(session, "run.finished", run.id, run.tenant, state=run.state)
 
 
 def claim(session: Session, run_id: str, owner: str) -> Run | None:
@@ -263,50 +237,19 @@ def claim(session: Session, run_id: str, owner: str) -> Run | None:
 
 
 def abandon(session: Session, owners: Sequence[str]) -> list[str]:
-    """Runs of owners that are gone: executing → scheduled, or quarantined at the third crash. Returns their ids."""
-    query = select(Run).where(Run.state == "executing", col(Run.owner).in_(owners))
-    lost = list(session.exec(query).all())
+    """Runs of owners that are gone: executing → scheduled, or quarantined at the third crash. Returns their ids.
+
+    Their effects are recovered before. Rows that another sweep has just locked are left to it.
+    """
+    held = select(Run).where(Run.state == "executing", is_open("run", RUNS_OPEN), col(Run.owner).in_(owners))
+    lost = list(session.exec(held.with_for_update(skip_locked=True)).all())
     for run in lost:
-        run.crashes += 1
-        after = "quarantined" if run.crashes >= MAX_CRASHES else "scheduled"
-        check_run(run.state, after)
-        run.state, run.owner = after, None
         run.fence += 1
+        _after_crash(session, run, now(session))
         actor = Actor(run.actor, run.actor, run.tenant, frozenset())
-        recover_effects(session, [run.id])
-        if after == "quarantined":
-            run.identity, run.finished_at = None, now(session)
-            run.error = {"code": "run_quarantined", "message": f"the run ended its process {run.crashes} times"}
-            session.connection().execute(sa.delete(RunIdentity).where(col(RunIdentity.run_id) == run.id))
-            cancel_open_effects(session, run.id)
-            feed.announce(session, "run.finished", run.id, run.tenant, state=after)
-        else:
-            run.due_at = now(session)
-            outbox.enqueue(session, "execute_run", run.id)
-        audit.record(session, actor, f"run.{after}", run.id, "failed", trace_id=run.trace_id, crashes=run.crashes)
+        audit.record(session, actor, f"run.{run.state}", run.id, "failed", trace_id=run.trace_id, crashes=run.crashes)
         session.add(run)
     return [run.id for run in lost]
-
-
-def step_at(session: Session, run_id: str, step: int, chunk: int) -> tuple[Step, str] | None:
-    """A journaled step with its answer's text, or None."""
-    row = session.get(Step, (run_id, step, chunk))
-    if row is None:
-        return None
-    text = row.answer
-    if text is None and row.payload is not None:
-        text = session.exec(select(Payload.body).where(Payload.digest == row.payload)).one()
-    return row, text or "null"
-
-
-def last_step(session: Session, run_id: str) -> int:
-    """The highest journaled step of a run; 0 if there is none."""
-    return session.exec(select(sa.func.max(col(Step.step))).where(Step.run_id == run_id)).one() or 0
-
-
-def payload(session: Session, digest: str) -> str:
-    """The text stored by `digest`."""
-    return session.exec(select(Payload.body).where(Payload.digest == digest)).one()
 
 
 def counts(session: Session, run_id: str) -> dict[str, dict[str, int]]:

@@ -1,0 +1,55 @@
+"""The journal's rows and the texts that they name: written with the claims that depend on them, read on a resume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from app.core.db import insert_missing
+from app.runtime.models import LogLine, Payload, Step
+
+steps: sa.Table = Step.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
+payloads: sa.Table = Payload.__table__  # type: ignore[attr-defined]  # as above
+log_lines: sa.Table = LogLine.__table__  # type: ignore[attr-defined]  # as above
+Journaled = tuple[Sequence[dict[str, Any]], Sequence[tuple[str, str]]]
+
+
+def write_journal(session: Session, journal: Journaled, at: int) -> None:
+    """Append steps with their texts; a step that is there already (a resume that was cut short) stays as it was."""
+    rows, texts = journal
+    store(session, texts, at)
+    if rows:
+        insert_missing(session, steps, list(rows))
+
+
+def store(session: Session, texts: Sequence[tuple[str, str]], at: int) -> None:
+    """Keep texts by their digest, each once."""
+    if texts:
+        insert_missing(session, payloads, [{"digest": digest, "body": body, "created_at": at} for digest, body in sorted(set(texts))])
+
+
+def write_logs(session: Session, lines: Sequence[dict[str, Any]]) -> None:
+    """Append what a tool said."""
+    if lines:
+        session.connection().execute(sa.insert(log_lines), list(lines))
+
+
+def seats(session: Session, run_id: str) -> set[tuple[int, int]]:
+    """The `(step, chunk)` of every journaled answer of a run."""
+    query = sa.select(steps.c.step, steps.c.chunk).where(steps.c.run_id == run_id)
+    return {(row.step, row.chunk) for row in session.connection().execute(query)}
+
+
+def step_at(session: Session, run_id: str, step: int, chunk: int) -> tuple[Step, str]:
+    """A journaled step with its answer's text."""
+    row = session.get_one(Step, (run_id, step, chunk))
+    text = payload(session, row.payload) if row.payload is not None else row.answer
+    return row, text or "null"
+
+
+def payload(session: Session, digest: str) -> str:
+    """The text stored by `digest`."""
+    return session.exec(select(Payload.body).where(col(Payload.digest) == digest)).one()

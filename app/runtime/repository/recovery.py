@@ -1,0 +1,81 @@
+"""Effects that lose their holder or their run: recovered or cancelled in bulk, with flat memory whatever their number.
+
+Rows that another transaction has just locked are left to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import Session
+
+from app.core.db import CHUNK, now
+from app.runtime.models import OPEN_EFFECTS, is_open
+from app.runtime.repository.effects import Claim, EventLog, effects
+
+
+def cancel_open(session: Session, run_id: str) -> None:
+    """planned, claimed and retry_wait → cancelled: nothing of this run will be performed any more."""
+    mine = effects.c.run_id == run_id
+    for before in ("planned", "claimed", "retry_wait"):
+        _shift(session, mine, before, ("cancelled",), actor=run_id, next_at=None)
+
+
+def recover(session: Session, which: sa.ColumnElement[bool]) -> None:
+    """Held effects whose holder is gone: claimed → planned (nothing left), performing → unknown (nobody can know).
+
+    Under the policy `retry` an unknown is planned again at once, for the queue. `which` must name held effects of that holder only.
+    """
+    died: dict[str, Any] = {"error_code": "holder_died", "error": _HOLDER_DIED, "crashes": effects.c.crashes + 1}
+    policy = effects.c.on_unknown
+    _shift(session, which, "claimed", ("planned",), detail="holder gone")
+    _shift(session, which & (policy != "retry"), "performing", ("unknown",), detail="holder gone", **died)
+    _shift(session, which & (policy == "retry"), "performing", ("unknown", "planned"), detail="holder gone", next_at=now(session), **died)
+
+
+def held_by(owners: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Whatever these owners hold."""
+    return sa.and_(effects.c.owner.in_(owners), is_open("effect", OPEN_EFFECTS))
+
+
+def recover_claims(session: Session, claims: Sequence[Claim]) -> None:
+    """`recover` for claims that their own process drops, and for nothing else that it holds."""
+    for start in range(0, len(claims), CHUNK):
+        held = [(claim.id, claim.owner, claim.fence) for claim in claims[start : start + CHUNK]]
+        recover(session, sa.tuple_(effects.c.id, effects.c.owner, effects.c.fence).in_(held))
+
+
+def drop_claims(session: Session, dropped: list[Sequence[Claim]]) -> list[None]:
+    """`recover_claims` as a write of the group writer."""
+    for claims in dropped:
+        recover_claims(session, claims)
+    return [None] * len(dropped)
+
+
+_HOLDER_DIED = '{"code":"holder_died","message":"the process died between doing and recording"}'
+
+
+def _shift(
+    session: Session,
+    which: sa.ColumnElement[bool],
+    before: str,
+    path: tuple[str, ...],
+    *,
+    actor: str = "recovery",
+    detail: str | None = None,
+    **values: Any,
+) -> None:
+    """Move all that `which` names from `before` along `path`, 500 rows at a time, so that memory stays flat."""
+    log = EventLog(now(session))
+    some = sa.select(effects.c.seq).where(which, effects.c.state == before).order_by(effects.c.seq).limit(CHUNK)
+    some = some.correlate(None).with_for_update(skip_locked=True)
+    values |= {"state": path[-1], "owner": None, "fence": effects.c.fence + 1, "updated_at": log.at}
+    statement = sa.update(effects).where(effects.c.seq.in_(some)).values(**values)
+    while moved := session.connection().execute(statement.returning(effects.c.id, effects.c.fence)).all():
+        for row in moved:
+            for source, target in zip((before, *path), path, strict=False):
+                log.add(row.id, source, target, row.fence, actor, detail)
+        log.write(session)
+        log.rows.clear()
