@@ -6,13 +6,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
+from mcp_types import CallToolResult, RequestParamsMeta, TextContent
 
 from tests.protocol.site import Site
 from tests.support.published import counter_spec, release
@@ -42,6 +43,16 @@ async def connected(site: Site, era: str, *permissions: str, **options: Any) -> 
         Client(streamable_http_client(f"{site.url}/mcp", http_client=http), mode=era, **options) as client,
     ):
         yield client
+
+
+def keyed(key: str) -> RequestParamsMeta:
+    return cast("RequestParamsMeta", {"toolmint/idempotencyKey": key})
+
+
+def text_of(answer: CallToolResult) -> str:
+    part = answer.content[0]
+    assert isinstance(part, TextContent)
+    return part.text
 
 
 async def names(client: Client) -> list[str]:
@@ -85,7 +96,7 @@ async def test_a_result_is_structured_exactly_as_its_outputs_with_the_run_in_met
         answer = await client.call_tool("send_notes", args)
         assert not answer.is_error
         assert answer.structured_content == {"done": 2, "skipped": 0, "duplicate": 0, "retrying": 0, "failed": 0, "unknown": 0}
-        assert json.loads(answer.content[0].text) == answer.structured_content  # type: ignore[union-attr]  # it is text
+        assert json.loads(text_of(answer)) == answer.structured_content  # it is text
         meta = dict(answer.meta or {})
         assert meta["toolmint/version"] == 1 and meta["toolmint/replayed"] is False and len(meta["toolmint/evidenceDigest"]) == 64
         assert meta["toolmint/ledgerCounts"]["send"]["done"] == 2
@@ -95,7 +106,7 @@ async def test_a_result_is_structured_exactly_as_its_outputs_with_the_run_in_met
 
 @ERAS
 async def test_the_same_key_in_meta_gets_the_first_answer_again(site: Site, era: str) -> None:
-    key = {"toolmint/idempotencyKey": f"key-{era}"}
+    key = keyed(f"key-{era}")
     async with connected(site, era, *CALL) as client:
         first = await client.call_tool("count_notes", {"group": "g", "to": ["a"]}, meta=key)
         again = await client.call_tool("count_notes", {"to": ["a"], "group": "g"}, meta=key)
@@ -111,7 +122,7 @@ async def test_wrong_arguments_are_an_error_that_names_the_place(site: Site, era
     async with connected(site, era, *CALL) as client:
         answer = await client.call_tool("count_notes", {"group": "g", "to": [1]})
         assert answer.is_error and (answer.meta or {})["toolmint/code"] == "args_invalid"
-        assert "$.to[0] must be string" in answer.content[0].text  # type: ignore[union-attr]  # it is text
+        assert "$.to[0] must be string" in text_of(answer)  # it is text
         managed = await client.call_tool("toolmint_run_status", {"run": "x"})
         assert managed.is_error and (managed.meta or {})["toolmint/code"] == "args_invalid"
 
@@ -134,7 +145,7 @@ async def test_a_business_failure_is_an_error_with_its_code(site: Site, era: str
     release(site.catalog, counter_spec(f"fails_{era}"), source)
     async with connected(site, era, *CALL) as client:
         answer = await call_once_listed(client, f"fails_{era}", {"group": "g", "to": []})
-        assert answer.is_error and answer.content[0].text == "group_not_found: There is no such group."
+        assert answer.is_error and text_of(answer) == "group_not_found: There is no such group."
         assert (answer.meta or {})["toolmint/code"] == "group_not_found" and (answer.meta or {})["toolmint/runId"]
 
 
@@ -151,8 +162,8 @@ async def test_progress_reaches_the_caller_and_a_dropped_call_cancels_the_run(ow
     release(own_site.catalog, sender_spec(), SLOW)
     told: list[tuple[float, float | None]] = []
 
-    async def tell(done: float, total: float | None, _message: str | None) -> None:
-        told.append((done, total))
+    async def tell(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total))
 
     async with connected(own_site, era, *CALL) as client:
         await until_async(lambda: names_of(client, "send_notes"))
@@ -216,14 +227,14 @@ async def test_long_lists_come_in_pages_of_fifty(own_site: Site) -> None:
 async def test_an_agent_can_author_a_tool_over_mcp_alone(own_site: Site, era: str) -> None:
     async with connected(own_site, era, "specs:write", "candidates:submit", "records:write") as client:
         guide = await client.call_tool("toolmint_guide", {})
-        assert "perform_each" in guide.content[0].text and "repair_customer_records" in guide.content[0].text
+        assert "perform_each" in text_of(guide) and "repair_customer_records" in text_of(guide)
         spec = counter_spec().body() | {"examples": [{"name": "one", "args": {"group": "g", "to": ["a"]}, "result": {"done": 1}}]}
         refused = await client.call_tool("toolmint_save_spec", {**spec, "effects": [{"id": "x"}]})
         assert refused.is_error and (refused.meta or {})["toolmint/code"] == "spec_invalid" and (refused.meta or {})["toolmint/errors"]
         saved = await client.call_tool("toolmint_save_spec", spec)
         assert saved.structured_content["revision"] == 1, saved.content
         files = [{"path": "tool.py", "content": "x = 1\n"}, {"path": "test_tool.py", "content": "y = 1\n"}]
-        key = {"toolmint/idempotencyKey": "once"}
+        key = keyed("once")
         sent = await client.call_tool("toolmint_submit_candidate", {"name": "count_notes", "files": files}, meta=key)
         again = await client.call_tool("toolmint_submit_candidate", {"name": "count_notes", "files": files}, meta=key)
         assert sent.structured_content["id"] == again.structured_content["id"] and sent.structured_content["state"] == "queued"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from app.core.actor import Actor
@@ -15,7 +17,7 @@ ELSEWHERE = Actor("key_ada", "ada", "other", frozenset())
 ARGS = {"group": "g", "to": ["a"]}
 
 
-def ident(actor: Actor, key: str | None, **changes: object) -> str | None:
+def ident(actor: Actor, key: str | None, **changes: Any) -> str | None:
     found = identity_of(actor, counter_spec(**changes), ARGS, key)
     return found.id if found else None
 
