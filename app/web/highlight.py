@@ -30,13 +30,18 @@ _FORMATTER = HtmlFormatter(nowrap=True)
 @lru_cache(maxsize=64)
 def lines(text: str, path: str) -> tuple[Markup, ...]:
     """Each line of a file as markup; `path` decides the language. Files of an artifact never change, so answers are kept."""
-    plain = text.removesuffix("\n").split("\n")
+    plain = _plain(text)
     lexer = _LEXERS.get(path.rpartition(".")[2])
     if lexer is None or len(text) > MOST_CHARACTERS or any(len(line) > MOST_LINE for line in plain):
         return tuple(escape(line) for line in plain)
     coloured = pygmentize(text.removesuffix("\n"), lexer, _FORMATTER).removesuffix("\n").split("\n")
     # Pygments closes its marks at line ends, so a line stands alone; were that to change, plain text is right and colour is not.
     return tuple(Markup(line) for line in coloured) if len(coloured) == len(plain) else tuple(escape(line) for line in plain)  # noqa: S704  # made by Pygments, which escapes
+
+
+def _plain(text: str) -> list[str]:
+    """Lines as editors count them: `splitlines` would also cut at form feeds and U+2028."""
+    return text.removesuffix("\n").split("\n")
 
 
 def laid_out(path: str, text: str) -> str:
@@ -69,7 +74,7 @@ class Comparison:
 @lru_cache(maxsize=64)
 def compare(before: str, after: str, path: str) -> Comparison:
     """Compare two texts line by line; runs of equal lines are folded to a few around each change."""
-    old, new = before.splitlines(), after.splitlines()
+    old, new = _plain(before), _plain(after)
     if old == new:
         return Comparison(path, 0, 0, ())
     if max(len(old), len(new)) > MOST_COMPARED:

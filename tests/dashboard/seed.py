@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping
 from typing import Any
 
 from sqlmodel import Session, SQLModel
@@ -205,31 +204,26 @@ def _candidate(
         created_at=at,
         updated_at=at + MINUTE,
     )
-    results: list[Mapping[str, Any]] = []
-    if state in ("passed", "published", "refused"):
-        report = texts.report(row.id, row.digest, failing)
-        row.report, row.report_digest = text_digest(report)
-        results = report["gates"]
-    elif gates:
-        results = [texts.gate(name, "passed") for name in texts.GATES[:gates]] + [
-            {**texts.gate(texts.GATES[gates], "running"), "duration_ms": 0}
-        ]
+    results = _results(row, failing, gates)
     _add(session, row, *(CandidateFile(candidate_id=row.id, path=file.path, content=file.content, digest=file.digest) for file in files))
     for position, result in enumerate(results):
         _add(session, GateResult(candidate_id=row.id, position=position, updated_at=at, **result))
     if approval == "approved":
-        _add(
-            session,
-            Approval(
-                id=ids.new("appr", at),
-                candidate_id=row.id,
-                actor="key_operator",
-                decision="approve",
-                reason="Read the diff; effects are as before.",
-                at=at + 2 * MINUTE,
-            ),
-        )
+        reason = "Read the diff; effects are as before."
+        by: dict[str, Any] = {"actor": "key_operator", "decision": "approve", "reason": reason, "at": at + 2 * MINUTE}
+        _add(session, Approval(id=ids.new("appr", at), candidate_id=row.id, **by))
     return row
+
+
+def _results(row: Candidate, failing: str | None, gates: int) -> list[dict[str, Any]]:
+    """Every gate of a finished verification, with the report; of one under way, those so far."""
+    if row.state in ("passed", "published", "refused"):
+        report = texts.report(row.id, row.digest, failing)
+        row.report, row.report_digest = text_digest(report)
+        return list(report["gates"])
+    if not gates:
+        return []
+    return [texts.gate(name, "passed") for name in texts.GATES[:gates]] + [{**texts.gate(texts.GATES[gates], "running"), "duration_ms": 0}]
 
 
 def _candidates(session: Session, revision: tuple[ExecutionSpec, int], now: int) -> None:
@@ -238,7 +232,7 @@ def _candidates(session: Session, revision: tuple[ExecutionSpec, int], now: int)
     error = _candidate(session, spec, number, now - 80 * MINUTE, "error", "waiting")
     error.error = {
         "code": "verification_crashed",
-        "message": "The candidate killed its worker three times.",
+        "detail": "Verifying this candidate ended its worker 3 times.",
         "fix": "Use less memory, then submit again.",
     }
     _add(session, error)
