@@ -16,7 +16,7 @@ from app.verification.findings import Finding, GateOutcome
 from app.verification.stage import Done, Played, staged
 from app.verification.subject import Bench, Subject
 
-CASE_LIMIT_S = 30.0
+CASE_LIMIT_S = 20.0
 _AT_ONCE = 4
 _CODE = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
 _MEND = "Make the tool do what the example says; where the example is wrong, save a new spec revision."

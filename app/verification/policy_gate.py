@@ -22,6 +22,7 @@ from app.verification.stage import Played, Stage, staged
 from app.verification.subject import Bench, Subject
 
 PROBE = "undeclared_probe"
+ATTEMPT_LIMIT_S = 20.0
 _PROBING = """
 
 
@@ -33,6 +34,7 @@ def run(args, ctx):  # the platform's: ask for what the spec does not declare, b
     return _run_declared(args, ctx)
 """
 _CALLS = {"perform": 'perform("undeclared_probe", {"to": "nobody@example.com"})', "read": 'read("undeclared_probe", key="x")'}
+_HOST = "If the tool ends by itself, report this: the host must hold it."
 _REFUSALS = {"perform": "effect_undeclared", "read": "read_undeclared"}
 
 
@@ -55,11 +57,9 @@ async def check_policy(subject: Subject, bench: Bench, seen: Mapping[str, Mappin
     held = await asyncio.gather(*(_is_refused(subject, bench, attempt) for attempt in attempts.values()))
     refused.update(zip(attempts, held, strict=True))
     findings += [
-        Finding(
-            "not_refused", f"The attempt {name!r} was not refused, not audited or left something.", "Report this: the host must hold it."
-        )
-        for name, held in refused.items()
-        if not held and name != "ids_declared"
+        Finding("not_refused", f"The attempt {name!r} did not end, was not refused or audited, or left something.", _HOST)
+        for name, was_refused in refused.items()
+        if not was_refused and name != "ids_declared"
     ]
     return GateOutcome(findings, {"refused": refused})
 
@@ -104,7 +104,11 @@ def _attempts(subject: Subject) -> Iterator[Attempt]:
 
 async def _is_refused(subject: Subject, bench: Bench, attempt: Attempt) -> bool:
     async with staged(bench, attempt.example, subject.caller, attempt.program) as stage:
-        played = await stage.play(attempt.program, attempt.example.args)
+        try:
+            async with asyncio.timeout(ATTEMPT_LIMIT_S):
+                played = await stage.play(attempt.program, attempt.example.args)
+        except TimeoutError:
+            return False
         return await asyncio.to_thread(_left_nothing, stage, played, attempt.kind, attempt.asked)
 
 

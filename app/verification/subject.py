@@ -57,12 +57,18 @@ class Subject:
     def program(self, version: int = 1, *, spec: ExecutionSpec | None = None, tool: str | None = None) -> Program:
         """What the runtime executes; with another spec or another `tool.py` for the gates that look for a refusal."""
         files = {"tool.py": tool or self.files["tool.py"], "contract.py": self.contract, "spec.json": self.guest_spec}
-        return Program(self.tool, version, digest([self.digest, version, files]), spec or self.spec, files)
+        return Program(self.tool, version, digest([self.digest, version, files]), _unpaced(spec or self.spec), files)
 
     @property
     def caller(self) -> Actor:
         """Who calls the tool on a stage: an actor with what the spec asks for and nothing else."""
         return Actor("key_verification", "verification", self.tenant, frozenset({"tools:call", *self.spec.permissions}))
+
+
+def _unpaced(spec: ExecutionSpec) -> ExecutionSpec:
+    """The spec without effects per second: how fast a scripted world is asked tells nothing."""
+    effects = tuple(effect.model_copy(update={"limits": effect.limits.model_copy(update={"per_second": None})}) for effect in spec.effects)
+    return spec.model_copy(update={"effects": effects})
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,17 @@ def test_the_roll_back_drill_holds_for_the_specimen(lab: Lab, scratch: Path) -> 
     assert list(scratch.iterdir()) == []
 
 
+def test_a_natural_run_key_does_not_hide_the_second_version(lab: Lab, scratch: Path) -> None:
+    outcome = lab.ask(check_rollback, subject(spec=specimen_spec(run_key="[args.campaign]")), scratch)
+    assert outcome.passed, outcome.findings
+
+
+def test_a_pace_does_not_slow_verification(lab: Lab, scratch: Path) -> None:
+    slow = {**SPEC["effects"][0], "limits": {"per_run": 1000, "per_second": 0.001}}
+    outcome = lab.ask(check_policy, subject(spec=specimen_spec(effects=[slow])), scratch, calls_of(TOOL))
+    assert outcome.passed, outcome.findings
+
+
 def test_a_tool_whose_keys_do_not_survive_a_publication_is_refused(lab: Lab, scratch: Path) -> None:
     tool = changed(TOOL, 'items = [letter(to, sender["name"])', 'items = [letter(f"{ctx.new_id()}@example.com", sender["name"])')
     found = rules(lab.ask(check_rollback, subject(tool=tool), scratch).findings)
