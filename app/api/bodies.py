@@ -1,7 +1,7 @@
 """Request bodies: read within a limit, decoded strictly, checked against a closed model.
 
-Refused are bodies over the limit (by their announced length, and again while they stream in), text that is not UTF-8, NaN and
-Infinity, nesting without end, and every field that is not declared.
+Refused are bodies over the limit (by their announced length, and again while they stream in), text that is not UTF-8, halves of
+surrogate pairs, NaN and Infinity, nesting without end, NUL in a field, and every field that is not declared.
 
 It refuses to be: the judge of content. What a field may say is for the room that takes it.
 """
@@ -9,6 +9,7 @@ It refuses to be: the judge of content. What a field may say is for the room tha
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NoReturn, TypeVar
 
@@ -19,6 +20,7 @@ from app.core.errors import Invalid, Problem, TooLarge
 
 MOST_BYTES = 12_000_000
 M = TypeVar("M", bound="Body")
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # only such texts can hold half of a surrogate pair
 
 
 class Body(BaseModel):
@@ -51,7 +53,12 @@ async def read_body(request: Request, most: int = MOST_BYTES) -> bytes:
 def parse_json(text: bytes) -> Any:
     """A JSON value, decoded strictly. Raises Invalid `body_invalid`."""
     try:
-        return json.loads(text.decode("utf-8"), parse_constant=_no_constant)
+        value = json.loads(text.decode("utf-8"), parse_constant=_no_constant)
+        if _HALF.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError:
+        detail = "the body holds half of a surrogate pair"
     except UnicodeDecodeError:
         detail = "the body is not UTF-8"
     except RecursionError:
@@ -64,11 +71,14 @@ def parse_json(text: bytes) -> Any:
 def checked(model: type[M], value: Any) -> M:
     """The value as `model`. Raises Invalid `body_invalid` with the JSON path of each field that is wrong."""
     try:
-        return model.model_validate(value)
+        body = model.model_validate(value)
+        problems = [Problem(f"$.{name}", "holds a NUL character") for name, field in body if isinstance(field, str) and "\0" in field]
     except ValidationError as error:
         problems = [Problem(_path(item["loc"]), item["msg"]) for item in error.errors(include_url=False, include_input=False)[:20]]
-        said = "; ".join(f"{found.path} {found.message}" for found in problems[:3])
-        raise Invalid("body_invalid", f"The body does not fit: {said}.", fix="See /docs for its fields.", problems=problems) from None
+    if not problems:
+        return body
+    said = "; ".join(f"{found.path} {found.message}" for found in problems[:3])
+    raise Invalid("body_invalid", f"The body does not fit: {said}.", fix="See /docs for its fields.", problems=problems)
 
 
 def takes(model: type[Body]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What every request to the service passes first: its host name is one of ours, and its trace id is known from here on.
+"""What every request to the service passes first: its host name is one of ours, its address is text, its trace id is known from here on.
 
 Pure ASGI, because a middleware that wraps responses would hold back event streams. It stands before every front door.
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import problem
-from app.core.errors import ToolmintError
+from app.core.errors import Invalid, ToolmintError
 from app.observability.traces import trace_from, tracing
 
 
@@ -47,15 +47,19 @@ class Edge:
                     message = {**message, "headers": [*message.get("headers", ()), mark]}
                 await send(message)
 
-            if self._known(host):
-                await self._app(scope, receive, marked)
-                return
-            refused = MisdirectedRequest(
+            refused = self._refusal(host, scope)
+            await (self._app if refused is None else problem(refused))(scope, receive, marked)
+
+    def _refusal(self, host: str, scope: Scope) -> ToolmintError | None:
+        if not self._known(host):
+            return MisdirectedRequest(
                 "host_not_allowed",
                 "This service does not answer for that host name.",
                 fix="Name it in TOOLMINT_ALLOWED_HOSTS or TOOLMINT_PUBLIC_URL, then start again.",
             )
-            await problem(refused)(scope, receive, marked)
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:  # no database of ours can look for it
+            return Invalid("request_invalid", "The address holds a NUL character.", fix="Leave %00 out of the address.")
+        return None
 
     def _known(self, host: str) -> bool:
         host = host.lower()

@@ -106,6 +106,10 @@ async def _program(actor: Actor, calls: Calls, entry: Entry, args: Any, key: str
     program = calls.catalog.load.recall(actor.tenant, entry.name, choice.version)
     if program is None:
         program = await asyncio.to_thread(calls.catalog.load, actor.tenant, entry.name, choice.version)
+    # The entry speaks for the version of `stable`; another one may ask for permissions of its own.
+    if not all(actor.may(permission) for permission in program.spec.permissions):
+        await asyncio.to_thread(_refused, actor, calls, entry.name)
+        raise no_tool(entry.name)
     return program, choice
 
 

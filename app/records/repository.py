@@ -137,6 +137,8 @@ def versions(session: Session, tenant: str, collection: str, keys: Sequence[str]
 def replace(session: Session, tenant: str, collection: str, key: str, text: str, expected_version: int) -> int | None:
     """Write one body only where the record has `expected_version` (0: where there is none); returns the new version or None."""
     at = now(session)
+    if not 0 <= expected_version < 1 << 31:
+        return None
     if expected_version == 0:
         dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
         row = {"tenant": tenant, "collection": collection, "key": key, "body": text, "version": 1, "updated_at": at}

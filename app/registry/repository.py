@@ -15,6 +15,7 @@ from app.registry.models import ArtifactFile, Channel, ChannelMove, Tool, Versio
 
 _TOOLS = SQLModel.metadata.tables[str(Tool.__tablename__)]
 _FILES = SQLModel.metadata.tables[str(ArtifactFile.__tablename__)]
+_NUMBERS = 1 << 31
 
 
 def held_tool(session: Session, tenant: str, name: str) -> Tool:
@@ -29,7 +30,8 @@ def tool(session: Session, tenant: str, name: str) -> Tool | None:
 
 
 def version(session: Session, tenant: str, name: str, number: int) -> Version | None:
-    return session.get(Version, (tenant, name, number))
+    """One version; None too for a number that no column could hold."""
+    return session.get(Version, (tenant, name, number)) if 0 < number < _NUMBERS else None
 
 
 def versions_of(session: Session, tenant: str, name: str) -> list[Version]:

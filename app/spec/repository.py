@@ -6,6 +6,8 @@ from sqlmodel import Session, col, func, select
 
 from app.spec.models import SpecRevision
 
+_NUMBERS = 1 << 31  # what the column holds
+
 
 def by_digest(session: Session, tenant: str, name: str, digest: str) -> SpecRevision | None:
     return session.exec(
@@ -16,6 +18,8 @@ def by_digest(session: Session, tenant: str, name: str, digest: str) -> SpecRevi
 def by_revision(session: Session, tenant: str, name: str, revision: int | None) -> SpecRevision | None:
     """One revision, or the latest where `revision` is None."""
     wanted = select(SpecRevision).where(SpecRevision.tenant == tenant, SpecRevision.name == name)
+    if revision is not None and not 0 < revision < _NUMBERS:
+        return None
     if revision is not None:
         wanted = wanted.where(SpecRevision.revision == revision)
     return session.exec(wanted.order_by(col(SpecRevision.revision).desc()).limit(1)).first()

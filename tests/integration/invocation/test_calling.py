@@ -91,6 +91,18 @@ async def test_unknown_and_forbidden_tools_look_the_same(database: Database, san
         assert (await call_tool(allowed, h.calls, "count_notes", COUNTER_ARGS)).body["result"] == {"done": 1}
 
 
+async def test_a_pinned_version_asks_for_its_own_permissions(sqlite_database: Database, sandbox: Sandbox, tmp_path: Path) -> None:
+    async with house(sqlite_database, sandbox, tmp_path / "tools") as h:
+        await asyncio.to_thread(release, h.catalog, counter_spec(_permissions=["notes:count"]))
+        await asyncio.to_thread(release, h.catalog, counter_spec())
+        assert (await call_tool(CALLER, h.calls, "count_notes", COUNTER_ARGS)).body["version"] == 2
+        with pytest.raises(NotFound) as caught:
+            await call_tool(CALLER, h.calls, "count_notes", COUNTER_ARGS, version=1)
+        assert caught.value.code == "tool_not_found"
+        allowed = Actor("key_2", "two", "default", CALLER.permissions | {"notes:count"})
+        assert (await call_tool(allowed, h.calls, "count_notes", COUNTER_ARGS, version=1)).body["version"] == 1
+
+
 @pytest.mark.parametrize(
     ("args", "code", "path"),
     [
