@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,14 @@ from app.core.clock import Clock, SystemClock
 
 CHUNK = 500
 _LAST = "last"
-_PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=30000", "temp_store=MEMORY")
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "foreign_keys=ON",
+    "busy_timeout=30000",
+    "temp_store=MEMORY",
+    "cache_size=-16000",
+    "wal_autocheckpoint=4000",
+)
 
 
 class Database:
@@ -45,6 +53,7 @@ class Database:
         self.url = parsed.render_as_string(hide_password=False)
         self.path = Path(parsed.database) if self.is_sqlite and parsed.database else None
         self._turn = threading.Lock()
+        self._writing: sa.Connection | None = None
         self._lock_fd = -1
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,13 +76,28 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session whose changes are committed together at the end, or not at all."""
-        with self._in_turn(), self.engine.connect() as plain:
-            connection = plain.execution_options(begin="IMMEDIATE")
-            with connection.begin(), self._session(connection, autoflush=True) as session:
-                yield session
-                session.flush()
-                for last in session.info.pop(_LAST, ()):
-                    last(session)
+        with self._in_turn(), self._writer() as connection, connection.begin(), self._session(connection, autoflush=True) as session:
+            yield session
+            session.flush()
+            for last in session.info.pop(_LAST, ()):
+                last(session)
+
+    @contextmanager
+    def _writer(self) -> Iterator[sa.Connection]:
+        """SQLite: one connection for all writes, whose page cache another's writes would empty. Else one of the pool."""
+        if not self.is_sqlite:
+            with self.engine.connect() as connection:
+                yield connection
+            return
+        if self._writing is None:
+            self._writing = self.engine.connect().execution_options(begin="IMMEDIATE")
+        try:
+            yield self._writing
+        except BaseException:
+            if self._writing.invalidated or self._writing.in_transaction():
+                self._writing.close()
+                self._writing = None
+            raise
 
     def _session(self, connection: sa.Connection, *, autoflush: bool) -> Session:
         session = Session(connection, expire_on_commit=False, autoflush=autoflush)
@@ -94,6 +118,9 @@ class Database:
 
     def close(self) -> None:
         """Give back every connection and the lock file."""
+        if self._writing is not None:
+            self._writing.close()
+            self._writing = None
         self.engine.dispose()
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
@@ -151,10 +178,28 @@ def insert_missing(session: Session, table: sa.Table, rows: Sequence[dict[str, A
 
     Sorted keys matter on PostgreSQL: two sessions inserting the same keys in different orders deadlock.
     """
+    if not rows:
+        return 0
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    # Without the option PostgreSQL answers -1.
-    statement = dialect.insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
-    new = 0
-    for start in range(0, len(rows), CHUNK):
-        new += session.connection().execute(statement, list(rows[start : start + CHUNK])).rowcount
-    return new
+    statement = dialect.insert(table).on_conflict_do_nothing()
+    return sum(execute_many(session, table, statement, rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK))
+
+
+def execute_many(session: Session, name: Any, statement: Any, rows: Sequence[dict[str, Any]]) -> int:
+    """Execute a statement for each row by the driver; returns how many rows of the table it touched.
+
+    For hot paths: SQLAlchemy's own care for each row costs as much as the statement. So values are text, numbers or None, every row
+    names what the first names, and `name` stands for the statement where its compiled text is kept.
+    """
+    dialect = session.get_bind().dialect
+    key = (name, dialect.name, *rows[0])
+    if key not in _texts:
+        compiled = statement.compile(dialect=dialect, column_keys=list(rows[0]))
+        _texts[key] = (str(compiled), compiled.positiontup)
+    text, names = _texts[key]
+    values = rows if names is None else list(map(itemgetter(*names), rows)) if len(names) > 1 else [(row[names[0]],) for row in rows]
+    options = {"preserve_rowcount": True}  # without it PostgreSQL answers -1
+    return session.connection().exec_driver_sql(text, list(values), execution_options=options).rowcount
+
+
+_texts: dict[tuple[Any, ...], tuple[str, list[str] | None]] = {}

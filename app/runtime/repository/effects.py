@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Session
 
-from app.core.db import CHUNK, insert_missing, now
+from app.core.db import CHUNK, execute_many, insert_missing, now
 from app.runtime.models import Effect, EffectEvent, Ledger, Sighting
 from app.runtime.repository.journal import Journaled, write_journal
 from app.runtime.state import NEW, Decision, Existing, Seat, check_effect, decide
@@ -115,13 +115,12 @@ class EventLog:
                 "fence": fence,
                 "actor": actor,
                 "detail": detail,
-                "link": None,
             }
         )
 
     def write(self, session: Session) -> None:
         if self.rows:
-            session.connection().execute(sa.insert(events), self.rows)
+            execute_many(session, "event", sa.insert(events), self.rows)
 
 
 def plan_chunks(session: Session, plans: list[Plan]) -> list[list[Planned]]:
@@ -173,7 +172,7 @@ def _answers(session: Session, plan: Plan, found: dict[str, Any], log: EventLog)
     if met:
         insert_missing(session, sightings, sorted(met, key=lambda row: row["effect_id"]))
     if taken:
-        session.connection().execute(_TAKE, taken)
+        execute_many(session, "take", _TAKE, taken)
     return answers
 
 
@@ -320,7 +319,7 @@ def move(session: Session, moves: list[Move]) -> list[bool]:
     log = EventLog(now(session))
     values = [_bound(item, log.at) for item in moves]
     held = [True] * len(moves)
-    if session.connection().execute(_MOVE, values).rowcount != len(moves):
+    if execute_many(session, "move", _MOVE, values) != len(moves):
         held = _who_holds(session, moves, log.at)
     for item, ok in zip(moves, held, strict=True):
         if ok:
