@@ -20,7 +20,6 @@ CASE_LIMIT_S = 20.0
 _AT_ONCE = 4
 _CODE = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
 _MEND = "Make the tool do what the example says; where the example is wrong, save a new spec revision."
-_OUT_OF_MEMORY = ("MemoryError", "RecursionError")
 
 
 async def check_examples(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:

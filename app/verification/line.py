@@ -78,20 +78,15 @@ async def run_line(
     bench: Bench,
     *,
     full_report: bool = False,
-    known: Mapping[str, GateResult] | None = None,
     watcher: Watcher = SILENT,
 ) -> list[GateResult]:
-    """The result of every gate, in table order; `known` ones (of this very candidate) are not run again.
-
-    Raises GateBroke. Cancelling it ends the gates that run.
-    """
-    results: dict[str, GateResult] = dict(known or {})
+    """The result of every gate, in table order. Raises GateBroke. Cancelling it ends the gates that run."""
+    results: dict[str, GateResult] = {}
     turn = asyncio.Semaphore(AT_ONCE)
     for wave in waves(gates):
         red = any(result.status != "passed" for result in results.values())
-        due = [gate for gate in wave if gate.name not in results]
-        ready = [gate for gate in due if _may_run(gate, results, red and not full_report)]
-        for gate in due:
+        ready = [gate for gate in wave if _may_run(gate, results, red and not full_report)]
+        for gate in wave:
             if gate not in ready:
                 results[gate.name] = GateResult(gate.name, "skipped")
                 await watcher.finished(results[gate.name])

@@ -107,12 +107,18 @@ def _fine_in_a_test(row: Mapping[str, Any]) -> bool:
     return row["filename"].endswith("test_tool.py") and (row["code"] or "").startswith(_TEST_ONLY_ALLOWED)
 
 
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def _of_ruff(row: Mapping[str, Any]) -> Finding:
     file = row["filename"].rsplit("/", 1)[-1]
     advice = (row.get("fix") or {}).get("message") or f"See the rule {row['name']}."
-    return Finding(f"ruff:{row['code'] or 'syntax'}", row["message"], f"{advice.rstrip('.')}.", file=file, line=row["location"]["row"])
+    return Finding(
+        f"ruff:{row['code'] or 'syntax'}", _sentence(row["message"]), f"{advice.rstrip('.')}.", file=file, line=row["location"]["row"]
+    )
 
 
 def _of_mypy(row: Mapping[str, Any]) -> Finding:
     hint = f"{row['hint'].strip()} " if row.get("hint") else ""
-    return Finding(f"mypy:{row['code'] or 'error'}", row["message"], f"{hint}{_TYPED}", file=row["file"], line=row["line"])
+    return Finding(f"mypy:{row['code'] or 'error'}", _sentence(row["message"]), f"{hint}{_TYPED}", file=row["file"], line=row["line"])

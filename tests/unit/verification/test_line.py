@@ -76,14 +76,6 @@ def test_gates_see_the_evidence_of_those_that_passed_only() -> None:
     assert seen == [("a", {}), ("c", {"a": {"by": "a"}})]
 
 
-def test_known_results_are_kept_and_not_run_again() -> None:
-    seen: list[Any] = []
-    table = [gate("a", seen=seen), gate("b", "a", seen=seen)]
-    known = {"a": GateResult("a", "passed", 5, (), {"by": "before"})}
-    assert line(table, known=known) == {"a": "passed", "b": "passed"}
-    assert seen == [("b", {"a": {"by": "before"}})]
-
-
 def test_watchers_hear_of_each_start_and_end_and_of_the_skipped() -> None:
     heard: list[str] = []
 
