@@ -102,9 +102,11 @@ class Feed:
         if self._task is not None:
             await self._task
 
-    def nudge(self) -> None:
-        """Poll now: this process has just announced something."""
-        self._nudged.set()
+    def nudge(self, topic: str = "", subject: str = "", tenant: str = "") -> None:
+        """Poll now: this process has just announced something; where it is named, only if somebody here wants to hear of it."""
+        told = Signal(0, 0, topic, subject, tenant, {})
+        if not topic or any(wanted(told) for wanted, _ in self._listeners.values()):
+            self._nudged.set()
 
     @asynccontextmanager
     async def listen(self, wanted: Callable[[Signal], bool]) -> AsyncIterator[asyncio.Queue[Signal]]:

@@ -218,6 +218,8 @@ class Execution:
             return closing(message)
         if isinstance(self.performer, Rehearsal):
             return Ending("completed", result=message["value"], plan=self.performer.plan)
+        if not self.program.rules and not self.program.spec.invariants:  # neither the database nor a child is asked
+            return self.engine.check(self.run, self.program, message["value"])
         return await asyncio.to_thread(self.engine.check, self.run, self.program, message["value"])
 
     def _stopped(self) -> Ending | None:

@@ -207,7 +207,7 @@ class Runtime:
                 self._executions.pop(run.id, None)
                 if not self._executions:
                     self._idle.set()
-                self.feed.nudge()
+                self.feed.nudge("run.finished", run.id, run.tenant)
 
     async def execute(self, run_id: str) -> Ending | None:
         """Claim a waiting run and drive it. None: somebody else has it, or it is over."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -151,12 +152,21 @@ def _finish(session: Session, end: Finish) -> bool:
     return True
 
 
-def _guard(run_id: str, owner: str, fence: int) -> sa.ColumnElement[bool]:
+def _guard(run_id: Any, owner: Any, fence: Any) -> sa.ColumnElement[bool]:
     return sa.and_(runs.c.id == run_id, runs.c.owner == owner, runs.c.fence == fence, runs.c.state == "executing")
 
 
 def _guarded(session: Session, run_id: str, owner: str, fence: int, values: dict[str, Any]) -> bool:
-    return session.connection().execute(sa.update(runs).where(_guard(run_id, owner, fence)).values(**values)).rowcount == 1
+    guard = {"of_run": run_id, "of_owner": owner, "of_fence": fence}
+    given = {f"to_{name}": value for name, value in values.items()}
+    return session.connection().execute(_guarded_update(tuple(values)), guard | given).rowcount == 1
+
+
+@cache
+def _guarded_update(columns: tuple[str, ...]) -> sa.Update:
+    """The update of these columns, made once for each set of them: making it costs more than running it."""
+    guard = _guard(sa.bindparam("of_run"), sa.bindparam("of_owner"), sa.bindparam("of_fence"))
+    return sa.update(runs).where(guard).values({name: sa.bindparam(f"to_{name}", type_=runs.c[name].type) for name in columns})
 
 
 @dataclass(frozen=True, slots=True)
