@@ -172,7 +172,7 @@ def _answers(session: Session, plan: Plan, found: dict[str, Any], log: EventLog)
     if met:
         insert_missing(session, sightings, sorted(met, key=lambda row: row["effect_id"]))
     if taken:
-        execute_many(session, "take", _TAKE, taken)
+        session.connection().execute(_TAKE, taken)
     return answers
 
 

@@ -1,0 +1,357 @@
+"""Who holds what: leases, retry queues beside runs, holders that go, versions that do not load, cancelled runs."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from sqlmodel import Session
+
+from app.connectors.port import Connectors, Reply, Request
+from app.connectors.scripted import ScriptedConnectors, ScriptedEmail
+from app.core import owners
+from app.core.db import Database
+from app.core.errors import Failed
+from app.runtime import decisions, queue, views
+from app.runtime.models import Effect, Run
+from app.runtime.process import Call, Runtime
+from app.runtime.program import Program
+from app.runtime.recovery import sweep
+from app.runtime.repository import runs as repository
+from app.sandbox.sandbox import Sandbox
+from tests.support.waiting import until_async as until
+from tests.support.worlds import CALLER, World, silence, world
+
+pytestmark = pytest.mark.anyio
+ADA, BOB, CAT = "ada@example.org", "bob@example.org", "cat@example.org"
+LATER = [{"effect": "send", "when": {"to": BOB}, "answer": "refuse_now", "times": 1}]
+
+
+@dataclass
+class Gate:
+    """E-mail that waits at an open hand: `asked` says who has come, `open` lets them all pass."""
+
+    inner: ScriptedEmail
+    asked: list[Request] = field(default_factory=list)
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    concurrency: int = 8
+
+    @property
+    def kind(self) -> Any:
+        return self.inner.kind
+
+    def canonical(self, config: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+        return self.inner.canonical(config, item)
+
+    def message_id(self, effect_id: str, config: dict[str, Any]) -> str | None:
+        return self.inner.message_id(effect_id, config)
+
+    async def perform(self, request: Request) -> Reply:
+        self.asked.append(request)
+        await self.open.wait()
+        return await self.inner.perform(request)
+
+
+def gated(connectors: ScriptedConnectors) -> tuple[ScriptedConnectors, Gate]:
+    email = connectors.effects["email.send"]
+    assert isinstance(email, ScriptedEmail)
+    gate = Gate(email)
+    return replace(connectors, effects={**connectors.effects, "email.send": gate}), gate
+
+
+async def second_process(w: World, connectors: Connectors) -> Runtime:
+    """Another process on the same database, with connectors of its own."""
+    made = w.another()
+    made.connectors = made.engine.connectors = connectors
+    await made.start()
+    return made
+
+
+async def due(w: World) -> None:
+    await until(lambda: (at := queue.next_due(w.database)) is not None and at <= w.database.clock.now(), what="a retry is due")
+
+
+async def test_a_holder_that_dies_takes_down_its_run_and_not_what_another_queue_performs_of_it(
+    database: Database, sandbox: Sandbox
+) -> None:
+    async with world(database, sandbox, script=LATER) as w:
+        begun, execution = await w.runtime.begin(CALLER, w.programs[1], Call({"group": "g", "to": [BOB]}))
+        assert execution is not None
+        connectors, gate = gated(w.connectors)
+        await w.runtime.drive(execution)
+        with database.writing() as session:  # its process has not finished the run when it dies
+            run = session.get_one(Run, begun.run_id)
+            run.state, run.owner = "executing", w.runtime.owner
+        await due(w)
+        other = await second_process(w, connectors)
+        working = asyncio.create_task(queue.work_queue(other))
+        await until(lambda: gate.asked)
+        assert await w.die() == [begun.run_id]
+        assert w.states() == {BOB: "performing"}
+        gate.open.set()
+        assert await working == 1
+        assert w.states() == {BOB: "done"} and w.sent() == [BOB]
+        await other.stop()
+
+
+async def test_a_run_that_leaves_drops_its_own_claims_and_not_those_of_the_queue_beside_it(database: Database, sandbox: Sandbox) -> None:
+    source = """
+    def run(args, ctx):
+        ctx.perform("send", {"to": args["to"][0], "subject": "Hello", "text": "Hi"})
+        while True:
+            ctx.progress(1, 2)
+    """
+    async with world(database, sandbox, source, script=LATER) as w:
+        begun, execution = await w.runtime.begin(CALLER, w.programs[1], Call({"group": "g", "to": [BOB]}))
+        assert execution is not None
+        driving = asyncio.create_task(w.runtime.drive(execution))
+        await due(w)
+        w.runtime.engine.connectors, gate = gated(w.connectors)
+        w.runtime.connectors = w.runtime.engine.connectors
+        working = asyncio.create_task(queue.work_queue(w.runtime))
+        await until(lambda: gate.asked)
+        w.runtime.stop_run(begun.run_id, "leave")
+        assert (await driving).state == "leave"
+        assert w.states() == {BOB: "performing"}
+        gate.open.set()
+        await working
+        assert w.states() == {BOB: "done"}
+
+
+async def test_a_claim_of_a_queue_that_dies_before_it_began_is_due_again(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox, script=LATER) as w:
+        await w.call(group="g", to=[BOB])
+        await due(w)
+        assert len(queue._claim_due(database, w.runtime.owner, 10)) == 1
+        await w.die()
+        assert w.states() == {BOB: "planned"}
+        assert await queue.work_queue(w.runtime) == 1
+        assert w.states() == {BOB: "done"} and w.sent() == [BOB]
+
+
+async def test_a_version_that_does_not_load_holds_up_its_own_retries_alone(database: Database, sandbox: Sandbox) -> None:
+    script = [{"effect": "send", "when": {"to": to}, "answer": "refuse_now", "times": 1} for to in (BOB, CAT)]
+    async with world(database, sandbox, script=script) as w:
+        await w.call(group="g", to=[BOB])
+        first = w.programs[1]
+        w.programs[2] = Program(first.tool, 2, "2" * 64, first.spec, first.files)
+        await w.call(version=2, group="g", to=[CAT])
+        await until(lambda: len(views.list_effects(CALLER, database, state="retry_wait")["items"]) == 2)
+        load = w.runtime.load
+
+        def broken(tenant: str, tool: str, version: int) -> Program:
+            if version == 1:
+                raise Failed("artifact_altered", "A file of this version was changed.")
+            return load(tenant, tool, version)
+
+        w.runtime.load = broken
+        await until(lambda: _work_until(w, CAT))
+        assert w.states() == {BOB: "planned", CAT: "done"}
+        with database.reading() as session:
+            row = session.exec(queue.select(Effect).where(Effect.subject == BOB)).one()
+            assert (row.attempts, row.error_code) == (1, "artifact_altered") and (row.next_at or 0) > database.clock.now()
+        with database.writing() as session:
+            session.get_one(Effect, row.seq).next_at = 1
+        w.runtime.load = load
+        await queue.work_queue(w.runtime)
+        assert w.states()[BOB] == "done"
+
+
+async def _work_until(w: World, subject: str) -> bool:
+    await queue.work_queue(w.runtime)
+    return w.states()[subject] == "done"
+
+
+async def test_a_retry_has_the_deadline_of_the_lease_and_its_count_of_attempts(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox, script=LATER, lease_s=8.0) as w:
+        w.connectors, gate = gated(w.connectors)
+        gate.open.set()
+        w.runtime.engine.connectors = w.runtime.connectors = w.connectors
+        await w.call(group="g", to=[BOB])
+        await due(w)
+        await queue.work_queue(w.runtime)
+        assert [request.attempt for request in gate.asked] == [1, 2]
+        assert all(0 < request.deadline <= database.clock.monotonic() + 7000 for request in gate.asked)
+
+
+async def test_what_was_not_begun_when_its_lease_ended_is_not_begun_by_the_process_that_lives_on(
+    database: Database, sandbox: Sandbox
+) -> None:
+    async with world(database, sandbox) as w:
+        begun, execution = await w.runtime.begin(CALLER, w.programs[1], Call({"group": "g", "to": [ADA]}))
+        assert execution is not None
+        owners.void(database, owner=w.runtime.owner)
+        before = w.runtime.owner
+        await until(lambda: w.runtime.owner != before, what="a new owner")
+        assert (await w.runtime.drive(execution)).state == "lost"
+        assert w.sent() == []
+        sweep(database)
+        assert w.run(begun.run_id)["state"] in ("available", "scheduled") and set(w.states().values()) <= {"planned"}
+        await w.runtime.execute(begun.run_id)
+        assert w.sent() == [ADA]
+
+
+async def test_a_run_that_is_fenced_while_its_owner_lives_is_given_back_and_not_forgotten(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox) as w:
+        begun, execution = await w.runtime.begin(CALLER, w.programs[1], Call({"group": "g", "to": [ADA]}))
+        assert execution is not None
+        w.runtime.engine.lease_until = lambda: 0  # the heartbeat is late: the process may not perform, yet its row is renewed in time
+        assert (await w.runtime.drive(execution)).state == "lost"
+        run = w.run(begun.run_id)
+        assert (run["state"], run["crashes"]) == ("available", 0) and w.states() == {ADA: "planned"}
+
+
+async def test_a_run_that_fails_inside_us_each_time_is_quarantined(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox) as w:
+        begun, execution = await w.runtime.begin(CALLER, w.programs[1], Call({"group": "g", "to": [ADA]}))
+        assert execution is not None
+
+        w.runtime.engine.sandbox = _Broken()
+        assert (await w.runtime.drive(execution)).state == "crashed"
+        for _ in range(2):
+            await until(lambda: _executed(w, begun.run_id), what="the run is due again")
+        assert w.run(begun.run_id)["state"] == "quarantined"
+
+
+class _Broken:
+    """A sandbox with a bug of ours."""
+
+    async def session(self, digest: str, files: Any, limits: Any) -> Any:
+        raise RuntimeError("a bug of ours")
+
+
+async def _executed(w: World, run_id: str) -> bool:
+    return await w.runtime.execute(run_id) is not None
+
+
+async def test_what_could_not_be_given_back_while_the_database_was_away_is_given_back_later(
+    sqlite_database: Database, sandbox: Sandbox
+) -> None:
+    async with world(sqlite_database, sandbox) as w:
+        begun, execution = await w.runtime.begin(CALLER, w.programs[1], Call({"group": "g", "to": [ADA]}))
+        assert execution is not None
+        writing, away = sqlite_database.writing, True
+
+        def failing() -> Any:
+            if away:
+                raise OperationalError("BEGIN IMMEDIATE", None, Exception("database or disk is full"))
+            return writing()
+
+        sqlite_database.writing = failing  # type: ignore[method-assign]  # a disk that is full
+        assert (await w.runtime.drive(execution)).state == "crashed"
+        assert w.run(begun.run_id)["state"] == "executing"
+        away = False
+        await until(lambda: w.run(begun.run_id)["state"] == "scheduled", what="the run was given back")
+        await until(lambda: _executed(w, begun.run_id))
+        assert w.sent() == [ADA]
+
+
+async def test_a_retry_that_ends_after_its_run_was_cancelled_is_not_tried_again(database: Database, sandbox: Sandbox) -> None:
+    script = [{"effect": "send", "when": {"to": BOB}, "answer": "refuse_now"}]
+    async with world(database, sandbox, script=script) as w:
+        begun, _ = await w.call(group="g", to=[BOB])
+        with database.writing() as session:
+            session.get_one(Run, begun.run_id).state = "available"
+        await due(w)
+        connectors, gate = gated(w.connectors)
+        w.runtime.engine.connectors = w.runtime.connectors = connectors
+        working = asyncio.create_task(queue.work_queue(w.runtime))
+        await until(lambda: gate.asked)
+        decisions.cancel_run(CALLER, database, begun.run_id)
+        gate.open.set()
+        await working
+        assert w.states() == {BOB: "retry_wait"}
+        await due(w)
+        assert await queue.work_queue(w.runtime) == 0
+        assert w.states() == {BOB: "cancelled"}
+
+
+async def test_a_cancelled_queue_awaits_what_is_in_flight_and_gives_the_rest_back(database: Database, sandbox: Sandbox) -> None:
+    addresses = [f"u{number}@example.org" for number in range(12)]
+    script = [{"effect": "send", "when": {"to": to}, "answer": "refuse_now", "times": 1} for to in addresses]
+    async with world(database, sandbox, script=script) as w:
+        await w.call(group="g", to=addresses)
+        await until(lambda: _all_due(database, 12))
+        connectors, gate = gated(w.connectors)
+        w.runtime.engine.connectors = w.runtime.connectors = connectors
+        working = asyncio.create_task(queue.work_queue(w.runtime))
+        await until(lambda: len(gate.asked) == 8)
+        working.cancel()
+        gate.open.set()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        states = list(w.states().values())
+        assert sorted(states) == ["done"] * 8 + ["planned"] * 4
+        assert await queue.work_queue(w.runtime) == 4 and set(w.states().values()) == {"done"}
+
+
+def _all_due(database: Database, number: int) -> bool:
+    rows = views.list_effects(CALLER, database, state="retry_wait")["items"]
+    return len(rows) == number and all(row["next_at"] < queue_now(database) for row in rows)
+
+
+def queue_now(database: Database) -> str:
+    return views.iso(database.clock.now()) or ""
+
+
+async def test_a_zombie_that_finishes_after_a_takeover_changes_nothing(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox) as w:
+        begun, execution = await w.runtime.begin(CALLER, w.programs[1], Call({"group": "g", "to": []}))
+        assert execution is not None
+        zombie = w.runtime
+        await silence(zombie)
+        await w.boot()
+        sweep(database)
+        await w.runtime.execute(begun.run_id)
+        run = execution.run
+        late = repository.Finish(CALLER, run.id, run.owner, run.fence, "failed", error={"code": "late"})
+        assert await w.runtime.writer.submit(repository.finish, late) is False
+        assert (w.run(run.id)["state"], w.run(run.id)["error"]) == ("completed", None)
+
+
+async def test_a_connector_that_raises_leaves_an_unknown_and_the_run_goes_on(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox) as w:
+        connectors, gate = gated(w.connectors)
+        gate.open.set()
+
+        async def broken(request: Request) -> Reply:
+            raise RuntimeError("a bug of a connector")
+
+        gate.perform = broken  # type: ignore[method-assign]  # the bug
+        w.runtime.engine.connectors = w.runtime.connectors = connectors
+        _, ending = await w.call(group="g", to=[ADA])
+        assert ending is not None and ending.result is not None and ending.result["unknown"] == 1
+        (row,) = views.list_effects(CALLER, database, state="unknown")["items"]
+        assert row["error"] == {"code": "connector_failed", "message": "RuntimeError"}
+
+
+async def test_effects_recover_in_bulk_with_one_event_for_each_move(database: Database, sandbox: Sandbox) -> None:
+    addresses = [f"u{number}@example.org" for number in range(1200)]
+    async with world(database, sandbox) as w:
+        w.connectors, gate = gated(w.connectors)
+        w.runtime.engine.connectors = w.runtime.connectors = w.connectors
+        begun, execution = await w.runtime.begin(CALLER, w.programs[1], Call({"group": "g", "to": addresses}))
+        assert execution is not None
+        driving = asyncio.create_task(w.runtime.drive(execution))
+        await until(lambda: len(gate.asked) == 8)
+        with database.writing() as session:
+            _claim_everything(session, w.runtime.owner)
+        await silence(w.runtime)
+        sweep(database)
+        states = list(_all_states(database, begun.run_id))
+        assert (states.count("unknown"), states.count("planned")) == (8, len(states) - 8)
+        gate.open.set()
+        assert (await driving).state == "lost"
+        await w.boot()
+
+
+def _claim_everything(session: Session, owner: str) -> None:
+    session.exec(queue.sa.update(Effect).where(queue.col(Effect.state) == "planned").values(state="claimed", owner=owner))  # type: ignore[call-overload]  # an update
+
+
+def _all_states(database: Database, run_id: str) -> list[str]:
+    with database.reading() as session:
+        return list(session.exec(queue.select(Effect.state).where(Effect.run_id == run_id)))
