@@ -9,12 +9,15 @@ import hashlib
 import json
 from typing import Any
 
+import sqlalchemy as sa
 from sqlmodel import Session
 
 from app.core.actor import Actor
 from app.core.db import now
 from app.observability.models import AuditEvent
 from app.observability.traces import current_trace
+
+_INSERT = sa.insert(AuditEvent).inline()  # a plain statement: a unit of work costs three times as much, twice for each call of a tool
 
 
 def digest_of(value: Any) -> str:
@@ -35,16 +38,15 @@ def record(session: Session, actor: Actor, action: str, target: str, outcome: st
     `refused`, `failed`. `trace_id` is that of the present work unless given, as in the group writer's thread, which has none.
     `detail` is JSON and must hold no secret; it may be erased later, its digest stays.
     """
-    session.add(
-        AuditEvent(
-            at=now(session),
-            tenant=actor.tenant,
-            actor=actor.id,
-            action=action,
-            target=target,
-            outcome=outcome,
-            trace_id=trace_id or current_trace(),
-            body=detail,
-            body_digest=digest_of(detail),
-        )
-    )
+    row = {
+        "at": now(session),
+        "tenant": actor.tenant,
+        "actor": actor.id,
+        "action": action,
+        "target": target,
+        "outcome": outcome,
+        "trace_id": trace_id or current_trace(),
+        "body": detail,
+        "body_digest": digest_of(detail),
+    }
+    session.connection().execute(_INSERT, row)
