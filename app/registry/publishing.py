@@ -15,6 +15,7 @@ from app.core import feed
 from app.core.actor import Actor
 from app.core.db import now
 from app.core.errors import Conflict, Invalid, Problem, ToolmintError
+from app.core.faults import fault
 from app.observability import audit
 from app.registry import repository, shelf
 from app.registry.artifact import Artifact, make_artifact
@@ -53,6 +54,7 @@ def publish(
     version = _store(actor, catalog, candidate, artifact, reason)
     catalog.forget(actor.tenant)
     shelf.put(shelf.folder_of(catalog.tools_dir, actor.tenant, candidate.tool, version), artifact)
+    fault("publish.files.after")
     return {"tool": candidate.tool, "version": version, "digest": artifact.digest, "channel": STABLE, "candidate_id": candidate.id}
 
 
