@@ -24,6 +24,16 @@ from app.spec.model import ExecutionSpec
 from app.spec.models import SpecRevision
 
 _RACES = 5
+READERS = (
+    "specs:write",
+    "specs:held_out",
+    "candidates:submit",
+    "candidates:approve",
+    "tools:publish",
+    "tools:rollback",
+    "audit:read",
+)
+"""To an actor with none of these there are no specs, as there are no tools beyond those that it may call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,8 @@ def read_spec(actor: Actor, database: Database, name: str, revision: int | None 
 
     Held-out examples are left out unless the actor may `specs:held_out`. Raises NotFound `spec_not_found`.
     """
+    if not _reads(actor):
+        raise _no_spec(name)
     saved = load_spec(database, actor.tenant, name, revision)
     spec = saved.spec if actor.may("specs:held_out") else saved.spec.without_held_out()
     return {"name": name, "revision": saved.revision, "digest": saved.digest, "spec": spec.body()}
@@ -61,7 +73,7 @@ def read_spec(actor: Actor, database: Database, name: str, revision: int | None 
 def list_revisions(actor: Actor, database: Database, name: str) -> list[dict[str, Any]]:
     """`{"revision", "digest", "created_at" (ms), "created_by"}` of each revision, the latest first; empty for an unknown name."""
     with database.reading() as session:
-        rows = repository.revisions(session, actor.tenant, name)
+        rows = repository.revisions(session, actor.tenant, name) if _reads(actor) else []
     return [{"revision": r.revision, "digest": r.digest, "created_at": r.created_at, "created_by": r.created_by} for r in rows]
 
 
@@ -74,8 +86,16 @@ def load_spec(database: Database, tenant: str, name: str, revision: int | None =
         row = repository.by_revision(session, tenant, name, revision)
     if row is None:
         wanted = name if revision is None else f"{name} revision {revision}"
-        raise NotFound("spec_not_found", f"There is no spec {wanted}.", fix="Save it with POST /api/v1/specs, or correct the name.")
+        raise _no_spec(wanted)
     return SavedSpec(ExecutionSpec.parse(row.body), row.revision, row.digest)
+
+
+def _reads(actor: Actor) -> bool:
+    return any(actor.may(permission) for permission in READERS)
+
+
+def _no_spec(wanted: str) -> NotFound:
+    return NotFound("spec_not_found", f"There is no spec {wanted[:80]}.", fix="Save it with POST /api/v1/specs, or correct the name.")
 
 
 def _store(actor: Actor, database: Database, spec: ExecutionSpec) -> SpecRevision:

@@ -16,7 +16,8 @@ from tests.unit.spec.sample import CATALOG, spec_body
 
 AUTHOR = Actor("key_author", "author", "default", frozenset({"specs:write"}))
 JUDGE = Actor("key_judge", "judge", "default", frozenset({"specs:held_out"}))
-READER = Actor("key_reader", "reader", "default", frozenset())
+READER = Actor("key_reader", "reader", "default", frozenset({"candidates:submit"}))
+CALLER = Actor("key_caller", "caller", "default", frozenset({"tools:call"}))
 STRANGER = Actor("key_stranger", "stranger", "elsewhere", frozenset({"specs:write"}))
 
 
@@ -97,3 +98,12 @@ def test_many_savers_at_once_get_revisions_of_their_own(database: Database) -> N
     saved = asyncio.run(race())
     assert sorted({one["revision"] for one in saved}) == [1, 2, 3]
     assert len({one["digest"] for one in saved}) == 3
+
+
+def test_to_a_mere_caller_there_are_no_specs(database: Database) -> None:
+    save(database)
+    with pytest.raises(NotFound) as caught:
+        read_spec(CALLER, database, "greet")
+    with pytest.raises(NotFound) as unknown:
+        read_spec(CALLER, database, "nothing")
+    assert caught.value.detail.replace("greet", "nothing") == unknown.value.detail and list_revisions(CALLER, database, "greet") == []
