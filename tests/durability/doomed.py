@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from app.connectors.scripted import Performed, ScriptedConnectors, ScriptedEmail, scripted
 from app.core import faults, owners
@@ -58,7 +59,7 @@ def connectors(path: Path) -> ScriptedConnectors:
 
 
 @contextlib.asynccontextmanager
-async def process(folder: Path, point: str):
+async def process(folder: Path, point: str) -> AsyncIterator[World]:
     """A process of the service: database, sandbox, runtime."""
     database = Database(f"sqlite:///{folder}/{point}.db", durable=False)
     sandbox = Sandbox(folder / "home")
@@ -101,14 +102,15 @@ async def settle(world: World) -> None:
     await until(worked, what="no retry waits")
 
 
-def fork(play: Callable[[], Awaitable[None]]) -> tuple[int, int]:
+def fork(play: Coroutine[Any, Any, None]) -> tuple[int, int]:
     """Run a coroutine in a process of its own; returns its id and how it ended (negative: the signal)."""
     pid = os.fork()
     if pid == 0:
         with contextlib.suppress(BaseException):
-            asyncio.run(play())  # type: ignore[arg-type]  # a coroutine function
+            asyncio.run(play)
             os._exit(0)
         os._exit(1)
+    play.close()
     return pid, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
@@ -118,11 +120,11 @@ def main(folder: Path, points: list[str]) -> None:
         database = Database(f"sqlite:///{folder}/{point}.db", durable=False)
         metadata.create_all(database.engine)
         database.close()
-        pid, status = fork(lambda point=point: first(folder, point))
+        pid, status = fork(first(folder, point))
         print(point, status, flush=True)
         if status == 0 and point == "none":
             continue
-        _, status = fork(lambda point=point, pid=pid: second(folder, point, pid))
+        _, status = fork(second(folder, point, pid))
         assert status == 0, f"{point}: the second process ended with {status}"
 
 
