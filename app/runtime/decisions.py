@@ -13,13 +13,14 @@ from app.access.permissions import use_case
 from app.core import feed, outbox
 from app.core.actor import Actor
 from app.core.db import Database, now
-from app.core.errors import Conflict, Invalid, NotFound, Problem
+from app.core.errors import Conflict, Forbidden, Invalid, NotFound, Problem
 from app.observability import audit
 from app.runtime.models import Effect, EffectEvent, Run, RunIdentity
 from app.runtime.repository.recovery import cancel_open
 from app.runtime.state import OPEN_RUNS, check_effect, check_run
 from app.runtime.views import effect_row, run_row
 
+OPERATORS = ("effects:resolve", "tools:publish", "tools:rollback")
 VERDICTS = {"confirm_done": "done", "retry": "planned", "abandon": "abandoned"}
 
 
@@ -72,8 +73,9 @@ def _move(session: Session, effect: Effect, after: str, actor: Actor, detail: st
 def cancel_run(actor: Actor, database: Database, run_id: str) -> dict[str, Any]:
     """Stop a run at its next effect boundary; one that only waits is cancelled at once. Returns the run.
 
-    Raises NotFound `run_not_found`, Conflict `run_over`.
+    Runs of others are for operators. Raises NotFound `run_not_found`, Forbidden `run_of_another`, Conflict `run_over`.
     """
+    _check_whose(actor, database, run_id)
     with database.writing() as session:
         run = session.exec(select(Run).where(Run.id == run_id, Run.tenant == actor.tenant).with_for_update()).first()
         if run is None:
@@ -87,6 +89,17 @@ def cancel_run(actor: Actor, database: Database, run_id: str) -> dict[str, Any]:
         audit.record(session, actor, "run.cancel_requested", run.id, "done")
         feed.announce(session, "run.cancel", run.id, run.tenant)
         return run_row(session, run)
+
+
+def _check_whose(actor: Actor, database: Database, run_id: str) -> None:
+    if any(actor.may(permission) for permission in OPERATORS):
+        return
+    with database.writing() as session:
+        run = session.exec(select(Run).where(Run.id == run_id, Run.tenant == actor.tenant)).first()
+        if run is None or run.actor == actor.id:
+            return
+        audit.record(session, actor, "run.cancel_requested", run_id, "refused", code="run_of_another")
+    raise Forbidden("run_of_another", "Another actor began this run.", fix=f"Use its key, or one with {' or '.join(OPERATORS)}.")
 
 
 def _cancel_waiting(session: Session, run: Run) -> None:

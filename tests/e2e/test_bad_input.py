@@ -162,15 +162,20 @@ def test_an_unreachable_mail_server_puts_every_recipient_into_the_retry_queue(si
     assert {row["subject"] for row in rows if row["state"] == "retry_wait"} & queue
 
 
+def _refusals(site: Site, tool: str) -> list[dict[str, Any]]:
+    """What a key that may call other tools hears of this one, without the name."""
+    stranger = site.stranger
+    heard = [
+        refused(lambda: stranger.post(f"/tools/{tool}/runs", {"args": {}}), 404, "tool_not_found"),
+        refused(lambda: stranger.get(f"/tools/{tool}"), 404, "tool_not_found"),
+        refused(lambda: stranger.get(f"/tools/{tool}/versions/1"), 404, "tool_not_found"),
+        refused(lambda: stranger.get(f"/specs/{tool}"), 404, "spec_not_found"),
+    ]
+    return [{**problem, "trace_id": "", "detail": problem["detail"].replace(tool, "TOOL")} for problem in heard]
+
+
 async def test_a_key_without_permission_is_answered_as_for_an_unknown_tool(site: Site) -> None:
-    said = []
-    for tool in ("campaign_send_bulk", "no_such_tool"):
-        problem = refused(lambda tool=tool: site.stranger.post(f"/tools/{tool}/runs", {"args": {}}), 404, "tool_not_found")  # type: ignore[misc]  # bound
-        said.append({**problem, "trace_id": ""} | {"detail": problem["detail"].replace(tool, "TOOL")})
-        refused(lambda tool=tool: site.stranger.get(f"/tools/{tool}"), 404, "tool_not_found")  # type: ignore[misc]  # bound
-        refused(lambda tool=tool: site.stranger.get(f"/tools/{tool}/versions/1"), 404, "tool_not_found")  # type: ignore[misc]  # bound
-        refused(lambda tool=tool: site.stranger.get(f"/specs/{tool}"), 404, "spec_not_found")  # type: ignore[misc]  # bound
-    assert said[0] == said[1]
+    assert _refusals(site, "campaign_send_bulk") == _refusals(site, "no_such_tool")
     async with site.mcp(site.stranger) as client:
         assert "campaign_send_bulk" not in {tool.name for tool in (await client.list_tools()).tools}
         heard, managed = [], []
@@ -242,7 +247,7 @@ def test_a_body_that_is_no_request_is_refused_and_begins_nothing(site: Site, con
 
 def test_a_body_that_hides_its_length_is_cut_off_at_the_limit(site: Site) -> None:
     pieces = (b" " * 1_000_000 for _ in range(14))
-    refused(lambda: site.caller.post(ECHO, content=pieces), 413, "body_too_large")
+    assert refused(lambda: site.caller.post(ECHO, content=pieces), 413, "body_too_large")["retryable"] is False
 
 
 def test_an_idempotency_key_belongs_to_one_actor_and_one_request(site: Site) -> None:
@@ -273,7 +278,7 @@ def test_an_idempotency_key_belongs_to_one_actor_and_one_request(site: Site) -> 
     ],
 )
 def test_an_address_that_leads_nowhere_says_so(site: Site, method: str, path: str, status: int, code: str) -> None:
-    refused(lambda: site.admin.call(method, path), status, code)
+    assert refused(lambda: site.admin.call(method, path), status, code)["type"] == f"urn:toolmint:error:{code}"
 
 
 def test_after_all_that_nothing_broke_inside_and_no_secret_was_told(site: Site) -> None:
