@@ -5,8 +5,11 @@ It refuses to be: a session store. The dashboard keeps a signed cookie; whether 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from app.access import repository
 from app.access.authentication import authenticate
+from app.access.permissions import use_case
 from app.core.actor import Actor
 from app.core.db import Database
 from app.core.errors import Unauthenticated
@@ -28,3 +31,11 @@ def signed_in(database: Database, key_id: str) -> Actor:
     if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= database.clock.now()):
         raise Unauthenticated("session_over", "Your session is over: its key was revoked or has expired.", fix="Sign in with a valid key.")
     return Actor(row.id, row.name, row.tenant, frozenset(row.permissions))
+
+
+@use_case(None)
+def names_of(actor: Actor, database: Database, key_ids: Iterable[str]) -> dict[str, str]:
+    """The names of keys of the actor's tenant by id, so that pages can say who did what; unknown ids are left out."""
+    with database.reading() as session:
+        rows = [repository.key_by_id(session, key_id) for key_id in key_ids]
+    return {row.id: row.name for row in rows if row is not None and row.tenant == actor.tenant}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends
@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.requests import Request
 
-from app.access.browsing import signed_in
+from app.access.browsing import names_of, signed_in
 from app.core.actor import Actor
 from app.core.db import Database
 from app.core.errors import Forbidden, Unauthenticated
@@ -31,6 +31,7 @@ from app.web.sessions import NOTE_S, Sessions
 
 SAFE = frozenset({"GET", "HEAD"})
 MOST_FIELDS = 500
+MOST_NAMES = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Hall:
     services: Services
     sessions: Sessions
     templates: Environment
+    names: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 class Fields(dict[str, str]):
@@ -82,7 +84,7 @@ class Desk:
         if part is not None and self.partial:
             return HTMLResponse(self.render(part, **values), status)
         note = self.hall.sessions.open_note(self.request.cookies.get(self.hall.sessions.note_cookie))
-        page = Page(self.actor, self.csrf, self.request.url.path, note)
+        page = Page(self.actor, self.csrf, self.request.url.path, note, self.name_of)
         answer = HTMLResponse(self.hall.templates.get_template(template).render(**values, page=page), status)
         if note is not None:
             answer.delete_cookie(self.hall.sessions.note_cookie, secure=self.hall.sessions.secure, httponly=True, samesite="lax")
@@ -90,8 +92,22 @@ class Desk:
 
     def render(self, template: str, /, **values: Any) -> str:
         """One part as text; it may use `page`, too."""
-        page = Page(self.actor, self.csrf, self.request.url.path)
+        page = Page(self.actor, self.csrf, self.request.url.path, names=self.name_of)
         return self.hall.templates.get_template(template).render(**values, page=page)
+
+    def name_of(self, actor_id: str) -> str:
+        """The name of an actor. Keys are never renamed, so a name that was found is kept."""
+        if not actor_id.startswith("key_"):
+            return actor_id
+        kept = self.hall.names.get((self.actor.tenant, actor_id))
+        if kept is None:
+            kept = names_of(self.actor, self.database, [actor_id]).get(actor_id)
+            if kept is None:
+                return actor_id
+            if len(self.hall.names) >= MOST_NAMES:
+                self.hall.names.clear()
+            self.hall.names[self.actor.tenant, actor_id] = kept
+        return kept
 
     def moved(self, path: str, note: str = "") -> Response:
         """After a change: go and look at the resulting state. HTMX gets the same as a header."""

@@ -72,7 +72,7 @@ def timeline(steps: Sequence[Mapping[str, Any]]) -> Timeline | None:
     """Steps (`kind`, `name`, `at`, `duration_ms`, `items`) over time; None without any."""
     if not steps:
         return None
-    shown = steps[:MOST_ROWS]
+    shown = sorted(steps[:MOST_ROWS], key=lambda step: instant(step["at"]) or 0)
     starts = [instant(step["at"]) or 0 for step in shown]
     first = min(starts)
     span = max(max(start + step["duration_ms"] for start, step in zip(starts, shown, strict=True)) - first, 1)

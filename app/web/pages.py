@@ -7,6 +7,7 @@ does not run where a part is rendered alone.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,12 +27,14 @@ TEMPLATES = Path(__file__).parents[2] / "templates"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What every page knows: who looks at it (None: signed out), its token, its path and the note of a redirect."""
+    """What every page knows: who looks at it (None: signed out), its token, its path, the note of a redirect, and how to
+    call an actor by its id."""
 
     actor: Actor | None
     csrf: str
     path: str
     note: str | None = None
+    names: Callable[[str], str] = str
 
     def may(self, permission: str) -> bool:
         """Whether to offer an action; the use case decides again."""

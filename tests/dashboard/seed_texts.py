@@ -187,6 +187,7 @@ FINDING = {
     "expected": {"sent": 0, "skipped": 2},
     "got": {"sent": 2, "skipped": 0},
 }
+HELD_OUT = {**FINDING, "message": "The held-out case 'a secret case' fails.", "held_out": True}
 WARNING = {
     "rule": "S101",
     "severity": "warning",
@@ -214,7 +215,7 @@ def report(candidate_id: str, digest: str, failing: str | None = None) -> dict[s
     for name in GATES:
         stopped = failing is not None and GATES.index(name) > GATES.index(failing)
         status = "skipped" if stopped else "failed" if name == failing else "passed"
-        gates.append(gate(name, status, [FINDING] if name == failing else [WARNING] if name == "ruff" else None))
+        gates.append(gate(name, status, [FINDING, HELD_OUT] if name == failing else [WARNING] if name == "ruff" else None))
     return {"candidate_id": candidate_id, "digest": digest, "publishable": failing is None, "gates": gates, "rubric": _rubric(failing)}
 
 

@@ -135,6 +135,20 @@ def test_a_finished_run_is_streamed_as_one_snapshot_and_the_end(site: Site, admi
     assert all(line.startswith(("data: ", "event: ", "data:")) for line in answer.text.splitlines() if line)
 
 
+def test_held_out_cases_are_told_to_those_who_may_see_them_alone(site: Site, admin: Client) -> None:
+    path = f"/candidates/{candidate(site, 'refused')}"
+    author = Client(site, AGENT_KEY)
+    assert "a secret case" in admin.get(path).text
+    assert "a secret case" not in author.get(path).text
+    assert "A held-out case does not hold" in author.get(path).text
+    author.close()
+
+
+def test_actors_are_called_by_their_names(site: Site, admin: Client) -> None:
+    assert 'title="key_agent">campaign agent<' in admin.get("/runs").text
+    assert 'title="key_operator">operator<' in admin.get(f"/tools/{TOOL}").text
+
+
 def test_text_written_by_others_is_escaped_everywhere(own_site: Site) -> None:
     hostile = "<img src=x onerror=alert(1)>\"'</script>"
     with own_site.database.writing() as session:

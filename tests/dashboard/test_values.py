@@ -14,6 +14,7 @@ from app.web.drawing import segments, timeline
 from app.web.formats import absolute, ago, duration, plural, pretty, size, tail
 from app.web.highlight import compare, lines
 from app.web.live import message
+from app.web.routes.audit import place_of
 
 AT = 1_772_355_600_000
 
@@ -171,3 +172,18 @@ def test_a_timeline_keeps_every_bar_on_the_page() -> None:
 def test_an_event_carries_markup_of_many_lines() -> None:
     assert message("<p>\n</p>") == "data: <p>\ndata: </p>\n\n"
     assert json.dumps(message("a")) == '"data: a\\n\\n"'
+
+
+@pytest.mark.parametrize(
+    ("action", "target", "place"),
+    [
+        ("run.started", "run_01", "/runs/run_01"),
+        ("candidate.decided", "cand_01", "/candidates/cand_01"),
+        ("version.published", "quote_price/2", "/tools/quote_price/versions/2"),
+        ("effect.resolved", "a:b/c", "/effects/a%3Ab%2Fc"),
+        ("tool.rolled_back", "quote_price", "/tools/quote_price"),
+        ("key.created", "key_01", None),
+    ],
+)
+def test_an_audit_event_leads_to_what_it_is_about(action: str, target: str, place: str | None) -> None:
+    assert place_of({"action": action, "target": target, "outcome": "done"}) == place

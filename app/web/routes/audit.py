@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from typing import Any
+
 from fastapi import APIRouter
 from fastapi.responses import Response
 
 from app.access.trail import read_audit
+from app.web.addresses import segment
 from app.web.desk import At
 from app.web.listing import PAGE, listing
 
 router = APIRouter()
 OUTCOMES = ("done", "refused", "failed")
+PLACES = (
+    (re.compile(r"^run_\w+$"), "/runs/{}"),
+    (re.compile(r"^cand_\w+$"), "/candidates/{}"),
+    (re.compile(r"^(?P<tool>[a-z][a-z0-9_]*)/(?P<version>\d+)$"), "/tools/{tool}/versions/{version}"),
+)
+BY_NOUN = {"effect": "/effects/{}", "tool": "/tools/{}"}
 
 
 @router.get("/audit")
@@ -26,4 +37,15 @@ def index(desk: At) -> Response:
         cursor=view.cursor or None,
         limit=PAGE,
     )
-    return desk.show("audit/index.html", part="audit/_rows.html", view=view, found=found, outcomes=OUTCOMES)
+    return desk.show("audit/index.html", part="audit/_rows.html", view=view, found=found, outcomes=OUTCOMES, place_of=place_of)
+
+
+def place_of(event: Mapping[str, Any]) -> str | None:
+    """The page of an event's target, where it has one: by the form of its id, else by the noun of the action."""
+    target = str(event["target"])
+    for form, place in PLACES:
+        match = form.match(target)
+        if match:
+            return place.format(target, **match.groupdict())
+    address = BY_NOUN.get(str(event["action"]).partition(".")[0])
+    return address.format(segment(target)) if address and event["outcome"] == "done" else None
