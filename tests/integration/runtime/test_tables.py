@@ -60,7 +60,7 @@ def run(args, ctx):
 async def test_each_row_of_the_table_of_existing_states(
     sqlite_database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, state: str, told: tuple[str, str | None]
 ) -> None:
-    monkeypatch.setattr(broker, "WAIT_ELSEWHERE_S", 0.2)
+    monkeypatch.setattr(broker, "WAIT_ELSEWHERE_S", 0.2)  # the same wait, only shorter
     async with world(sqlite_database, sandbox, TELLING) as w:
         await w.call(group="g", to=[ADA])
         error = None if state in ("planned", "cancelled", "done") else '{"code":"before","message":"before"}'
