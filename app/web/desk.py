@@ -139,7 +139,7 @@ async def desk(request: Request) -> Desk:
     ticket = hall.sessions.open(request.cookies.get(hall.sessions.cookie), hall.services.database.clock.now())
     if ticket is None:
         raise Unauthenticated("signed_out", "You are signed out.", fix="Sign in with a key.")
-    actor = await run_in_threadpool(signed_in, hall.services.database, ticket.key_id)
+    actor = await run_in_threadpool(signed_in, hall.services.database, ticket.key_id, ticket.mark)
     csrf = hall.sessions.csrf(ticket)
     form = await request.form(max_fields=MOST_FIELDS, max_part_size=BODY_BYTES) if changing else FormData()
     lists = {name: [value for value in form.getlist(name) if isinstance(value, str)] for name in form}

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from typing import Any
 
 from app.core import clock
 
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{28,}\b")
 _UNITS = ((60_000, 1000, "s"), (3_600_000, 60_000, "min"), (86_400_000, 3_600_000, "h"), (30 * 86_400_000, 86_400_000, "d"))
 DASH = "\N{EN DASH}"
 
@@ -92,6 +94,11 @@ def compact(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def brief(value: Any) -> str:
+    """The same with digests cut to twelve digits."""
+    return _DIGEST.sub("\\1\N{HORIZONTAL ELLIPSIS}", compact(value))
+
+
 def words(value: str) -> str:
     """`retry_wait` → `retry wait`."""
     return value.replace("_", " ")
@@ -105,6 +112,7 @@ def plural(number: int, one: str, many: str = "") -> str:
 FILTERS = {
     "absolute": absolute,
     "ago": ago,
+    "brief": brief,
     "bytes": size,
     "compact": compact,
     "count": count,

@@ -9,6 +9,7 @@ It refuses to be: a judge of code. Nothing here runs or parses it as a program.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -22,6 +23,8 @@ from pygments.lexers import JsonLexer, PythonLexer
 MOST_CHARACTERS = 130_000
 MOST_LINE = 1000
 MOST_COMPARED = 4000
+MOST_PAIRS = 400_000
+"""How many pairs of equal lines are looked at: each costs time, and a file of one line repeated has millions."""
 CONTEXT = 4
 _LEXERS = {"py": PythonLexer(stripnl=False, ensurenl=False), "json": JsonLexer(stripnl=False, ensurenl=False)}
 _FORMATTER = HtmlFormatter(nowrap=True)
@@ -77,11 +80,16 @@ def compare(before: str, after: str, path: str) -> Comparison:
     old, new = _plain(before), _plain(after)
     if old == new:
         return Comparison(path, 0, 0, ())
-    if max(len(old), len(new)) > MOST_COMPARED:
+    if max(len(old), len(new)) > MOST_COMPARED or _pairs(old, new) > MOST_PAIRS:
         return Comparison(path, 0, 0, (), too_long=True)
     changes = list(_changes(old, new, lines(before, path), lines(after, path)))
     count = {kind: sum(change.kind == kind for change in changes) for kind in ("added", "removed")}
     return Comparison(path, count["added"], count["removed"], changes)
+
+
+def _pairs(old: list[str], new: list[str]) -> int:
+    counts = Counter(old)
+    return sum(counts[line] for line in new)
 
 
 def _changes(old: list[str], new: list[str], shown_old: Sequence[Markup], shown_new: Sequence[Markup]) -> Iterator[Change]:

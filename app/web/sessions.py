@@ -26,11 +26,12 @@ _SECRET_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """One signed-in browser: which key, a random nonce, and the end in ms."""
+    """One signed-in browser: which key, a random nonce, the end in ms, and a mark of the key's text."""
 
     key_id: str
     nonce: str
     expires_at: int
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +52,21 @@ class Sessions:
         """The name of the cookie that carries one message over a redirect."""
         return f"{self.cookie}_note"
 
-    def issue(self, key_id: str, now: int) -> Ticket:
+    def issue(self, key_id: str, now: int, mark: str = "") -> Ticket:
         """A new ticket, valid for twelve hours."""
-        return Ticket(key_id, secrets.token_urlsafe(18), now + LIFETIME_MS)
+        return Ticket(key_id, secrets.token_urlsafe(18), now + LIFETIME_MS, mark)
 
     def seal(self, ticket: Ticket) -> str:
         """The cookie's value."""
-        return self._signed("ticket", json.dumps([ticket.key_id, ticket.nonce, ticket.expires_at]))
+        return self._signed("ticket", json.dumps([ticket.key_id, ticket.nonce, ticket.expires_at, ticket.mark]))
 
     def open(self, value: str | None, now: int) -> Ticket | None:
         """The ticket of a cookie; None if it is missing, altered or over."""
         text = self._verified("ticket", value)
         if text is None:
             return None
-        key_id, nonce, expires_at = json.loads(text)
-        return Ticket(key_id, nonce, expires_at) if now < expires_at else None
+        ticket = Ticket(*json.loads(text))
+        return ticket if now < ticket.expires_at else None
 
     def csrf(self, ticket: Ticket) -> str:
         """The token that every form of this session carries."""

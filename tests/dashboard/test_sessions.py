@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from fastapi.routing import APIRoute
+from sqlmodel import col
 
-from app.access.keys import revoke_key
+from app.access.keys import create_key, digest_of, revoke_key
+from app.access.models import ApiKey
 from app.core.actor import SYSTEM
 from app.core.clock import ScriptedClock
 from app.web.routes import RESOURCES
@@ -160,6 +163,17 @@ def test_a_ticket_is_good_for_its_time_and_for_its_signer_only(tmp_path: Path) -
     for broken in (None, "", ".", sealed[:-1], "x" + sealed, sealed.replace(".", ".0"), "é.é", ours.seal_note("hello")):
         assert ours.open(broken, clock.now()) is None
     assert ours.open_note(sealed) is None
+
+
+def test_a_session_ends_when_the_text_of_its_key_is_replaced(site: Site) -> None:
+    made = create_key(SYSTEM, site.parts.database, "rotated", ["audit:read"])
+    client = Client(site, made["key"])
+    assert client.get("/audit").status_code == 200
+    with site.parts.database.writing() as session:
+        session.connection().execute(sa.update(ApiKey).where(col(ApiKey.id) == made["id"]).values(digest=digest_of("another text")))
+    answer = client.get("/audit")
+    client.close()
+    assert answer.status_code == 303 and answer.headers["location"].startswith("/sign-in")
 
 
 def test_tokens_differ_between_sessions_of_one_key(tmp_path: Path) -> None:

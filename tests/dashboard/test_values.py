@@ -187,3 +187,9 @@ def test_an_event_carries_markup_of_many_lines() -> None:
 )
 def test_an_audit_event_leads_to_what_it_is_about(action: str, target: str, place: str | None) -> None:
     assert place_of({"action": action, "target": target, "outcome": "done"}) == place
+
+
+def test_files_that_would_take_long_to_compare_are_said_to_be_too_long() -> None:
+    before, after = "\n".join("ab" * 1500), "\n".join("ba" * 1500)
+    assert compare(before, after, "tool.py").too_long
+    assert not compare("\n".join(map(str, range(3000))), "\n".join(map(str, range(1, 3000))), "tool.py").too_long

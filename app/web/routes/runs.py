@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from app.core.errors import Conflict
+from app.core.errors import Conflict, Forbidden
 from app.runtime.decisions import cancel_run
 from app.runtime.state import OPEN_RUNS, RUN_MOVES
 from app.runtime.views import list_runs, read_logs, read_run, read_steps
@@ -45,7 +45,7 @@ def events(desk: At, run_id: str) -> Response:
 def cancel(desk: At, run_id: str) -> Response:
     try:
         cancel_run(desk.actor, desk.database, run_id)
-    except Conflict as error:
+    except (Conflict, Forbidden) as error:
         return desk.show("runs/page.html", status=error.status, **_whole(desk, run_id), refusal=error)
     desk.services.feed.nudge()
     return desk.moved(f"/runs/{run_id}", "Cancellation requested. The run stops at its next effect.")

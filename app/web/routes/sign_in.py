@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from app.access.browsing import sign_in
+from app.access.browsing import mark_of, sign_in
 from app.core.errors import Unauthenticated
 from app.web.desk import At, Hall, go_to
 from app.web.pages import Page
@@ -31,12 +31,13 @@ async def enter(request: Request) -> Response:
     hall: Hall = request.app.state.hall
     form = await request.form()
     wanted = _within(str(form.get("next", "")))
+    key = str(form.get("key", ""))
     try:
-        actor = await run_in_threadpool(sign_in, hall.services.database, str(form.get("key", "")))
+        actor = await run_in_threadpool(sign_in, hall.services.database, key)
     except Unauthenticated:
         return _page(request, wanted, wrong=True)
     sessions = hall.sessions
-    ticket = sessions.issue(actor.id, hall.services.database.clock.now())
+    ticket = sessions.issue(actor.id, hall.services.database.clock.now(), mark_of(key))
     answer = go_to(request, wanted or "/")
     answer.set_cookie(
         sessions.cookie, sessions.seal(ticket), max_age=LIFETIME_MS // 1000, secure=sessions.secure, httponly=True, samesite="lax"

@@ -35,7 +35,7 @@ def show(desk: At, name: str) -> Response:
     tool = read_tool(desk.actor, desk.services.catalog, name)
     examples = _examples(desk, tool)
     wanted = desk.query("example")
-    args = examples[int(wanted)]["args"] if wanted.isdecimal() and int(wanted) < len(examples) else {}
+    args = examples[int(wanted)]["args"] if wanted.isdecimal() and len(wanted) < 4 and int(wanted) < len(examples) else {}
     return _page(desk, tool, examples, filled(args), json.dumps(args, indent=2, ensure_ascii=False))
 
 
