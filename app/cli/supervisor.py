@@ -35,6 +35,7 @@ from app.core.settings import Settings
 logger = logging.getLogger(__name__)
 STOP_S = 3.8
 STOP_REDIS_S = 0.8
+_PLAIN = frozenset({"PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH"})
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -173,7 +174,8 @@ def _children(settings: Settings, listener: socket.socket) -> list[Child]:
     worker = Child("worker", (sys.executable, "-m", "jobs.worker"), environment)
     if settings.redis_url:
         return [web, worker]
-    return [Child("redis", redis_server.command(settings), dict(os.environ)), web, worker]
+    plain = {name: value for name, value in os.environ.items() if name in _PLAIN}  # no key or password of ours is Redis's business
+    return [Child("redis", redis_server.command(settings), plain), web, worker]
 
 
 @contextmanager

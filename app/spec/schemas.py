@@ -143,7 +143,8 @@ def _nearest_branch(error: jsonschema_rs.ValidationError, detail: dict[str, Any]
 
 
 def _quoted(values: Any) -> str:
-    return ", ".join(repr(value) for value in values)
+    shown = ", ".join(repr(value)[:80] for value in values[:MOST_PROBLEMS])
+    return shown if len(values) <= MOST_PROBLEMS else f"{shown} and {len(values) - MOST_PROBLEMS} more"
 
 
 _Message = Callable[[dict[str, Any]], tuple[str, str]]

@@ -89,3 +89,9 @@ def test_a_pattern_that_would_backtrack_without_end_is_harmless() -> None:
 
 def test_equal_schemas_share_a_validator() -> None:
     assert compile_schema({"type": "string", "maxLength": 1}) is compile_schema({"maxLength": 1, "type": "string"})
+
+
+def test_a_message_about_many_names_stays_short() -> None:
+    closed = compile_schema({"type": "object", "additionalProperties": False, "properties": {}})
+    (problem,) = closed.problems({f"field_{number}" * 20: 1 for number in range(5000)})
+    assert "and 4980 more" in problem.message and len(problem.message) < 2500
