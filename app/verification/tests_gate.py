@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.core.errors import Failed
 from app.verification.boxes import Cut, ask
 from app.verification.findings import Finding, GateOutcome
 from app.verification.subject import Bench, Subject
@@ -22,6 +23,14 @@ async def check_tests(subject: Subject, bench: Bench, _seen: Mapping[str, Mappin
         answer = await ask(bench.sandbox, "run_tests", {}, files=files, limits=bench.test_limits)
     except Cut as cut:
         return GateOutcome([cut.finding])
+    except Failed as error:  # the tests share a process with their runner: one that says nothing was ended by them
+        return GateOutcome([_ended(error.detail)])
+    if (
+        not isinstance(answer, dict)
+        or set(answer) != {"exit", "collected", "tests", "broken"}
+        or len(answer["tests"]) != answer["collected"]
+    ):
+        return GateOutcome([_ended("The test run gave an answer that is not its own.")])
     findings = [_of_broken(row) for row in answer["broken"]]
     findings += [_of_test(row) for row in answer["tests"] if row["outcome"] != "passed"]
     if not answer["tests"] and not findings:
@@ -30,10 +39,13 @@ async def check_tests(subject: Subject, bench: Bench, _seen: Mapping[str, Mappin
             Finding("no_tests", message, "Write functions named test_… that call trial(run, …) and assert.", file="test_tool.py")
         )
     if answer["exit"] != 0 and not findings:
-        message = f"The test run ended with pytest's status {answer['exit']}."
-        findings.append(Finding("tests_ended", message, "Let the tests end by themselves.", file="test_tool.py"))
+        findings.append(_ended(f"The test run ended with pytest's status {answer['exit']}."))
     passed = sum(row["outcome"] == "passed" for row in answer["tests"])
     return GateOutcome(findings, {"passed": passed, "collected": answer["collected"], "tests": _names(answer["tests"])})
+
+
+def _ended(message: str) -> Finding:
+    return Finding("tests_ended", message, "Let the tests end by themselves, and print nothing past pytest.", file="test_tool.py")
 
 
 def _of_broken(row: Mapping[str, Any]) -> Finding:

@@ -76,6 +76,7 @@ WITHHELD = {
     "typing.TYPE_CHECKING": ("checked_is_run", "makes the checked code differ from the code that runs", "Import it directly."),
     "typing.no_type_check": ("checked_is_run", "hides code from the type check", "Leave it out and give the function its types."),
     "typing.no_type_check_decorator": ("checked_is_run", "hides code from the type check", "Leave it out."),
+    "pytest.importorskip": ("import", "imports modules that are not admitted", "Import what is admitted at the top."),
     "contextlib.redirect_stdout": _STATE,
     "contextlib.redirect_stderr": _STATE,
     "contextlib.chdir": _STATE,

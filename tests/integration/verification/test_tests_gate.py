@@ -51,6 +51,16 @@ def test_tests_that_prove_nothing_are_refused(lab: Lab, scratch: Path, tests: st
     assert rule in rules(lab.ask(check_tests, subject(tests=tests), scratch).findings)
 
 
+@pytest.mark.parametrize("said", [b"", b"{}", b'{"exit": 0}', b"no JSON", b'{"exit": 0, "collected": 2, "tests": [], "broken": []}', b"[]"])
+def test_a_run_that_its_tests_end_with_words_of_their_own_is_refused(lab: Lab, scratch: Path, said: bytes) -> None:
+    tests = (
+        f"import os\n\n\ndef test_x() -> None:\n    for place in range(3, 12):\n        try:\n            os.write(place, {said!r})\n"
+        "        except OSError:\n            continue\n    os._exit(0)\n"
+    )
+    outcome = lab.ask(check_tests, subject(tests=tests), scratch)
+    assert rules(outcome.findings) == ["tests_ended"] and not outcome.passed
+
+
 def test_a_test_sees_neither_the_held_out_examples_nor_the_network(lab: Lab, scratch: Path) -> None:
     tests = """
 import json

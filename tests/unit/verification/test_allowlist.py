@@ -282,3 +282,7 @@ def test_a_test_may_assert_use_pytest_and_seeded_randomness() -> None:
 
 def test_a_test_may_not_reach_the_system() -> None:
     assert rules("import os\nimport socket\nx = eval('1')\n", "test_tool.py") == [("import", 1), ("import", 2), ("dynamic_access", 3)]
+
+
+def test_a_test_cannot_import_by_way_of_pytest() -> None:
+    assert rules("import pytest\n\nos = pytest.importorskip('os')\n", "test_tool.py") == [("import", 3)]
