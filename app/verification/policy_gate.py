@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from app.runtime.program import Program
 from app.spec.model import Example, ExecutionSpec
@@ -34,7 +34,19 @@ def run(args, ctx):  # the platform's: ask for what the spec does not declare, b
     return _run_declared(args, ctx)
 """
 _CALLS = {"perform": 'perform("undeclared_probe", {"to": "nobody@example.com"})', "read": 'read("undeclared_probe", key="x")'}
-_HOST = "If the tool ends by itself, report this: the host must hold it."
+_UNHELD = {
+    "unreached": (
+        "not_attempted",
+        "The attempt {name!r} never came to ask for {asked!r}: the run ended, or was ended, before.",
+        "Mend what the other gates name first; the attempt is made again with the next candidate.",
+    ),
+    "not_held": (
+        "not_refused",
+        "The attempt {name!r} asked for {asked!r} and was not refused, not audited, or left something.",
+        "Report this: the host must hold it, whatever a tool does.",
+    ),
+}
+End = Literal["refused", "unreached", "not_held"]
 _REFUSALS = {"perform": "effect_undeclared", "read": "read_undeclared"}
 
 
@@ -54,13 +66,12 @@ async def check_policy(subject: Subject, bench: Bench, seen: Mapping[str, Mappin
     findings = list(_undeclared_ids(subject.spec, seen.get("imports", {}).get("calls", ())))
     refused: dict[str, bool] = {"ids_declared": not any(finding.severity == "error" for finding in findings)}
     attempts = {attempt.name: attempt for attempt in _attempts(subject)}
-    held = await asyncio.gather(*(_is_refused(subject, bench, attempt) for attempt in attempts.values()))
-    refused.update(zip(attempts, held, strict=True))
-    findings += [
-        Finding("not_refused", f"The attempt {name!r} did not end, was not refused or audited, or left something.", _HOST)
-        for name, was_refused in refused.items()
-        if not was_refused and name != "ids_declared"
-    ]
+    ends = await asyncio.gather(*(_attempted(subject, bench, attempt) for attempt in attempts.values()))
+    for (name, attempt), end in zip(attempts.items(), ends, strict=True):
+        refused[name] = end == "refused"
+        if end != "refused":
+            rule, message, fix = _UNHELD[end]
+            findings.append(Finding(rule, message.format(name=name, asked=attempt.asked), fix))
     return GateOutcome(findings, {"refused": refused})
 
 
@@ -102,23 +113,25 @@ def _attempts(subject: Subject) -> Iterator[Attempt]:
             yield Attempt(f"stripped_{effect.id}", stripped, example, "perform", effect.id)
 
 
-async def _is_refused(subject: Subject, bench: Bench, attempt: Attempt) -> bool:
+async def _attempted(subject: Subject, bench: Bench, attempt: Attempt) -> End:
     async with staged(bench, attempt.example, subject.caller, attempt.program) as stage:
         try:
             async with asyncio.timeout(ATTEMPT_LIMIT_S):
                 played = await stage.play(attempt.program, attempt.example.args)
         except TimeoutError:
-            return False
-        return await asyncio.to_thread(_left_nothing, stage, played, attempt.kind, attempt.asked)
+            return "unreached"
+        return await asyncio.to_thread(_judged, stage, played, attempt.kind, attempt.asked)
 
 
-def _left_nothing(stage: Stage, played: Played, kind: str, name: str) -> bool:
-    refusals = [refusal for refusal in played.heard.refused if refusal == (kind, name, _REFUSALS[kind])]
+def _judged(stage: Stage, played: Played, kind: str, name: str) -> End:
+    refused = (kind, name, _REFUSALS[kind]) in played.heard.refused
     happened = any(entry.effect == name for entry in stage.connectors.performed) or any(effect == name for effect, _ in stage.ledger())
+    if not refused and not happened:
+        return "unreached"
     with stage.database.reading() as session:
         events = [event for event in repository.audit_events(session) if event.action == "effect.refused" and event.outcome == "refused"]
     told = any(event.target.endswith(f"/{name}") and event.actor == stage.actor.id for event in events)
-    return bool(refusals) and not happened and told
+    return "refused" if refused and told and not happened else "not_held"
 
 
 def _without(spec: ExecutionSpec, effect_id: str) -> ExecutionSpec:
