@@ -48,8 +48,10 @@ def put(folder: Path, artifact: Artifact) -> None:
 
 
 def take(folder: Path, digest: str) -> Artifact:
-    """What lies in the folder now, under the digest that it should have. Raises FileNotFoundError where there is no folder."""
+    """What lies in the folder now, under the digest that it should have; nothing where something else stands in its place."""
     files: dict[str, str] = {}
+    if not folder.is_dir():
+        return Artifact(digest, "", files)
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         plain = entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_size <= _MOST_BYTES
         files[entry.name] = Path(entry.path).read_bytes().decode(errors="surrogateescape") if plain else ""

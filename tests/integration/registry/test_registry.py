@@ -94,7 +94,7 @@ def test_a_loaded_version_stays_in_memory_until_its_folder_moves(catalog: Catalo
     assert code_of(lambda: catalog.load("elsewhere", "count_notes", 1)) == "version_not_found"
 
 
-@pytest.mark.parametrize("change", ["edit", "remove", "add", "manifest"])
+@pytest.mark.parametrize("change", ["edit", "remove", "add", "manifest", "link", "file"])
 def test_an_altered_artifact_refuses_to_load_and_is_audited_once(catalog: Catalog, shelf_of: Callable[[int], Path], change: str) -> None:
     release(catalog)
     catalog.load.look_again_ms = 0
@@ -110,13 +110,19 @@ def test_an_altered_artifact_refuses_to_load_and_is_audited_once(catalog: Catalo
             tool.unlink()
         case "add":
             (folder / "extra.py").write_text("x = 1\n")
+        case "link":
+            tool.rename(folder.parent / "elsewhere.py")
+            tool.symlink_to(folder.parent / "elsewhere.py")
+        case "file":
+            folder.rename(folder.parent / "moved")
+            folder.write_text("a file where a folder was")
         case _:
             (folder / "manifest.json").chmod(0o644)
             (folder / "manifest.json").write_text("{}")
     for _ in range(3):
         assert code_of(lambda: catalog.load("default", "count_notes", 1)) == "artifact_altered"
     assert events(catalog.database, "artifact.loaded") == [("system", "count_notes/1", "refused")]
-    shutil.rmtree(folder)
+    folder.unlink() if folder.is_file() else shutil.rmtree(folder)
     assert catalog.load("default", "count_notes", 1).files["tool.py"] == PURE
 
 
