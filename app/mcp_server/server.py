@@ -156,7 +156,8 @@ def mount(app: Starlette, services: Services) -> Mounted:
     """Put MCP at `/mcp` (and `/mcp/`, without a redirect) of `app`. Enter `running()` of the answer in its lifespan."""
     mounted = Mounted(services)
     door = Door(StreamableHTTPASGIApp(mounted.manager), services.database)
-    app.router.routes += [Route("/mcp", endpoint=door), Route("/mcp/", endpoint=door)]
+    # First, since routes are tried in order and this is the one that agents call all day.
+    app.router.routes[:0] = [Route("/mcp", endpoint=door), Route("/mcp/", endpoint=door)]
     return mounted
 
 

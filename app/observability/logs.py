@@ -40,6 +40,8 @@ _SUSPECT = re.compile(r"@|tm_|sk-|\[param|[Bb][Ee][Aa][Rr][Ee][Rr]|[Bb][Aa][Ss][
 
 def setup(level: str = "info", secrets: Sequence[str] = (), stream: TextIO | None = None) -> None:
     """Send every log line of this process to `stream` (standard error) as JSON. `secrets` are blanked wherever they stand."""
+    logging._srcfile = None  # the way that logging documents to leave out who called, which no line says
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines(secrets))
     root = logging.getLogger()
@@ -101,6 +103,8 @@ class JsonLines(logging.Formatter):
     def _clean(self, name: str, value: Any, depth: int) -> Any:
         if name.lower() in _HIDDEN_FIELDS:
             return "[hidden]"
+        if type(value) is str:
+            return self._redacted(value)
         if isinstance(value, bool | int | float) or value is None:
             return value
         if isinstance(value, Mapping) and depth < 5:
