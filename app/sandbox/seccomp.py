@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import platform
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from app.sandbox.syscalls import AUDIT_ARCH, numbers
 
@@ -77,9 +77,28 @@ def _permit() -> Instruction:
     return _do(_RETURN, _ALLOW)
 
 
-def _on(number: int, body: Sequence[Instruction]) -> list[Instruction]:
-    """Run `body`, which must return, for that call only."""
-    return [_test(_JUMP_EQUAL, number, 0, len(body)), *body]
+def _by_number(bodies: Mapping[int, Sequence[Instruction]], otherwise: Instruction) -> list[Instruction]:
+    """Run the body, which must return, of the call at hand; `otherwise` for all that have none.
+
+    A search over spans of numbers rather than a walk along a list: the kernel runs a new filter once for every number that there is, and
+    each run of a tool installs one.
+    """
+    spans: list[tuple[int, tuple[Instruction, ...]]] = [(0, (otherwise,))]
+    for number in sorted(bodies):
+        for start, body in ((number, tuple(bodies[number])), (number + 1, (otherwise,))):
+            if spans[-1][0] == start:
+                spans.pop()
+            if not spans or spans[-1][1] != body:
+                spans.append((start, body))
+    return _search(spans)
+
+
+def _search(spans: Sequence[tuple[int, Sequence[Instruction]]]) -> list[Instruction]:
+    if len(spans) == 1:
+        return list(spans[0][1])
+    middle = len(spans) // 2
+    below, above = _search(spans[:middle]), _search(spans[middle:])
+    return [_test(_JUMP_OVER, spans[middle][0], len(below), 0), *below, *above]
 
 
 def _prologue(machine: str) -> list[Instruction]:
@@ -106,15 +125,11 @@ def strict(machine: str | None = None, *, also: Sequence[str] = ()) -> bytes:
     """
     machine = machine or platform.machine()
     number = numbers(machine)
-    program = _prologue(machine)
-    for name in (*ALLOWED, *also):
-        if name in number:
-            program += _on(number[name], [_permit()])
-    for name, (argument, values) in ALLOWED_WITH.items():
-        if name not in also:
-            program += _on(number[name], _only(argument, values))
-    program += _on(number["clone3"], [_refuse(_ENOSYS)])
-    return _assemble([*program, _refuse()])
+    bodies: dict[int, Sequence[Instruction]] = {number[name]: [_permit()] for name in ALLOWED if name in number}
+    bodies |= {number[name]: _only(argument, values) for name, (argument, values) in ALLOWED_WITH.items()}
+    bodies |= {number[name]: [_permit()] for name in also if name in number}
+    bodies[number["clone3"]] = [_refuse(_ENOSYS)]
+    return _assemble([*_prologue(machine), *_by_number(bodies, _refuse())])
 
 
 def broad(machine: str | None = None, *, but: Sequence[str] = ()) -> bytes:
@@ -124,7 +139,6 @@ def broad(machine: str | None = None, *, but: Sequence[str] = ()) -> bytes:
     """
     machine = machine or platform.machine()
     number = numbers(machine)
-    program = _prologue(machine)
     bodies: dict[str, list[Instruction]] = {name: [_refuse()] for name in DENIED if name in number}
     bodies["clone3"] = [_refuse(_ENOSYS)]
     bodies["clone"] = [_argument(0), _test(_JUMP_BITS, _NEW_NAMESPACES, 0, 1), _refuse(), _permit()]
@@ -134,7 +148,5 @@ def broad(machine: str | None = None, *, but: Sequence[str] = ()) -> bytes:
         *(step for command in _TERMINAL_INJECTION for step in (_test(_JUMP_EQUAL, command, 0, 1), _refuse())),
         _permit(),
     ]
-    for name, body in bodies.items():
-        if name not in but:
-            program += _on(number[name], body)
-    return _assemble([*program, _permit()])
+    listed = {number[name]: body for name, body in bodies.items() if name not in but}
+    return _assemble([*_prologue(machine), *_by_number(listed, _permit())])

@@ -39,6 +39,8 @@ _GUEST_FD = 3
 _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 4, 22, 38
 _SECCOMP_MODE_FILTER = 2
 _libc = ctypes.CDLL(None, use_errno=True)
+_OF_CHILDREN = ("NPROC", "NOFILE")
+"""Limits that the fork server could not work under itself; it takes on all others, and its children have them from it."""
 
 
 class _Program(ctypes.Structure):
@@ -50,26 +52,33 @@ def _prctl(option: int, *values: object) -> None:
         raise OSError(ctypes.get_errno(), f"prctl {option}")
 
 
-def _install(program: bytes) -> None:
-    """Apply a seccomp filter (an array of sock_filter) to this process for good."""
-    block = ctypes.create_string_buffer(program, len(program))
-    filter_program = _Program(len(program) // 8, ctypes.addressof(block))
-    _prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
-    _prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(filter_program))
+class _Filter:
+    """A seccomp filter (an array of sock_filter), laid out before the fork so that a child has only one call to make."""
+
+    def __init__(self, program: bytes) -> None:
+        self._block = ctypes.create_string_buffer(program, len(program))
+        self._program = _Program(len(program) // 8, ctypes.addressof(self._block))
+        self._where = ctypes.c_void_p(ctypes.addressof(self._program))
+        self._mode = ctypes.c_ulong(_SECCOMP_MODE_FILTER)
+
+    def install(self) -> None:
+        """Apply it to this process for good. Raises OSError."""
+        _prctl(_PR_SET_SECCOMP, self._mode, self._where)
 
 
-def _confine(fd: int, rlimits: dict[str, int], program: bytes) -> Channel:
-    """Leave this child nothing but its channel and `/dev/null`, then its limits, then the filter."""
-    null = os.open("/dev/null", os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(null, standard)
+def _limit(rlimits: dict[str, int]) -> None:
+    for name, value in rlimits.items():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+
+
+def _confine(fd: int, rlimits: dict[str, int], program: _Filter | None) -> Channel:
+    """Leave this child nothing but its channel and the `/dev/null` that it was born with, then its limits, then the filter."""
     if fd != _GUEST_FD:
         os.dup2(fd, _GUEST_FD, inheritable=False)
     os.closerange(_GUEST_FD + 1, 1 << 16)
-    for name, value in rlimits.items():
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
-    if program:
-        _install(program)
+    _limit(rlimits)
+    if program is not None:
+        program.install()
     return Channel(_GUEST_FD)
 
 
@@ -144,7 +153,7 @@ class _Server:
 
     def __init__(self, control: socket.socket, program: bytes, rlimits: dict[str, int]) -> None:
         self.control = control
-        self.program = program
+        self.program = _Filter(program) if program else None
         self.rlimits = rlimits
         self.children: dict[int, tuple[int, int]] = {}
         self.poll = select.poll()
@@ -210,11 +219,18 @@ def main(control_fd: int) -> None:
         importlib.import_module(name)
     sys.argv[:], sys.orig_argv[:] = ["tool.py"], []  # a descriptor's number would tell one sandbox from another
     _prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+    _prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
     settings = json.loads(control.recv(1 << 16))
+    rlimits: dict[str, int] = settings["rlimits"]
+    _limit({name: value for name, value in rlimits.items() if name not in _OF_CHILDREN})
+    server = _Server(control, bytes.fromhex(settings["filter"]), {name: rlimits[name] for name in _OF_CHILDREN if name in rlimits})
+    null = os.open("/dev/null", os.O_RDWR)
+    for standard in (0, 1, 2):  # what a child has besides its channel; complaints are heard up to here
+        os.dup2(null, standard)
+    os.close(null)
     gc.collect()
     gc.freeze()
     gc.disable()
-    server = _Server(control, bytes.fromhex(settings["filter"]), settings["rlimits"])
     control.send(json.dumps({"ready": os.getpid()}).encode())
     server.serve()
 

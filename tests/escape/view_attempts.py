@@ -31,11 +31,11 @@ WRITES = (
 )
 
 INHERITED = (
-    Attempt("finds a descriptor beside its channel", "[os.fstat(fd) for fd in range(4, 32) if ok(fd)] or 1 / 0", ("closes",)),
+    Attempt("finds a descriptor beside its channel", "[os.fstat(fd) for fd in range(4, 1024) if ok(fd)] or 1 / 0", ("closes",)),
     Attempt(
         "reports to the host in the fork server's name",
         "report = json.dumps({'exit': 999999, 'status': 0, 'rss_kb': 0, 'cpu_ms': 0}).encode()\n"
-        "[os.write(fd, report) for fd in range(4, 32) if ok(fd)] or 1 / 0",
+        "[os.write(fd, report) for fd in range(4, 1024) if ok(fd)] or 1 / 0",
         ("closes",),
     ),
 )
