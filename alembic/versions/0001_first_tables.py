@@ -348,6 +348,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "collection", "key"),
     )
     op.create_table(
+        "requirement",
+        sa.Column("tenant", sa.String(), nullable=False),
+        sa.Column("tool", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("permission", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "tool", "version", "permission"),
+    )
+    op.create_table(
         "run",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("tenant", sa.String(), nullable=False),
@@ -514,6 +522,7 @@ def downgrade() -> None:
     op.drop_index("run_by_tool", table_name="run")
     op.drop_index(op.f("ix_run_owner"), table_name="run")
     op.drop_table("run")
+    op.drop_table("requirement")
     op.drop_table("record")
     op.drop_index(op.f("ix_post_identity_created_at"), table_name="post_identity")
     op.drop_table("post_identity")

@@ -19,6 +19,7 @@ from app.runtime.models import Effect, EffectEvent, Run, RunIdentity
 from app.runtime.repository.recovery import cancel_open
 from app.runtime.state import OPEN_RUNS, check_effect, check_run
 from app.runtime.views import effect_row, run_row
+from app.runtime.visibility import seen_by
 
 OPERATORS = ("effects:resolve", "tools:publish", "tools:rollback")
 VERDICTS = {"confirm_done": "done", "retry": "planned", "abandon": "abandoned"}
@@ -79,7 +80,7 @@ def cancel_run(actor: Actor, database: Database, run_id: str) -> dict[str, Any]:
     with database.writing() as session:
         run = session.exec(select(Run).where(Run.id == run_id, Run.tenant == actor.tenant).with_for_update()).first()
         if run is None:
-            raise NotFound("run_not_found", f"There is no run {run_id!r}.", fix="Take the id from GET /runs.")
+            raise _no_run(run_id)
         if run.state not in OPEN_RUNS:
             raise Conflict("run_over", f"This run is {run.state}; there is nothing to cancel.")
         run.cancel_at = run.cancel_at or now(session)
@@ -95,11 +96,17 @@ def _check_whose(actor: Actor, database: Database, run_id: str) -> None:
     if any(actor.may(permission) for permission in OPERATORS):
         return
     with database.writing() as session:
-        run = session.exec(select(Run).where(Run.id == run_id, Run.tenant == actor.tenant)).first()
-        if run is None or run.actor == actor.id:
+        run = session.exec(select(Run).where(Run.id == run_id, seen_by(actor, Run))).first()
+        if run is None:
+            raise _no_run(run_id)
+        if run.actor == actor.id:
             return
         audit.record(session, actor, "run.cancel_requested", run_id, "refused", code="run_of_another")
     raise Forbidden("run_of_another", "Another actor began this run.", fix=f"Use its key, or one with {' or '.join(OPERATORS)}.")
+
+
+def _no_run(run_id: str) -> NotFound:
+    return NotFound("run_not_found", f"There is no run {run_id!r}.", fix="Take the id from GET /runs.")
 
 
 def _cancel_waiting(session: Session, run: Run) -> None:

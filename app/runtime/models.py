@@ -69,6 +69,16 @@ class Run(SQLModel, table=True):
     finished_at: int | None = Field(default=None, sa_type=sa.BigInteger)
 
 
+class Requirement(SQLModel, table=True):
+    """A permission that a version's spec asks of its callers; who lacks one does not see what the version did."""
+
+    __tablename__ = "requirement"
+    tenant: str = Field(primary_key=True)
+    tool: str = Field(primary_key=True)
+    version: int = Field(primary_key=True, sa_type=sa.Integer, sa_column_kwargs={"autoincrement": False})
+    permission: str = Field(primary_key=True)
+
+
 class RunIdentity(SQLModel, table=True):
     """Which run answers for a caller's or the spec's key. Version is no part of it."""
 

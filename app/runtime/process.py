@@ -35,6 +35,7 @@ from app.runtime.program import Program
 from app.runtime.repository import runs as repository
 from app.runtime.repository.journal import payload
 from app.runtime.values import Engine, Guests, RunView
+from app.runtime.visibility import note_requirements
 
 Loader = Callable[[str, str, int], Program]
 Identity = repository.Identity
@@ -79,6 +80,7 @@ class Runtime:
         self._heartbeat_s = heartbeat_s
         self._lease_until = 0
         self._executions: dict[str, Execution] = {}
+        self._noted: set[tuple[str, str, int]] = set()
         self._cancelled: deque[str] = deque(maxlen=1000)
         self._owed: list[tuple[BulkWrite[Any, Any], Any]] = []
         self._idle = asyncio.Event()
@@ -125,6 +127,7 @@ class Runtime:
 
     async def begin(self, actor: Actor, program: Program, call: Call) -> tuple[repository.Begun, Execution | None]:
         """Insert the run, or name the one that answers for its identity. With an Execution: drive it now."""
+        await self._note(actor.tenant, program)
         text = encode(call.args)
         row = self._row(actor, program, call, digest_text(text))
         begun = await self.writer.submit(repository.begin, repository.NewRun(actor, row, text, call.identity))
@@ -146,6 +149,12 @@ class Runtime:
             fence=row["fence"],
         )
         return begun, Execution(self.engine, view, program)
+
+    async def _note(self, tenant: str, program: Program) -> None:
+        version = (tenant, program.tool, program.version)
+        if program.spec.permissions and version not in self._noted:
+            await asyncio.to_thread(note_requirements, self.database, *version, program.spec.permissions)
+            self._noted.add(version)
 
     def _row(self, actor: Actor, program: Program, call: Call, args: str) -> dict[str, Any]:
         return {

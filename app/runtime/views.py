@@ -22,16 +22,10 @@ from app.runtime.models import Effect, EffectEvent, Ledger, LogLine, Run, Step
 from app.runtime.repository import runs as repository
 from app.runtime.repository.journal import payload
 from app.runtime.state import EFFECT_MOVES, OPEN_RUNS, RUN_MOVES
+from app.runtime.visibility import seen_by
 
 QUEUES = ("retry_wait", "dead", "unknown")
-WATCHERS = ("tools:call", "effects:resolve", "tools:publish", "tools:rollback", "candidates:approve", "audit:read")
-"""To an actor with none of these nothing has ever run: results, items and logs hold what tools were given and whom they wrote to."""
 _COUNTED = ("dead", "retry_wait", "unknown", "planned", "claimed", "performing")
-
-
-def _scope(actor: Actor) -> str:
-    """The tenant whose runs and effects this actor may see; a name that no tenant has, if none."""
-    return actor.tenant if any(actor.may(permission) for permission in WATCHERS) else ""
 
 
 def run_row(session: Session, run: Run) -> dict[str, Any]:
@@ -93,7 +87,7 @@ def list_runs(
 ) -> Page:
     """Runs of the tenant, newest first. Raises Invalid `state_unknown`, `cursor_invalid`."""
     _known(state, RUN_MOVES, "run")
-    query = select(Run).where(Run.tenant == _scope(actor))
+    query = select(Run).where(seen_by(actor, Run))
     query = query.where(Run.tool == tool) if tool else query
     query = query.where(Run.state == state) if state else query
     return page(database, query, [col(Run.id)], run_summary, cursor=cursor, limit=limit, newest_first=True)
@@ -125,7 +119,7 @@ def read_logs(actor: Actor, database: Database, run_id: str, *, cursor: str | No
 
 
 def _run(session: Session, actor: Actor, run_id: str) -> Run:
-    run = session.exec(select(Run).where(Run.id == run_id, Run.tenant == _scope(actor))).first()
+    run = session.exec(select(Run).where(Run.id == run_id, seen_by(actor, Run))).first()
     if run is None:
         raise NotFound("run_not_found", f"There is no run {run_id!r}.", fix="Take the id from GET /runs.")
     return run
@@ -184,7 +178,7 @@ def effect_row(row: Effect) -> dict[str, Any]:
 @use_case(None)
 def list_ledgers(actor: Actor, database: Database, *, cursor: str | None = None, limit: int = 50) -> Page:
     """Ledger groups that have rows, by name and group."""
-    query = select(Ledger).where(Ledger.tenant == _scope(actor))
+    query = select(Ledger).where(seen_by(actor, Ledger))
     return page(database, query, [col(Ledger.name), col(Ledger.group)], _ledger, cursor=cursor, limit=limit)
 
 
@@ -194,7 +188,7 @@ def _ledger(row: Ledger) -> dict[str, Any]:
 
 def _ledger_query(actor: Actor, name: str, group: str, state: str | None, subject: str | None) -> Any:
     _known(state, EFFECT_MOVES, "effect")
-    query = select(Effect).where(Effect.tenant == _scope(actor), Effect.ledger == name, Effect.ledger_group == group)
+    query = select(Effect).where(seen_by(actor, Effect), Effect.ledger == name, Effect.ledger_group == group)
     query = query.where(Effect.state == state) if state else query
     return query.where(Effect.subject == subject) if subject else query
 
@@ -219,7 +213,8 @@ def read_ledger(
 
 
 def _ledger_exists(session: Session, actor: Actor, name: str, group: str) -> None:
-    if session.get(Ledger, (_scope(actor), name, group)) is None:
+    query = select(Ledger).where(Ledger.name == name, Ledger.group == group, seen_by(actor, Ledger))
+    if session.exec(query).first() is None:
         raise NotFound("ledger_not_found", f"There is no ledger {name!r} with group {group!r}.", fix="See GET /ledgers.")
 
 
@@ -228,7 +223,7 @@ def count_ledger(actor: Actor, database: Database, name: str, group: str) -> dic
     """How many rows of a ledger group are in each state."""
     query = (
         sa.select(col(Effect.state), sa.func.count())
-        .where(col(Effect.tenant) == _scope(actor), col(Effect.ledger) == name, col(Effect.ledger_group) == group)
+        .where(seen_by(actor, Effect), col(Effect.ledger) == name, col(Effect.ledger_group) == group)
         .group_by(col(Effect.state))
     )
     with database.reading() as session:
@@ -267,7 +262,7 @@ def list_effects(
 ) -> Page:
     """The retry queue, the dead letters or the unknowns, oldest first."""
     _known(state, dict.fromkeys(QUEUES), "effect queue")
-    query = select(Effect).where(Effect.tenant == _scope(actor), Effect.state == state)
+    query = select(Effect).where(seen_by(actor, Effect), Effect.state == state)
     query = query.where(Effect.tool == tool) if tool else query
     query = query.where(Effect.error_code == error_code) if error_code else query
     return page(database, query, [col(Effect.seq)], effect_row, cursor=cursor, limit=limit)
@@ -277,9 +272,7 @@ def list_effects(
 def count_effects(actor: Actor, database: Database) -> list[dict[str, Any]]:
     """Effects that need somebody, grouped by state, tool and cause."""
     columns = (col(Effect.state), col(Effect.tool), col(Effect.error_code))
-    query = (
-        sa.select(*columns, sa.func.count()).where(col(Effect.tenant) == _scope(actor), col(Effect.state).in_(_COUNTED)).group_by(*columns)
-    )
+    query = sa.select(*columns, sa.func.count()).where(seen_by(actor, Effect), col(Effect.state).in_(_COUNTED)).group_by(*columns)
     with database.reading() as session:
         rows = session.connection().execute(query).all()
     return [{"state": state, "tool": tool, "error_code": code, "count": number} for state, tool, code, number in rows]
@@ -289,7 +282,7 @@ def count_effects(actor: Actor, database: Database) -> list[dict[str, Any]]:
 def read_effect(actor: Actor, database: Database, effect_id: str) -> dict[str, Any]:
     """One effect with its canonical item and every transition. Raises NotFound `effect_not_found`."""
     with database.reading() as session:
-        row = session.exec(select(Effect).where(Effect.id == effect_id, Effect.tenant == _scope(actor))).first()
+        row = session.exec(select(Effect).where(Effect.id == effect_id, seen_by(actor, Effect))).first()
         if row is None:
             raise NotFound("effect_not_found", f"There is no effect {effect_id!r}.")
         events = session.exec(select(EffectEvent).where(EffectEvent.effect_id == effect_id).order_by(col(EffectEvent.seq))).all()
@@ -302,7 +295,7 @@ def read_effect(actor: Actor, database: Database, effect_id: str) -> dict[str, A
 @use_case(None)
 def open_runs(actor: Actor, database: Database) -> int:
     """How many runs of the tenant are not over."""
-    query = select(sa.func.count()).select_from(Run).where(Run.tenant == _scope(actor), col(Run.state).in_(OPEN_RUNS))
+    query = select(sa.func.count()).select_from(Run).where(seen_by(actor, Run), col(Run.state).in_(OPEN_RUNS))
     with database.reading() as session:
         return session.exec(query).one()
 

@@ -10,7 +10,7 @@ from app.core.errors import Forbidden, NotFound
 from app.observability.trail import page
 from app.runtime import decisions, views
 from app.sandbox.sandbox import Sandbox
-from tests.support.worlds import CALLER, world
+from tests.support.worlds import CALLER, program_of, sender_spec, world
 
 pytestmark = pytest.mark.anyio
 ADA, BOB = "ada@example.org", "bob@example.org"
@@ -60,3 +60,47 @@ async def test_a_run_is_stopped_by_its_caller_or_an_operator_and_by_nobody_else(
         assert decisions.cancel_run(CALLER, sqlite_database, first.run_id)["state"] == "cancelled"
         operator = actor("operator", "tools:call", "effects:resolve")
         assert decisions.cancel_run(operator, sqlite_database, second.run_id)["state"] == "cancelled"
+
+
+async def test_a_caller_sees_nothing_of_a_tool_whose_permissions_it_lacks(sqlite_database: Database, sandbox: Sandbox) -> None:
+    script = [{"effect": "send", "when": {"to": BOB}, "answer": "lose_reply"}]
+    asked = ["campaigns:send", "tools:call"]
+    plain, sender = actor("plain", "tools:call"), actor("sender", "tools:call", "campaigns:send")
+    async with world(sqlite_database, sandbox, script=script, _permissions=asked) as w:
+        begun, _ = await w.call(group="g", to=[ADA, BOB])
+        waiting, _ = await w.call(here=False, group="h", to=[ADA])
+        for watcher in (sender, actor("auditor", "audit:read")):
+            assert len(views.list_runs(watcher, sqlite_database)["items"]) == views.open_runs(watcher, sqlite_database) + 1 == 2
+            (unknown,) = views.list_effects(watcher, sqlite_database, state="unknown")["items"]
+            assert views.read_effect(watcher, sqlite_database, unknown["effect_id"])["effect"] == "send"
+            assert len(views.read_ledger(watcher, sqlite_database, "notes", "g")["items"]) == 2
+        lists = [
+            views.list_runs(plain, sqlite_database)["items"],
+            views.list_ledgers(plain, sqlite_database)["items"],
+            views.list_effects(plain, sqlite_database, state="unknown")["items"],
+            views.count_effects(plain, sqlite_database),
+        ]
+        assert lists == [[], [], [], []] and views.open_runs(plain, sqlite_database) == 0
+        assert views.count_ledger(plain, sqlite_database, "notes", "g") == {}
+        for look in (
+            lambda: views.read_run(plain, sqlite_database, begun.run_id),
+            lambda: views.read_steps(plain, sqlite_database, begun.run_id),
+            lambda: views.read_logs(plain, sqlite_database, begun.run_id),
+            lambda: views.read_ledger(plain, sqlite_database, "notes", "g"),
+            lambda: views.export_ledger(plain, sqlite_database, "notes", "g"),
+            lambda: views.read_effect(plain, sqlite_database, unknown["effect_id"]),
+            lambda: decisions.cancel_run(plain, sqlite_database, waiting.run_id),
+        ):
+            with pytest.raises(NotFound):
+                look()
+
+
+async def test_what_a_later_version_asks_for_hides_nothing_that_an_earlier_one_did(sqlite_database: Database, sandbox: Sandbox) -> None:
+    plain = actor("plain", "tools:call")
+    async with world(sqlite_database, sandbox) as w:
+        first, _ = await w.call(group="g", to=[ADA])
+        w.programs[2] = program_of(sender_spec(_permissions=["campaigns:send"]), version=2)
+        await w.call(version=2, group="h", to=[ADA])
+        assert [run["id"] for run in views.list_runs(plain, sqlite_database)["items"]] == [first.run_id]
+        with pytest.raises(NotFound):
+            views.read_ledger(plain, sqlite_database, "notes", "h")
