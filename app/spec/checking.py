@@ -12,9 +12,12 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from app.core.errors import Failed, Invalid, Problem, TooLarge
+from app.core.errors import Failed, Invalid, Limited, Problem, TooLarge
 from app.spec.catalog import ConnectorCatalog
 from app.spec.confine import child_command, child_environment, confine
 from app.spec.lint import lint
@@ -25,20 +28,41 @@ MAX_NESTING = 40
 WALL_LIMIT_S = 10.0
 CPU_LIMIT_S = 8
 MEMORY_MB = 768
+MOST_AT_ONCE = 4
+WAIT_S = 20.0
 _GAVE_UP = 3
 _OVER_LIMITS = (_GAVE_UP, -signal.SIGKILL, -signal.SIGXCPU, -signal.SIGSEGV, -signal.SIGABRT)  # Rust aborts when memory ends
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()  # a semaphore is bound to one loop
 _SIMPLER = "Simplify patterns, schemas and invariants; shorten examples."
 
 
-async def check(body: Any, catalog: ConnectorCatalog, *, wall_limit_s: float = WALL_LIMIT_S) -> ExecutionSpec:
-    """The spec that `body` (parsed JSON) is. Raises Invalid `spec_invalid` with problems, TooLarge `spec_too_large`."""
-    text = _guarded(body)
+async def check(body: Any, catalog: ConnectorCatalog, *, wall_limit_s: float = WALL_LIMIT_S, wait_s: float = WAIT_S) -> ExecutionSpec:
+    """The spec that `body` (parsed JSON) is. Raises Invalid `spec_invalid` with problems, TooLarge `spec_too_large`.
+
+    At most four children at once in this process; the next waits up to `wait_s` for its turn. Raises Limited `too_many_checks`.
+    """
+    text = _guarded(body)  # what needs no child waits for none
     request = json.dumps(catalog.as_json()).encode() + b"\n" + text
-    answer = await _ask_child(request, wall_limit_s)
+    async with _turn(wait_s):
+        answer = await _ask_child(request, wall_limit_s)
     problems = [Problem(**problem) for problem in answer["problems"]]
     if problems:
         raise _invalid(problems)
     return ExecutionSpec.parse(text)
+
+
+@asynccontextmanager
+async def _turn(wait_s: float) -> AsyncIterator[None]:
+    turns = _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MOST_AT_ONCE))
+    try:
+        async with asyncio.timeout(wait_s):
+            await turns.acquire()
+    except TimeoutError:
+        raise Limited("too_many_checks", "Too many specs are being checked at once.", fix="Try again in a few seconds.") from None
+    try:
+        yield
+    finally:
+        turns.release()
 
 
 def _guarded(body: Any) -> bytes:

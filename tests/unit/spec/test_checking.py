@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.core.errors import Invalid, TooLarge
+from app.core.errors import Invalid, Limited, TooLarge
 from app.spec.checking import MAX_BYTES, check
 from tests.unit.spec.sample import CATALOG, spec_body
 
@@ -50,12 +50,16 @@ def test_deep_nesting_is_refused_before_any_child() -> None:
     assert "nested" in refusal(spec_body({"inputs": deep})).problems[0].message
 
 
-def test_an_expression_that_never_ends_is_stopped() -> None:
-    endless = "[1,2,3,4,5,6,7,8,9].all(a, " * 1 + "args.people.all(x, args.people.all(y, args.people.all(z, args.people.all(w, true)))))"
+def slow_spec() -> dict[str, Any]:
+    """A spec whose invariant takes seconds to evaluate."""
+    slow = "args.people.all(x, args.people.all(y, !x.matches('^(([a-z0-9@.])+)+$' + y)))"
     people = [f"p{number}@example.com" for number in range(100)]
-    body = spec_body({"invariants.0.expr": endless, "examples.0.args.people": people})
+    return spec_body({"invariants.0.expr": " && ".join([slow] * 11), "examples.0.args.people": people})
+
+
+def test_an_expression_that_never_ends_is_stopped() -> None:
     start = time.monotonic()
-    assert "took longer" in refusal(body, wall_limit_s=1.0).problems[0].message
+    assert "took longer" in refusal(slow_spec(), wall_limit_s=1.0).problems[0].message
     assert time.monotonic() - start < 10
 
 
@@ -66,6 +70,18 @@ def test_a_pattern_that_wants_all_the_memory_is_refused() -> None:
 
 def test_many_checks_at_once_all_answer() -> None:
     async def several() -> list[str]:
-        return [spec.name for spec in await asyncio.gather(*(check(spec_body(), CATALOG) for _ in range(4)))]
+        return [spec.name for spec in await asyncio.gather(*(check(spec_body(), CATALOG) for _ in range(6)))]
 
-    assert asyncio.run(several()) == ["greet"] * 4
+    assert asyncio.run(several()) == ["greet"] * 6
+
+
+def test_a_fifth_check_waits_for_its_turn_and_is_refused_if_none_comes() -> None:
+    async def crowd() -> list[Any]:
+        slow = [asyncio.create_task(check(slow_spec(), CATALOG, wall_limit_s=1.5)) for _ in range(4)]
+        late = [check(spec_body(), CATALOG, wait_s=0.1), check(spec_body(), CATALOG)]
+        return list(await asyncio.gather(*slow, *late, return_exceptions=True))
+
+    *slow, refused, served = asyncio.run(crowd())
+    assert all(isinstance(answer, Invalid) for answer in slow)
+    assert isinstance(refused, Limited) and (refused.code, refused.status) == ("too_many_checks", 429) and refused.retryable
+    assert served.name == "greet"
