@@ -16,7 +16,7 @@ from app.spec.cel_engine import BadExpression, compile_expression
 from app.spec.invariant_child import evaluate
 from app.spec.invariants import COUNTS, roots_of
 from app.spec.model import Example, ExecutionSpec
-from app.spec.paths import Path, bind, names_in
+from app.spec.paths import Path, bind, macro_depth, names_in
 from app.spec.schema_paths import places
 from app.spec.schemas import compile_schema
 
@@ -24,6 +24,7 @@ FUNCTIONS = frozenset(
     {"size", "has", "all", "exists", "exists_one", "map", "filter", "contains", "startsWith", "endsWith", "matches"}
     | {"int", "double", "string", "bool"}
 )
+MOST_MACROS = 2
 
 
 def invariants_name_what_exists(spec: ExecutionSpec, _catalog: ConnectorCatalog) -> Iterator[Problem]:
@@ -34,6 +35,10 @@ def invariants_name_what_exists(spec: ExecutionSpec, _catalog: ConnectorCatalog)
             compile_expression(invariant.expr)
         except BadExpression as error:
             yield Problem(path, f"is no CEL expression: {error}", "Write CEL, such as result.sent + result.failed == result.distinct.")
+            continue
+        if (depth := macro_depth(invariant.expr)) > MOST_MACROS:
+            deep = f"nests all, exists, exists_one, map or filter {depth} deep; {MOST_MACROS} are allowed"
+            yield Problem(path, deep, "Count in the tool and compare the counts, or split it into several invariants.")
             continue
         names = names_in(invariant.expr)
         for name in sorted(names.functions - FUNCTIONS):

@@ -14,7 +14,8 @@ from typing import Any
 Path = tuple[str, ...]
 
 _TOKEN = re.compile(
-    r"""(?P<text>[rRbB]{0,2}(?:'''.*?'''|\"\"\".*?\"\"\"|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"))
+    r"""(?P<text>(?:[bB]?[rR][bB]?)(?:'''.*?'''|\"\"\".*?\"\"\"|'[^'\n]*'|"[^"\n]*")
+         |[bB]?(?:'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*?\"\"\"|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"))
       |(?P<number>[0-9][0-9A-Fa-fxX.eE+u-]*?(?=[^0-9A-Fa-fxX.eu]|$))
       |(?P<name>[A-Za-z_][A-Za-z0-9_]*)
       |(?P<comment>//[^\n]*)
@@ -37,7 +38,7 @@ class Names:
 @lru_cache(maxsize=4096)
 def names_in(text: str) -> Names:
     """The free paths and the called functions of a CEL text. An index ends a path: of `a.b[0].c` it is `a.b`."""
-    tokens = [(m.lastgroup, m.group()) for m in _TOKEN.finditer(text) if m.lastgroup not in ("space", "comment")]
+    tokens = _tokens(text)
     marks = [token for _, token in tokens] + ["", ""]
     bound: set[str] = set()
     found: list[Path] = []
@@ -63,6 +64,25 @@ def names_in(text: str) -> Names:
         at += 1
     free = dict.fromkeys(path for path in found if path[0] not in bound)
     return Names(tuple(free), frozenset(functions))
+
+
+def macro_depth(text: str) -> int:
+    """How many list macros (`all`, `exists`, `exists_one`, `map`, `filter`) of a CEL text stand within one another; a chain counts one."""
+    open_calls: list[bool] = []
+    deepest = 0
+    before = ""
+    for _, part in _tokens(text):
+        if part == "(":
+            open_calls.append(before in _MACROS)
+            deepest = max(deepest, sum(open_calls))
+        elif part == ")" and open_calls:
+            open_calls.pop()
+        before = part
+    return deepest
+
+
+def _tokens(text: str) -> list[tuple[str | None, str]]:
+    return [(m.lastgroup, m.group()) for m in _TOKEN.finditer(text) if m.lastgroup not in ("space", "comment")]
 
 
 def bind(paths: Iterable[Path], roots: Mapping[str, Any]) -> dict[str, Any]:

@@ -125,6 +125,11 @@ EFFECTS: list[Case] = [
     ({"invariants.0.expr": "effects.send.dnoe == 0"}, "$.invariants[0].expr", "names no count"),
     ({"invariants.0.expr": "size(args) == 0"}, "$.invariants[0].expr", "whole object"),
     ({"invariants.0.expr": "foo == 0"}, "$.invariants[0].expr", "none of args, result and effects"),
+    (
+        {"invariants.0.expr": "args.people.all(x, args.people.all(y, args.people.all(z, x + y != z)))"},
+        "$.invariants[0].expr",
+        "nests all, exists, exists_one, map or filter 3 deep; 2 are allowed",
+    ),
     ({"invariants.0.expr": "getDate(result.sent) == 0"}, "$.invariants[0].expr", "getDate"),
     ({"invariants.1": spec_body()["invariants"][0]}, "$.invariants", "used 2 times"),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.spec.cel_engine import compile_expression, variables
-from app.spec.paths import bind, names_in
+from app.spec.paths import bind, macro_depth, names_in
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,22 @@ def test_named_paths_are_found(text: str, paths: set[str], functions: set[str]) 
     names = names_in(text)
     assert {".".join(path) for path in names.paths} == paths
     assert names.functions == functions
+
+
+@pytest.mark.parametrize(
+    ("text", "depth"),
+    [
+        ("size(args.a) == (1 + 2)", 0),
+        ("args.a.filter(x, x > 1).map(x, x + 1).all(x, x > 2)", 1),
+        ("args.a.all(x, args.b.exists(y, (x == y)) && args.c.exists_one(z, z == x))", 2),
+        ("args.a . all (x, [1].map(y, [2].filter(z, z == x)).size() > 0)", 3),
+        (r"r'\' == '' || args.a.all(x, args.b.all(y, args.c.all(z, x == y + z + '')))", 3),
+        (r"'''\''' all(''' == '' || args.a.all(x, 'all((' == x) // all(((", 1),
+    ],
+)
+def test_how_deep_macros_nest_is_counted_outside_texts_and_comments(text: str, depth: int) -> None:
+    compile_expression(text)
+    assert macro_depth(text) == depth
 
 
 def test_no_root_that_the_library_sees_is_missed() -> None:
