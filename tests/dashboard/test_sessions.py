@@ -135,6 +135,17 @@ def test_every_answer_carries_the_policy_and_pages_are_not_stored(admin: Client)
     assert admin.get("/").headers["cache-control"] == "no-store"
 
 
+def test_the_page_for_what_nobody_foresaw_carries_the_policy_too(own_site: Site) -> None:
+    client = Client(own_site)
+    with own_site.database.writing() as session:
+        session.connection().exec_driver_sql("DROP TABLE ledger")
+    answer = client.get("/ledgers")
+    client.close()
+    assert answer.status_code == 500 and "page_failed" in answer.text
+    assert "script-src 'self';" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["cache-control"] == "no-store"
+
+
 def test_a_form_that_outgrows_its_bound_is_refused(admin: Client) -> None:
     answer = admin.post("/keys", {"name": "x" * 8_500_000})
     assert answer.status_code == 413

@@ -21,11 +21,13 @@ RESOURCES = (sign_in, home, tools, versions, tries, candidates, runs, ledgers, e
 
 def mount(app: FastAPI, services: Services) -> None:
     """Put the dashboard at `/` of `app`. Call it last: it answers every address that nobody else does."""
-    app.mount("/", application(services), name="dashboard")
+    https = services.settings.base_url.startswith("https://")
+    # Around the application and not among its middleware: what nobody foresaw is answered outside of that.
+    app.mount("/", Shield(application(services), https=https), name="dashboard")
 
 
 def application(services: Services) -> FastAPI:
-    """The dashboard as an application of its own, so that its headers and error pages touch nothing else."""
+    """The dashboard as an application of its own, so that its error pages touch nothing else."""
     settings = services.settings
     https = settings.base_url.startswith("https://")
     web = FastAPI(title="Toolmint dashboard", openapi_url=None, docs_url=None, redoc_url=None)
@@ -34,5 +36,4 @@ def application(services: Services) -> FastAPI:
         web.include_router(resource.router)
     web.mount("/static", StaticFiles(directory=STATIC), name="static")
     install(web)
-    web.add_middleware(Shield, https=https)
     return web
