@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
+from app.core.errors import Unauthenticated
 from app.core.feed import Feed, Signal
 
 SILENCE_S = 10.0
@@ -20,7 +21,10 @@ Look = Callable[[], tuple[dict[str, Any], bool]]
 async def followed(
     feed: Feed, event: str, wanted: Callable[[Signal], bool], look: Look, first: tuple[dict[str, Any], bool]
 ) -> AsyncIterator[bytes]:
-    """Events until `look` says that the thing is over. A comment is sent where nothing changed, so that a dead line is noticed."""
+    """Events until `look`, asked at least every ten seconds, says that the thing is over or raises Unauthenticated.
+
+    A comment is sent where nothing changed, so that a dead line is noticed.
+    """
     async with feed.listen(wanted) as signals:
         shown, (present, over) = None, first
         while True:
@@ -35,7 +39,10 @@ async def followed(
                 await asyncio.wait_for(signals.get(), SILENCE_S)
             while not signals.empty():
                 signals.get_nowait()
-            present, over = await asyncio.to_thread(look)
+            try:
+                present, over = await asyncio.to_thread(look)
+            except Unauthenticated:
+                return
 
 
 def _event(event: str, value: dict[str, Any]) -> bytes:

@@ -27,7 +27,7 @@ from app.core.errors import Forbidden, Unauthenticated
 from app.web.pages import Page
 from app.web.security import BODY_BYTES, refuse_other_sites
 from app.web.services import Services
-from app.web.sessions import NOTE_S, Sessions
+from app.web.sessions import NOTE_S, Sessions, Ticket
 
 SAFE = frozenset({"GET", "HEAD"})
 MOST_FIELDS = 500
@@ -74,6 +74,11 @@ class Desk:
     def partial(self) -> bool:
         """Whether HTMX asked for a part of a page only."""
         return self.request.headers.get("hx-request-type") == "partial"
+
+    def check_session(self) -> None:
+        """For a stream, from time to time. Raises Unauthenticated `signed_out` or `session_over` once the session is over."""
+        ticket = _ticket(self.request, self.hall)
+        signed_in(self.database, ticket.key_id, ticket.mark)
 
     def query(self, name: str, default: str = "") -> str:
         """A parameter of the address, without surrounding space."""
@@ -136,9 +141,7 @@ async def desk(request: Request) -> Desk:
     changing = request.method not in SAFE
     if changing:
         refuse_other_sites(request.headers)
-    ticket = hall.sessions.open(request.cookies.get(hall.sessions.cookie), hall.services.database.clock.now())
-    if ticket is None:
-        raise Unauthenticated("signed_out", "You are signed out.", fix="Sign in with a key.")
+    ticket = _ticket(request, hall)
     actor = await run_in_threadpool(signed_in, hall.services.database, ticket.key_id, ticket.mark)
     csrf = hall.sessions.csrf(ticket)
     form = await request.form(max_fields=MOST_FIELDS, max_part_size=BODY_BYTES) if changing else FormData()
@@ -149,6 +152,13 @@ async def desk(request: Request) -> Desk:
         if not hmac.compare_digest(sent.encode(), csrf.encode()):
             raise Forbidden("form_expired", "This form belongs to another session.", fix="Go back, reload the page and send it again.")
     return Desk(request, hall, actor, csrf, values, lists)
+
+
+def _ticket(request: Request, hall: Hall) -> Ticket:
+    ticket = hall.sessions.open(request.cookies.get(hall.sessions.cookie), hall.services.database.clock.now())
+    if ticket is None:
+        raise Unauthenticated("signed_out", "You are signed out.", fix="Sign in with a key.")
+    return ticket
 
 
 At = Annotated[Desk, Depends(desk)]

@@ -12,8 +12,9 @@ from sqlmodel import col
 
 from app.access.keys import create_key, digest_of, revoke_key
 from app.access.models import ApiKey
-from app.core.actor import SYSTEM
+from app.core.actor import DEFAULT_TENANT, SYSTEM
 from app.core.clock import ScriptedClock
+from app.core.feed import announce
 from app.web.routes import RESOURCES
 from app.web.sessions import LIFETIME_MS, Sessions, Ticket, signing_secret
 from tests.dashboard.client import Client
@@ -111,6 +112,19 @@ def test_a_revoked_key_ends_its_sessions(own_site: Site) -> None:
     assert answer.headers["location"] == "/sign-in?next=/tools&over=1"
     assert "revoked" in client.get(answer.headers["location"]).text
     client.close()
+
+
+def test_a_revoked_key_ends_its_streams(own_site: Site) -> None:
+    client, run_id = Client(own_site, AGENT_KEY), run(own_site, "executing")
+    with client.http.stream("GET", f"/runs/{run_id}/events") as answer:
+        lines = answer.iter_lines()
+        first = next(lines)
+        revoke_key(SYSTEM, own_site.database, "key_agent")
+        with own_site.database.writing() as session:
+            announce(session, "run.progress", run_id, DEFAULT_TENANT)
+        rest = list(lines)
+    client.close()
+    assert first.startswith("data: ") and rest[-3:] == ["event: done", "data: over", ""]
 
 
 def test_signing_out_ends_the_session(own_site: Site) -> None:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from app.api.bodies import Body, checked, parse_json, read_body, takes
-from app.api.callers import Caller
+from app.api.callers import Caller, check_key
 from app.api.events import followed
 from app.api.once import once
 from app.api.services import House
@@ -95,10 +95,11 @@ def get_report(candidate_id: str, actor: Caller, house: House) -> dict[str, Any]
 
 
 @router.get("/candidates/{candidate_id}/events", summary="Follow a candidate as server-sent events")
-async def get_events(candidate_id: str, actor: Caller, house: House) -> StreamingResponse:
-    """`event: candidate` with the candidate whenever it changes; the stream ends with its verification."""
+async def get_events(candidate_id: str, request: Request, actor: Caller, house: House) -> StreamingResponse:
+    """`event: candidate` with the candidate whenever it changes; the stream ends with its verification, or with the validity of the key."""
 
     def look() -> tuple[dict[str, Any], bool]:
+        check_key(request)
         candidate = read_candidate(actor, house.database, candidate_id)
         return candidate, candidate["state"] not in ("queued", "verifying")
 

@@ -46,7 +46,7 @@ def show(desk: At, candidate_id: str) -> Response:
 @router.get("/candidates/{candidate_id}/events")
 def events(desk: At, candidate_id: str) -> Response:
     read_candidate(desk.actor, desk.database, candidate_id)
-    return stream(desk.services.feed, lambda signal: signal.subject == candidate_id, partial(_snapshot, desk, candidate_id))
+    return stream(desk, lambda signal: signal.subject == candidate_id, partial(_snapshot, desk, candidate_id))
 
 
 @router.get("/candidates/{candidate_id}/changes")

@@ -38,7 +38,7 @@ def show(desk: At, run_id: str) -> Response:
 def events(desk: At, run_id: str) -> Response:
     read_run(desk.actor, desk.database, run_id)
     snapshot = partial(_snapshot, desk, run_id)
-    return stream(desk.services.feed, lambda signal: signal.subject == run_id and signal.topic.startswith("run."), snapshot)
+    return stream(desk, lambda signal: signal.subject == run_id and signal.topic.startswith("run."), snapshot)
 
 
 @router.post("/runs/{run_id}/cancellations")
