@@ -37,7 +37,7 @@ effects[].key: a CEL list over scalar paths of args and of the item, such as "[a
 effects[].criticality required or best_effort; on_unknown hold (never repeat, a person decides) or retry;
 run_key: a CEL list that gives a call its natural identity, or null;
 invariants [{id, text, expr}]: CEL over args, result and effects.<id>.{done, skipped, retrying, failed, unknown, distinct}, true after
-  every run;
+  every run; all, exists, map and filter nest two deep at most;
 examples [{name, visibility author or held_out, now, world {records, script}, args, result or error {code}, effects [{id, item,
   status}]}]: golden cases; held_out ones are hidden from authors of code;
 limits {timeout_s, memory_mb, input_bytes, result_bytes}; volume {runs_per_month, items_per_run}; baseline {calls_per_item,
