@@ -21,17 +21,31 @@ _SYSCTLS = (
         "kernel.apparmor_restrict_unprivileged_userns=0",
     ),
 )
-_IN_CONTAINER = (
-    "the container's profile forbids nested sandboxes: run it with --security-opt seccomp=<profile that allows unshare, clone, mount, "
-    "pivot_root> (or unconfined) and --security-opt apparmor=unconfined"
+_SECCOMP = "the container's seccomp profile forbids namespaces: run it with --security-opt seccomp=docs/seccomp-nested-sandbox.json"
+_FLAGS = (
+    ("new namespace", _SECCOMP),
+    ("unshare", _SECCOMP),
+    ("clone", _SECCOMP),
+    ("max_user_namespaces", "the container's /proc/sys is read-only: run it with --security-opt systempaths=unconfined"),
+    ("Read-only file system", "the container's /proc/sys is read-only: run it with --security-opt systempaths=unconfined"),
+    ("", "the container's AppArmor profile forbids mounts: run it with --security-opt apparmor=unconfined"),
 )
+"""What bubblewrap says where one flag of the container is missing, in the order in which it meets them; the Dockerfile lists all three."""
 _SAID = (
     ("setresuid", "the service runs as root without CAP_SETUID and CAP_SETGID: give it both, or run it as an ordinary user"),
     ("setgroups", "the service runs as root without CAP_SETUID and CAP_SETGID: give it both, or run it as an ordinary user"),
     ("No such file", "a part of the sandbox is missing: run the set-up again"),
     ("seccomp", "the kernel refuses system call filters: use one with CONFIG_SECCOMP_FILTER"),
 )
-_NAMESPACE_WORDS = ("namespace", "uid map", "Operation not permitted", "Permission denied", "pivot_root", "loopback")
+_NAMESPACE_WORDS = (
+    "namespace",
+    "uid map",
+    "Operation not permitted",
+    "Permission denied",
+    "Read-only file system",
+    "pivot_root",
+    "loopback",
+)
 
 
 def advice(said: str) -> str:
@@ -44,8 +58,13 @@ def advice(said: str) -> str:
             if _reads(path) == value:
                 return fix
         if in_container():
-            return _IN_CONTAINER
+            return missing_flag(said)
     return "run `toolmint doctor` and see what bubblewrap says"
+
+
+def missing_flag(said: str) -> str:
+    """The flag that this container was started without."""
+    return next(fix for words, fix in _FLAGS if words in said)
 
 
 def in_container() -> bool:

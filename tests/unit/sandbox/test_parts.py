@@ -9,7 +9,7 @@ import pytest
 
 from app.core.errors import Invalid
 from app.sandbox import oneshot, slots, staging
-from app.sandbox.diagnosis import advice
+from app.sandbox.diagnosis import advice, missing_flag
 from app.sandbox.interpreter import Interpreter, Mount
 from app.sandbox.launcher import Plan
 
@@ -83,3 +83,21 @@ def test_the_first_word_names_a_program_of_the_sandbox() -> None:
 def test_advice_names_what_to_change() -> None:
     assert "CAP_SETUID" in advice("setpriv: setresuid failed: Operation not permitted")
     assert "doctor" in advice("something nobody has seen")
+
+
+@pytest.mark.parametrize(
+    ("said", "flag"),
+    [
+        (
+            "bwrap: No permissions to create new namespace, likely because …",
+            "seccomp=docs/seccomp-nested-sandbox.json",
+        ),
+        ("bwrap: Creating new namespace failed: Operation not permitted", "seccomp=docs/seccomp-nested-sandbox.json"),
+        ("bwrap: Failed to make / slave: Permission denied", "apparmor=unconfined"),
+        ("bwrap: pivot_root(/newroot): Permission denied", "apparmor=unconfined"),
+        ("bwrap: cannot open /proc/sys/user/max_user_namespaces: Read-only file system", "systempaths=unconfined"),
+    ],
+)
+def test_the_flag_that_a_container_lacks_is_named_and_the_dockerfile_has_it(said: str, flag: str) -> None:
+    assert f"--security-opt {flag}" in missing_flag(said)
+    assert f"--security-opt {flag}" in (Path(__file__).parents[3] / "Dockerfile").read_text(encoding="utf-8")
