@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,6 +117,23 @@ class Feed:
             yield queue
         finally:
             del self._listeners[id(queue)]
+
+    @asynccontextmanager
+    async def told(self, wanted: Callable[[Signal], bool], tell: Callable[[Signal], Awaitable[None]]) -> AsyncIterator[None]:
+        """Await `tell` with each of these lines until the end of the block."""
+
+        async def follow(signals: asyncio.Queue[Signal]) -> None:
+            while True:
+                await tell(await signals.get())
+
+        async with self.listen(wanted) as signals:
+            task = asyncio.create_task(follow(signals), name="told by the feed")
+            try:
+                yield
+            finally:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
 
     async def _poll(self) -> None:
         while not self._stopping:

@@ -190,16 +190,8 @@ async def _telling(calls: Calls, run_id: str, progress: Progress | None) -> Asyn
         yield
         return
 
-    async def tell() -> None:
-        async with calls.runtime.feed.listen(lambda signal: signal.subject == run_id and signal.topic == "run.progress") as signals:
-            while True:
-                signal = await signals.get()
-                await progress(signal.data["done"], signal.data["total"])
+    async def tell(signal: Signal) -> None:
+        await progress(signal.data["done"], signal.data["total"])
 
-    task = asyncio.create_task(tell())
-    try:
+    async with calls.runtime.feed.told(lambda signal: signal.subject == run_id and signal.topic == "run.progress", tell):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

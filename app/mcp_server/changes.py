@@ -15,7 +15,7 @@ import anyio
 from mcp.server.subscriptions import InMemorySubscriptionBus, ToolsListChanged
 from mcp.shared.exceptions import MCPError, NoBackChannelError
 
-from app.core.feed import Feed
+from app.core.feed import Feed, Signal
 
 _GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream, NoBackChannelError, MCPError)
 PATIENCE_S = 2.0
@@ -43,20 +43,9 @@ class Changes:
     @asynccontextmanager
     async def following(self, feed: Feed) -> AsyncIterator[None]:
         """Tell of every `tools.changed` of the change feed until the end of the block."""
-        ready = asyncio.Event()
 
-        async def follow() -> None:
-            async with feed.listen(lambda signal: signal.topic == "tools.changed") as signals:
-                ready.set()
-                while True:
-                    await signals.get()
-                    await self.tell()
+        async def tell(_signal: Signal) -> None:
+            await self.tell()
 
-        task = asyncio.create_task(follow(), name="list changes")
-        await ready.wait()
-        try:
+        async with feed.told(lambda signal: signal.topic == "tools.changed", tell):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task

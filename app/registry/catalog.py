@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from app.core.actor import Actor
 from app.core.db import Database
-from app.core.feed import Feed
+from app.core.feed import Feed, Signal
 from app.registry import repository
 from app.registry.entries import STABLE, Entry, Pointer, tool_shape
 from app.registry.loading import Loader
@@ -109,19 +109,9 @@ def callable_tools(actor: Actor, entries: Entries) -> list[Entry]:
 @asynccontextmanager
 async def following(catalog: Catalog, feed: Feed) -> AsyncIterator[None]:
     """Forget what changes, as the change feed tells it, until the end of the block."""
-    ready = asyncio.Event()
 
-    async def follow() -> None:
-        async with feed.listen(lambda signal: signal.topic == "tools.changed") as signals:
-            ready.set()
-            while True:
-                catalog.forget((await signals.get()).tenant)
+    async def forget(signal: Signal) -> None:
+        catalog.forget(signal.tenant)
 
-    task = asyncio.create_task(follow(), name="catalog")
-    await ready.wait()
-    try:
+    async with feed.told(lambda signal: signal.topic == "tools.changed", forget):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
