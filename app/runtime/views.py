@@ -29,7 +29,7 @@ _COUNTED = ("dead", "retry_wait", "unknown", "planned", "claimed", "performing")
 
 
 def run_row(session: Session, run: Run) -> dict[str, Any]:
-    """A run in the shape of INTERFACES, with the ledger's present counts."""
+    """A run as REST answers it, with the ledger's present counts."""
     shown: dict[str, Any] = {
         "id": run.id,
         "tool": run.tool,
@@ -104,18 +104,18 @@ def read_run(actor: Actor, database: Database, run_id: str) -> dict[str, Any]:
 def read_steps(actor: Actor, database: Database, run_id: str, *, cursor: str | None = None, limit: int = 100) -> Page:
     """The journal of a run, in order: what was asked, when, how long it took, how many items; answers only where they are small."""
     with database.reading() as session:
-        _run(session, actor, run_id)
+        trace = _run(session, actor, run_id).trace_id
     query = select(Step).where(Step.run_id == run_id)
-    return page(database, query, [col(Step.step), col(Step.chunk)], _step, cursor=cursor, limit=limit)
+    return page(database, query, [col(Step.step), col(Step.chunk)], lambda row: _step(row, trace), cursor=cursor, limit=limit)
 
 
 @use_case(None)
 def read_logs(actor: Actor, database: Database, run_id: str, *, cursor: str | None = None, limit: int = 100) -> Page:
     """What the tool logged during a run, in order."""
     with database.reading() as session:
-        _run(session, actor, run_id)
+        trace = _run(session, actor, run_id).trace_id
     query = select(LogLine).where(LogLine.run_id == run_id)
-    return page(database, query, [col(LogLine.id)], _log_line, cursor=cursor, limit=limit)
+    return page(database, query, [col(LogLine.id)], lambda row: _log_line(row, trace), cursor=cursor, limit=limit)
 
 
 def _run(session: Session, actor: Actor, run_id: str) -> Run:
@@ -125,7 +125,7 @@ def _run(session: Session, actor: Actor, run_id: str) -> Run:
     return run
 
 
-def _step(row: Step) -> dict[str, Any]:
+def _step(row: Step, trace: str) -> dict[str, Any]:
     return {
         "step": row.step,
         "chunk": row.chunk,
@@ -137,15 +137,16 @@ def _step(row: Step) -> dict[str, Any]:
         "payload": row.payload,
         "at": iso(row.at),
         "duration_ms": row.duration_ms,
+        "trace_id": trace,
     }
 
 
-def _log_line(row: LogLine) -> dict[str, Any]:
-    return {"at": iso(row.at), "event": row.event, "fields": row.fields}
+def _log_line(row: LogLine, trace: str) -> dict[str, Any]:
+    return {"at": iso(row.at), "event": row.event, "fields": row.fields, "trace_id": trace}
 
 
 def ledger_row(row: Effect) -> dict[str, Any]:
-    """An effect as a line of its ledger, in the shape of INTERFACES."""
+    """An effect as a line of its ledger, as REST answers it."""
     return {
         "effect_id": row.id,
         "ledger": row.ledger,

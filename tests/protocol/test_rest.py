@@ -1,4 +1,4 @@
-"""REST against a real server: shapes of INTERFACES, errors as problem details, idempotency keys, bad input of every kind."""
+"""REST against a real server: the shapes that callers rely on, errors as problem details, idempotency keys, bad input of every kind."""
 
 from __future__ import annotations
 
@@ -143,6 +143,9 @@ def test_a_trace_goes_from_the_header_through_run_and_audit_to_the_answer(site: 
     assert answer.headers["x-trace-id"] == trace and answer.json()["trace_id"] == trace
     events = site.get("/audit", target=answer.json()["id"]).json()["items"]
     assert {event["action"] for event in events} == {"run.started", "run.completed"} and {event["trace_id"] for event in events} == {trace}
+    sent = site.post("/tools/send_notes/runs", {"args": {"group": "traced", "to": ["traced@example.com"]}}, headers=headers).json()
+    steps = site.get(f"/runs/{sent['id']}/steps").json()["items"]
+    assert steps and {step["trace_id"] for step in steps} == {sent["trace_id"]} == {trace}
 
 
 def test_a_spec_is_saved_read_and_refused_with_paths(site: Site) -> None:

@@ -62,6 +62,7 @@ async def test_other_content_under_the_same_key_is_skipped_and_said_to_differ(da
         begun, _ = await w.call(group="g", subject="two", to=[ADA])
         logged = views.read_logs(CALLER, database, begun.run_id)["items"]
         assert [line["fields"] for line in logged] == [{"status": "skipped", "differs": True}]
+        assert [line["trace_id"] for line in logged] == [w.run(begun.run_id)["trace_id"]]
 
 
 async def test_a_refusal_for_now_is_retried_outside_the_run_until_it_is_done(database: Database, sandbox: Sandbox) -> None:
