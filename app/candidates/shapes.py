@@ -1,4 +1,4 @@
-"""How a candidate looks from outside: JSON values of INTERFACES, from rows.
+"""How a candidate looks from outside: the JSON values of REST and MCP, from rows.
 
 It refuses to be: a reader of rows, or a decision on who may see them.
 """

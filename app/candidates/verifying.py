@@ -128,7 +128,7 @@ def gate_finished(
 
 
 def finish_candidate(database: Database, candidate_id: str, owner: str, report: Mapping[str, Any]) -> str:
-    """Store the report (INTERFACES; its text is kept as it is digested) and end as `passed` or `refused` by its `publishable`.
+    """Store the report (its text is kept as it is digested) and end as `passed` or `refused` by its `publishable`.
 
     Returns the digest of the report. Raises Conflict `candidate_lost`.
     """

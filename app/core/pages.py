@@ -23,7 +23,7 @@ _LARGEST = 1 << 63
 
 
 class Page(TypedDict):
-    """A list in the shape of INTERFACES: `next_cursor` is null on the last page."""
+    """A list as REST and MCP answer it: `next_cursor` is null on the last page."""
 
     items: list[dict[str, Any]]
     next_cursor: str | None

@@ -1,4 +1,4 @@
-"""What a caller is told of a run: the answer in the shape of INTERFACES, from memory or from the run's row.
+"""What a caller is told of a run: the run as REST answers it, from memory or from the run's row.
 
 It refuses to be: a view of everything about a run; that is the runtime's.
 """
@@ -22,7 +22,7 @@ HIDDEN_IN_ERRORS = ("traceback",)
 
 @dataclass(frozen=True, slots=True)
 class RunAnswer:
-    """`body` is INTERFACES' run; `over` says whether it has come to its end; `evidence` is the digest of the version's report."""
+    """`body` is the run as REST answers it; `over`: it has come to its end; `evidence` is the digest of the version's report."""
 
     body: dict[str, Any]
     over: bool

@@ -55,7 +55,7 @@ def run_result(answer: RunAnswer) -> dict[str, Any]:
 
 
 def run_meta(answer: RunAnswer) -> dict[str, Any]:
-    """`_meta` of INTERFACES; the ledger's counts are those of now, also where the answer is a replay."""
+    """`_meta` of a published tool's result, under `toolmint/`; the ledger's counts are those of now, also where the answer is a replay."""
     return {
         "toolmint/runId": answer.body["id"],
         "toolmint/version": answer.body["version"],

@@ -28,7 +28,7 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One published tool. `spec` is without held-out examples; `shape` is the tool of INTERFACES, not to be changed."""
+    """One published tool. `spec` is without held-out examples; `shape` is the tool as REST lists it, not to be changed."""
 
     tenant: str
     name: str

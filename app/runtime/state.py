@@ -2,7 +2,7 @@
 
 It refuses to be: a store. Who may make a transition, and when, is guarded by the SQL in `repository.py`.
 
-Effects (RUNTIME.md): planned → claimed → performing (committed before the first byte that may commit) → done.
+Effects: planned → claimed → performing (committed before the first byte that may commit) → done.
 Local effects go from claimed to their end in the one transaction that also performs them, so they are never unknown.
 """
 
@@ -94,7 +94,7 @@ Decision = Literal["claim", "wait", "done", "skipped", "duplicate", "retrying", 
 
 
 def decide(existing: Existing, asking: Seat, *, retry_failed: bool) -> Decision:
-    """What a second item with the same key gets: the table in RUNTIME.md, row by row."""
+    """What a second item with the same key gets, by what became of the first; ARCHITECTURE.md has the table."""
     mine = existing.seat.run_id == asking.run_id
     here = (asking.step, asking.position)
     if mine and (existing.seat.step, existing.seat.position) != here:

@@ -56,7 +56,7 @@ class Drill:
         return await asyncio.to_thread(self._publish)
 
     async def call(self, args: Mapping[str, Any], key: str | None = None) -> dict[str, Any]:
-        """INTERFACES' run, waited for to its end."""
+        """The run as REST answers it, waited for to its end."""
         waiting = Waiting(wait_s=self.subject.spec.limits.timeout_s + 5)
         answer = await call_tool(
             self.subject.caller, self.calls, self.subject.tool, dict(args), key=key, source="verification", waiting=waiting

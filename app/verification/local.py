@@ -29,7 +29,7 @@ PUBLISHABLE, REFUSED, UNUSABLE = 0, 1, 2
 async def verify_folder(
     folder: Path, settings: Settings | None = None, *, full_report: bool = True, watcher: Watcher = SILENT
 ) -> dict[str, Any]:
-    """The report (INTERFACES) about `spec.json`, `tool.py` and `test_tool.py` of a folder.
+    """The report, as REST answers it, about `spec.json`, `tool.py` and `test_tool.py` of a folder.
 
     Raises Invalid `folder_unusable` where one is missing or is no text or no spec, Unavailable `sandbox_unproven`, GateBroke.
     """

@@ -13,7 +13,7 @@ from app.verification.rubric import Thresholds, score
 
 
 def assemble(candidate_id: str, candidate_digest: str, results: Sequence[GateResult], thresholds: Thresholds) -> dict[str, Any]:
-    """INTERFACES' `report`. Publishable: every gate passed, and every dimension has its evidence and reaches its threshold."""
+    """The report as REST answers it. Publishable: every gate passed, and every dimension has its evidence and reaches its threshold."""
     rubric = score(results, thresholds)
     passed = bool(results) and all(result.status == "passed" for result in results)
     return {

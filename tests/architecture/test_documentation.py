@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 
 import pytest
+from packaging.requirements import Requirement
 
 from app.cli.__main__ import parser
 from app.core.settings import Settings
-from tests.architecture.sources import ROOT, files
+from tests.architecture.sources import ROOT, files, texts
 
 DOCUMENTS = [path for path in files() if path.suffix == ".md" and path.parts[0] in {"README.md", "ARCHITECTURE.md", "docs"}]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 _TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
 
 
@@ -53,3 +56,15 @@ def test_every_setting_in_a_document_exists() -> None:
     known = {f"TOOLMINT_{name.upper()}" for name in Settings.model_fields} | {"TOOLMINT_URL", "TOOLMINT_KEY", "TOOLMINT_FAULTS"}
     named = {name for path in DOCUMENTS for name in re.findall(r"\bTOOLMINT_[A-Z_]+\b", (ROOT / path).read_text())}
     assert named <= known
+
+
+def test_every_document_that_the_code_names_is_here() -> None:
+    here = {path.name for path in files() if path.suffix == ".md"}
+    named = {(path.as_posix(), name) for path, text in texts() for name in re.findall(r"\b[A-Z][A-Z_]+\.md\b", text)}
+    assert {(path, name) for path, name in named if name not in here} == set()
+
+
+def test_every_dependency_is_in_the_architecture_with_its_reason() -> None:
+    table = (ROOT / "ARCHITECTURE.md").read_text().partition("## Dependencies")[2]
+    declared = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+    assert [name for name in (Requirement(text).name for text in declared) if name not in table] == []

@@ -76,5 +76,5 @@ def test_mypy_strict_accepts_a_bundled_tool_against_its_contract(tool: Path, tmp
     assert done.returncode == 0, done.stdout
 
 
-def test_the_issue_s_two_tools_are_there() -> None:
+def test_a_tool_for_messages_and_one_for_records_come_along() -> None:
     assert [tool.name for tool in TOOLS] == ["repair_customer_records", "campaign_send_bulk"]
