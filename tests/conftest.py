@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from app.core.db import Database  # noqa: E402  # the path first
+from app.core.clock import Clock, SystemClock  # noqa: E402  # the path first
+from app.core.db import Database  # noqa: E402  # as above
 from app.tables import metadata  # noqa: E402  # as above
 from tests.support.postgres import PostgresServer, start_postgres  # noqa: E402  # as above
 
@@ -62,9 +63,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    """A fresh database with every table, on SQLite and on PostgreSQL, by the machine's clock."""
-    database = Database(database_url, durable=False)
+def clock() -> Clock:
+    """The machine's, unless a room's tests say otherwise."""
+    return SystemClock()
+
+
+@pytest.fixture
+def database(database_url: str, clock: Clock) -> Iterator[Database]:
+    """A fresh database with every table, on SQLite and on PostgreSQL."""
+    database = Database(database_url, clock=clock, durable=False)
     yield database
     database.close()
 

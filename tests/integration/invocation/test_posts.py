@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from app.core.clock import ScriptedClock
@@ -16,13 +14,6 @@ from tests.support.published import AUTHOR, CALLER
 @pytest.fixture
 def clock() -> ScriptedClock:
     return ScriptedClock()
-
-
-@pytest.fixture
-def database(database_url: str, clock: ScriptedClock) -> Iterator[Database]:
-    made = Database(database_url, clock=clock, durable=False)
-    yield made
-    made.close()
 
 
 def claimed(database: Database, body: str = "b", key: str = "k") -> Claim:
