@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from app.core.errors import Invalid, Problem, TooLarge
+from app.core.texts import is_unicode, text_problems
 
 MOST_BYTES = 12_000_000
 M = TypeVar("M", bound="Body")
@@ -54,10 +55,8 @@ def parse_json(text: bytes) -> Any:
     """A JSON value, decoded strictly. Raises Invalid `body_invalid`."""
     try:
         value = json.loads(text.decode("utf-8"), parse_constant=_no_constant)
-        if _HALF.search(text):
-            json.dumps(value, ensure_ascii=False).encode()
-        return value
-    except UnicodeEncodeError:
+        if not _HALF.search(text) or is_unicode(value):
+            return value
         detail = "the body holds half of a surrogate pair"
     except UnicodeDecodeError:
         detail = "the body is not UTF-8"
@@ -72,7 +71,7 @@ def checked(model: type[M], value: Any) -> M:
     """The value as `model`. Raises Invalid `body_invalid` with the JSON path of each field that is wrong."""
     try:
         body = model.model_validate(value)
-        problems = [Problem(f"$.{name}", "holds a NUL character") for name, field in body if isinstance(field, str) and "\0" in field]
+        problems = text_problems(body)
     except ValidationError as error:
         problems = [Problem(_path(item["loc"]), item["msg"]) for item in error.errors(include_url=False, include_input=False)[:20]]
     if not problems:

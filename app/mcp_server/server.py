@@ -25,8 +25,9 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from app.core.errors import Invalid, ToolmintError
+from app.core.errors import Invalid, Problem, ToolmintError
 from app.core.settings import Settings
+from app.core.texts import is_unicode, text_problems
 from app.invocation.calling import Progress, Waiting, call_tool
 from app.invocation.posts import Given, claim_post, release, settle
 from app.mcp_server.answers import refusal, run_result, unknown_tool
@@ -138,7 +139,7 @@ class Mounted:
     async def _manage(self, tool: Management, ask: Ask) -> dict[str, Any]:
         if not tool.open_to(ask.actor):
             raise unknown_tool(tool.name)
-        problems = tool.validator.problems(ask.args)
+        problems = _text_problems(ask.args) or tool.validator.problems(ask.args)
         if problems:
             said = "; ".join(f"{problem.path} {problem.message}" for problem in problems[:3])
             raise Invalid("args_invalid", f"The arguments do not fit: {said}.", fix="Mend each place that is named.", problems=problems)
@@ -177,10 +178,15 @@ async def _once(tool: Management, ask: Ask, key: str) -> dict[str, Any]:
     return answer
 
 
+def _text_problems(args: dict[str, Any]) -> list[Problem]:
+    whole = [] if is_unicode(args) else [Problem("$", "holds half of a surrogate pair", "Send valid Unicode.")]
+    return text_problems(args.items()) or whole
+
+
 def _key(meta: Any) -> str | None:
     key = meta.get(KEY) if isinstance(meta, dict) else None
-    if key is not None and not isinstance(key, str):
-        raise Invalid("idempotency_key_invalid", f"_meta[{KEY!r}] must be text.", fix="Send a text, such as a UUID.")
+    if key is not None and (not isinstance(key, str) or text_problems([(KEY, key)])):
+        raise Invalid("idempotency_key_invalid", f"_meta[{KEY!r}] must be text without NUL.", fix="Send a text, such as a UUID.")
     return key
 
 

@@ -23,7 +23,8 @@ from starlette.requests import Request
 from app.access.browsing import names_of, signed_in
 from app.core.actor import Actor
 from app.core.db import Database
-from app.core.errors import Forbidden, Unauthenticated
+from app.core.errors import Forbidden, Invalid, Unauthenticated
+from app.core.texts import text_problems
 from app.web.pages import Page
 from app.web.security import BODY_BYTES, refuse_other_sites
 from app.web.services import Services
@@ -135,7 +136,7 @@ def go_to(request: Request, path: str) -> Response:
 async def desk(request: Request) -> Desk:
     """The desk of this request.
 
-    Raises Unauthenticated `signed_out` or `session_over`, Forbidden `cross_site` or `form_expired`.
+    Raises Unauthenticated `signed_out` or `session_over`, Forbidden `cross_site` or `form_expired`, Invalid `form_invalid`.
     """
     hall: Hall = request.app.state.hall
     changing = request.method not in SAFE
@@ -151,6 +152,10 @@ async def desk(request: Request) -> Desk:
         sent = request.headers.get("x-csrf-token") or values["csrf_token"]
         if not hmac.compare_digest(sent.encode(), csrf.encode()):
             raise Forbidden("form_expired", "This form belongs to another session.", fix="Go back, reload the page and send it again.")
+    if problems := text_problems((name, value) for name, entries in lists.items() for value in (name, *entries)):
+        raise Invalid(
+            "form_invalid", "A field of this form holds what is no text.", fix="Clear that field and send it again.", problems=problems
+        )
     return Desk(request, hall, actor, csrf, values, lists)
 
 

@@ -160,6 +160,11 @@ def test_the_page_for_what_nobody_foresaw_carries_the_policy_too(own_site: Site)
     assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["cache-control"] == "no-store"
 
 
+def test_a_field_with_a_nul_is_refused(admin: Client) -> None:
+    answer = admin.post("/keys", {"name": "a\0b", "permissions": "tools:call"})
+    assert answer.status_code == 422 and "form_invalid" in answer.text
+
+
 def test_a_form_that_outgrows_its_bound_is_refused(admin: Client) -> None:
     answer = admin.post("/keys", {"name": "x" * 8_500_000})
     assert answer.status_code == 413

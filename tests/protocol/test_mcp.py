@@ -128,6 +128,16 @@ async def test_wrong_arguments_are_an_error_that_names_the_place(site: Site, era
 
 
 @ERAS
+async def test_a_management_tool_refuses_text_that_cannot_be_stored(site: Site, era: str) -> None:
+    async with connected(site, era) as client:
+        for name, args in (("toolmint_run_status", {"id": "a\0"}), ("toolmint_search_tools", {"query": "\0"})):
+            answer = await client.call_tool(name, args)
+            assert answer.is_error and "holds a NUL character" in text_of(answer), answer
+        keyed_so = await client.call_tool("count_notes", {"group": "g", "to": []}, meta=keyed("a\0b"))
+        assert keyed_so.is_error and (keyed_so.meta or {})["toolmint/code"] == "idempotency_key_invalid"
+
+
+@ERAS
 async def test_unknown_and_forbidden_tools_look_the_same(site: Site, era: str) -> None:
     release(site.catalog, counter_spec(f"secret_{era}", _permissions=["notes:secret"]))
     async with connected(site, era, *CALL) as client:
