@@ -92,7 +92,8 @@ def list_keys(actor: Actor, database: Database, cursor: str | None = None, limit
 def revoke_key(actor: Actor, database: Database, key_id: str) -> dict[str, Any]:
     """Revoke a key of the actor's tenant for good; again is no error. It takes effect here at once, elsewhere within a second.
 
-    Raises NotFound `key_not_found`, and Forbidden `permission_escalation` for a key that holds more than the actor.
+    Raises NotFound `key_not_found`, and Forbidden `permission_escalation` for a key with every permission (`*`) unless the actor
+    has every permission, too. Any other key is revoked whatever it holds.
     """
     with database.writing() as session:
         row = repository.key_by_id(session, key_id)

@@ -31,6 +31,7 @@ class ToolmintError(Exception):
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
     default_retryable: ClassVar[bool] = False
+    default_fix: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -45,7 +46,7 @@ class ToolmintError(Exception):
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
-        self.fix = fix
+        self.fix = fix or self.default_fix
         self.problems = tuple(problems)
         self.retryable = self.default_retryable if retryable is None else retryable
         self.data = data or {}
@@ -96,6 +97,7 @@ class Invalid(ToolmintError):
     """The request is well formed but wrong; `problems` say where."""
 
     status, title = 422, "Invalid request"
+    default_fix = "Mend what is named here, then send it again."
 
 
 class Limited(ToolmintError):
