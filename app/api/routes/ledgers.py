@@ -8,22 +8,24 @@ import io
 import itertools
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from app.api.bodies import Body, checked, parse_json, read_body, takes
 from app.api.callers import Caller
 from app.api.once import once
-from app.api.services import House
+from app.api.services import House, Services
+from app.core.actor import Actor
 from app.core.pages import Page
 from app.runtime.decisions import resolve_effect
 from app.runtime.views import export_ledger, list_effects, list_ledgers, read_effect, read_ledger
 
 router = APIRouter(tags=["ledgers"])
 MOST_BYTES = 100_000
+Format = Literal["json", "csv"]
 COLUMNS = ("effect_id", "ledger", "group", "subject", "state", "run_id", "attempts", "receipt", "error", "created_at", "updated_at")
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -42,15 +44,31 @@ def get_ledgers(actor: Caller, house: House, cursor: str | None = None, limit: i
 
 
 @router.get("/ledgers/{name}/{group:path}.csv", summary="A ledger group as CSV", response_class=StreamingResponse)
-def get_ledger_csv(name: str, group: str, actor: Caller, house: House, state: str | None = None) -> StreamingResponse:
-    """Streamed; a cell that a spreadsheet would take for a formula begins with an apostrophe."""
-    rows = export_ledger(actor, house.database, name, group, state=state)
-    return StreamingResponse(
-        csv_lines(rows), media_type="text/csv; charset=utf-8", headers={"content-disposition": 'attachment; filename="ledger.csv"'}
-    )
+def get_ledger_csv(
+    name: str,
+    group: str,
+    actor: Caller,
+    house: House,
+    state: str | None = None,
+    subject: str | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
+    format: Format | None = None,
+) -> Response:
+    """Streamed; a cell that a spreadsheet would take for a formula begins with an apostrophe.
+
+    With `format`, the group's own name ends in `.csv`, and `format` alone says what is answered.
+    """
+    if format is None:
+        return _csv(actor, house, name, group, state)
+    whole = f"{group}.csv"
+    if format == "csv":
+        return _csv(actor, house, name, whole, state)
+    found = read_ledger(actor, house.database, name, whole, state=state, subject=subject, cursor=cursor, limit=limit)
+    return JSONResponse(found)
 
 
-@router.get("/ledgers/{name}/{group:path}", summary="A ledger group, in the order of planning")
+@router.get("/ledgers/{name}/{group:path}", summary="A ledger group, in the order of planning", response_model=Page)
 def get_ledger(
     name: str,
     group: str,
@@ -60,8 +78,11 @@ def get_ledger(
     subject: str | None = None,
     cursor: str | None = None,
     limit: int = 100,
-) -> Page:
-    """`group` is percent-encoded."""
+    format: Format = "json",
+) -> Any:
+    """`group` is percent-encoded. `format=csv` is the same as `.csv` after the group."""
+    if format == "csv":
+        return _csv(actor, house, name, group, state)
     return read_ledger(actor, house.database, name, group, state=state, subject=subject, cursor=cursor, limit=limit)
 
 
@@ -95,6 +116,12 @@ async def post_resolution(effect_id: str, request: Request, actor: Caller, house
         return await asyncio.to_thread(resolve_effect, actor, house.database, effect_id, body.verdict, body.reason)
 
     return await once(request, actor, text, work, 201)
+
+
+def _csv(actor: Actor, house: Services, name: str, group: str, state: str | None) -> StreamingResponse:
+    rows = export_ledger(actor, house.database, name, group, state=state)
+    headers = {"content-disposition": 'attachment; filename="ledger.csv"'}
+    return StreamingResponse(csv_lines(rows), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def csv_lines(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
