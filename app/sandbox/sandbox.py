@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from weakref import WeakSet
 
@@ -43,6 +44,7 @@ class Sandbox:
         self._installation: Installation | None = None
         self._server: ForkServer | None = None
         self._starting = asyncio.Lock()
+        self._stopped = False
 
     async def start(self) -> Proof:
         """Find the parts and prove them. It does not raise where isolation fails: the proof says what and how to mend it."""
@@ -62,7 +64,8 @@ class Sandbox:
         """A session with the tool's files loaded, ready for `start`.
 
         `digest` names the files' content; a child that loaded them ahead is taken where there is one, and with `warm` more are made
-        ready in the background. `fresh` makes a sandbox for this run alone, which the tool cannot tell from the shared one.
+        ready in the background, after this run where one is left. `fresh` makes a sandbox for this run alone, which the tool cannot tell
+        from the shared one.
         Raises Unavailable `sandbox_unproven`, `sandbox_start_failed` or `sandbox_gone`.
         """
         found = self._proven()
@@ -70,11 +73,12 @@ class Sandbox:
             return await self._fresh(found, dict(files), limits)
         key = (digest, limits)
         session = self._take(key) or await self._opened(await self._running(found), limits, dict(files))
-        if warm and key not in self._replenishing:
-            self._replenishing.add(key)
-            task = asyncio.create_task(self._replenish(found, key, dict(files)))
-            self._tasks.add(task)
-            task.add_done_callback(self._done)
+        if warm:
+            make_ready = partial(self._make_ready, found, key, dict(files))
+            if self._idle.get(key):
+                session.on_close(make_ready)  # not now, when it would compete with this very run
+            else:
+                await make_ready()
         return session
 
     async def run_once(
@@ -97,6 +101,7 @@ class Sandbox:
 
     async def stop(self) -> None:
         """End every child and the fork server; idempotent."""
+        self._stopped = True
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -150,6 +155,15 @@ class Sandbox:
                 self._idle.move_to_end(key)
                 return session
         return None
+
+    async def _make_ready(self, found: Installation, key: _Key, files: dict[str, str]) -> None:
+        """Have idle children of one tool made in the background."""
+        if self._stopped or key in self._replenishing:
+            return
+        self._replenishing.add(key)
+        task = asyncio.create_task(self._replenish(found, key, files))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
 
     async def _replenish(self, found: Installation, key: _Key, files: dict[str, str]) -> None:
         """Fill up the idle children of one tool, and let those go that waited longest where there are too many in all."""

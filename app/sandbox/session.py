@@ -137,6 +137,13 @@ class GuestSession:
             await after()
         return self._usage(how)
 
+    def leave(self) -> asyncio.Task[Usage]:
+        """`close` without the wait: what the guest used is known once its process is gone, which no answer needs to wait for.
+
+        Hold the task until it is done. `Sandbox.stop` ends what it waits for.
+        """
+        return asyncio.create_task(self.close(), name="guest leaves")
+
     def on_close(self, after: Callable[[], Awaitable[None]]) -> None:
         """Have `after` awaited once the child is gone; a fresh sandbox stops itself this way."""
         self._after_close = after

@@ -25,7 +25,7 @@ from app.sandbox.failures import GuestDied
 from app.sandbox.limits import PROCESS, ProcessLimits
 from app.sandbox.sandbox import Sandbox
 from app.sandbox.spawn import Process, spawn
-from tests.support.guests import HOME, converse, files
+from tests.support.guests import HOME, NOW, converse, files
 
 PROJECT = Path(__file__).resolve().parents[3]
 Play = Callable[..., Any]
@@ -245,5 +245,30 @@ def test_a_checker_is_cut_at_its_limits_and_says_which(play: Play) -> None:
         slow = await sandbox.run_once(["python", "-c", "import time; time.sleep(60)"], {}, ProcessLimits(wall_s=0.5))
         loud = await sandbox.run_once(["python", "-c", "while True: print('x' * 1000)"], {}, ProcessLimits(output_bytes=10_000))
         assert (slow.cut, loud.cut, len(loud.stdout)) == ("time", "output", 10_000)
+
+    play(scenario)
+
+
+def test_a_guest_may_leave_while_its_caller_goes_on(play: Play) -> None:
+    async def scenario(sandbox: Sandbox) -> None:
+        session = await sandbox.session("d", files("return 1"))
+        assert (await converse(session))[-1] == {"t": "result", "value": 1}
+        leaving = session.leave()
+        assert not leaving.done()
+        usage = await leaving
+        assert usage.exit == 0
+        assert usage.max_rss_kb > 0
+        assert not session.alive
+
+    play(scenario)
+
+
+def test_a_sandbox_that_stops_ends_guests_that_are_leaving(play: Play) -> None:
+    async def scenario(sandbox: Sandbox) -> None:
+        session = await sandbox.session("d", files("while True: pass"))
+        await session.start(None, now=NOW, seed="5eed")
+        leaving = session.leave()
+        await sandbox.stop()
+        assert (await leaving).exit in (None, -9)
 
     play(scenario)
