@@ -19,7 +19,7 @@ from app.core import feed
 from app.invocation.posts import expire_posts
 from app.observability.sealing import seal
 from app.registry import bundled
-from app.runtime.queue import next_due
+from app.runtime.queue import next_due, note_unknown
 from app.runtime.recovery import sweep
 from jobs.floor import Floor
 
@@ -56,6 +56,11 @@ def _waiting_work(services: Services) -> Wanted:
     return []
 
 
+def _unknown_effects(services: Services) -> Wanted:
+    note_unknown(services.database)
+    return []
+
+
 def _unsealed_events(services: Services) -> Wanted:
     seal(services.database, CHAIN)
     return []
@@ -78,6 +83,7 @@ CHORES = (
     Chore("look for effects that are due", 0.5, _in_thread(_due_effects)),
     Chore("wake waiting candidates and generations", 5.0, _in_thread(_waiting_work)),
     Chore("publish the bundled tools", 2.0, _bundled_tools),
+    Chore("count what nobody can know", 5.0, _in_thread(_unknown_effects)),
     Chore("seal the audit trail", 1.0, _in_thread(_unsealed_events)),
     Chore("expire signals and answers of former requests", 60.0, _in_thread(_what_expires)),
 )

@@ -15,6 +15,7 @@ from app.cli import commands
 from app.cli.output import EXIT_CODES, UNUSABLE, complain
 from app.core.errors import ToolmintError
 from app.core.settings import Settings
+from app.observability.traces import tracing
 
 _EPILOG = f"""\
 The service is set up by environment variables (TOOLMINT_HOME, TOOLMINT_PORT, …), see README.md.
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         troubles = logging.StreamHandler()
         troubles.setLevel(logging.WARNING)
         logging.basicConfig(handlers=[troubles], format="%(levelname)s %(name)s: %(message)s")
-        status: int = options.command(settings, options)
+        with tracing():
+            status: int = options.command(settings, options)
     except ToolmintError as error:
         complain(error)
         return UNUSABLE

@@ -23,6 +23,7 @@ from app.candidates.reading import list_candidates
 from app.candidates.submission import submit_candidate
 from app.core.actor import DEFAULT_TENANT, SYSTEM
 from app.core.errors import ToolmintError
+from app.observability.traces import tracing
 from app.registry.catalog import Catalog
 from app.registry.publishing import publish
 from app.spec.model import ExecutionSpec
@@ -98,7 +99,8 @@ async def advance(catalog: Catalog, root: Path = ROOT) -> int:
     tools = await asyncio.to_thread(waiting, catalog, root)
     for tool in tools:
         try:
-            await _step(catalog, tool)
+            with tracing(tool.digest[:32]):  # one trace for the whole way of these bytes
+                await _step(catalog, tool)
         except ToolmintError as error:  # another worker may have been faster; the next round looks again
             logger.warning("the bundled tool %s waits: %s", tool.tool, error)
     return len(tools)

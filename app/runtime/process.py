@@ -12,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +75,8 @@ class Runtime:
         self.connectors = connectors
         self.feed = feed
         self.load = load
-        self.writer = GroupWriter(database, metrics.COMMIT_ITEMS.observe)
+        ours = copy_context()  # the writer's thread has none: what is counted apart here is so there
+        self.writer = GroupWriter(database, lambda writes: ours.run(metrics.COMMIT_ITEMS.observe, writes))
         self.role = role
         self._lease_ms = round(lease_s * 1000)
         self._heartbeat_s = heartbeat_s

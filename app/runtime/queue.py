@@ -178,6 +178,15 @@ def _tell(database: Database, tenants: set[str]) -> None:
             feed.announce(session, "effects.changed", "queue", tenant)
 
 
+def note_unknown(database: Database) -> int:
+    """How many effects nobody can know of, in all tenants; shown as a metric."""
+    query = select(sa.func.count()).select_from(Effect).where(Effect.state == "unknown", is_open("effect", OPEN_EFFECTS))
+    with database.reading() as session:
+        number = session.exec(query).one()
+    metrics.UNKNOWN.set(number)
+    return number
+
+
 def next_due(database: Database) -> int | None:
     """When the next waiting effect is due (ms), for a wake-up; None if none waits."""
     waiting: Any = select(sa.func.min(col(Effect.next_at))).where(col(Effect.state).in_(_WAITING), is_open("effect", OPEN_EFFECTS))

@@ -25,6 +25,7 @@ from app.core.clock import ScriptedClock, from_iso
 from app.core.db import Database
 from app.core.errors import NotFound, ToolmintError
 from app.core.feed import Feed
+from app.observability import metrics
 from app.records.writing import store_many
 from app.runtime.ending import Ending
 from app.runtime.journal import encode
@@ -195,7 +196,8 @@ async def open_stage(
     stage = Stage(database, scripted(entries), bench, actor, _nothing_loaded)
     try:
         await asyncio.to_thread(_furnish, database, actor.tenant, example.world)
-        yield stage, path
+        with metrics.uncounted():
+            yield stage, path
     finally:
         await stage.close()
         for left in bench.scratch.glob(f"{path.name}*"):

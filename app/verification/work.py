@@ -30,6 +30,7 @@ from app.core.db import Database
 from app.core.errors import Conflict, ToolmintError
 from app.core.settings import Settings
 from app.economics.costs import generation_usd
+from app.observability import metrics
 from app.observability.logs import working
 from app.observability.traces import tracing
 from app.sandbox.sandbox import Sandbox
@@ -135,6 +136,8 @@ def _watcher(database: Database, candidate_id: str, owner: str) -> Watcher:
         await asyncio.to_thread(gate_started, database, candidate_id, owner, gate, positions[gate])
 
     async def finished(result: GateResult) -> None:
+        if result.status != "skipped":
+            metrics.GATE_SECONDS.labels(result.gate).observe(result.duration_ms / 1000)
         row = result.as_dict()
         seen = (result.gate, result.status, result.duration_ms, row["findings"], row["evidence"], positions[result.gate])
         await asyncio.to_thread(gate_finished, database, candidate_id, owner, *seen)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.access.trail import read_audit
 from app.candidates.reading import list_candidates, read_candidate
 from app.candidates.verifying import claim_candidate, finish_candidate
 from app.connectors.production import production
@@ -66,6 +67,8 @@ def test_bundled_tools_are_submitted_once_and_published_when_they_have_passed(ca
     version = read_version(SYSTEM, catalog, "campaign_send_bulk", 1)
     assert (version["author"], version["published_by"], version["reason"]) == ("system", "system", bundled.REASON)
     assert catalog.load("default", "campaign_send_bulk", 1).spec.name == "campaign_send_bulk"
+    traces = {event["action"]: event["trace_id"] for event in read_audit(SYSTEM, catalog.database, limit=200)["items"]}
+    assert traces["candidate.submitted"] == traces["candidate.decided"] == traces["version.published"] is not None
 
 
 def test_a_bundled_tool_that_was_refused_is_not_submitted_for_ever(catalog: Catalog, root: Path) -> None:

@@ -145,7 +145,9 @@ async def test_each_verdict_on_an_unknown(database: Database, sandbox: Sandbox, 
     async with world(database, sandbox, script=script) as w:
         await w.call(group="g", to=[BOB])
         (unknown,) = views.list_effects(CALLER, database, state="unknown")["items"]
+        assert queue.note_unknown(database) == 1
         decisions.resolve_effect(CALLER, database, unknown["effect_id"], verdict, "the provider's log says so")
+        assert queue.note_unknown(database) == 0
         await queue.work_queue(w.runtime)
         assert w.states() == {BOB: state}
         assert len(w.sent()) == sent

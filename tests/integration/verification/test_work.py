@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from app.core import feed, owners
 from app.core.actor import DEFAULT_TENANT, Actor
 from app.core.db import Database
 from app.core.settings import Settings
+from app.observability import metrics
 from app.spec.revisions import save_spec
 from app.verification.gates import GATES
 from app.verification.work import Verifier, verify_candidate
@@ -53,9 +54,21 @@ def statuses(report: Mapping[str, Any]) -> dict[str, str]:
     return {gate["gate"]: gate["status"] for gate in report["gates"]}
 
 
-def test_a_correct_candidate_passes_every_gate_and_dimension(lab: Lab, sqlite_database: Database) -> None:
+@pytest.fixture
+def counted(tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """What this process counts while the test runs."""
+    metrics.start(tmp_path / "metrics")
+    yield lambda: metrics.render().decode()
+    metrics.stop()
+
+
+def test_a_correct_candidate_passes_every_gate_and_dimension(lab: Lab, sqlite_database: Database, counted: Callable[[], str]) -> None:
     candidate = submitted(lab, sqlite_database)
     assert lab.runner.run(verify_candidate(verifier(lab, sqlite_database), candidate)) == "passed"
+    assert all(f'toolmint_gate_seconds_count{{gate="{gate.name}"}} 1.0' in counted() for gate in GATES)
+    for name in ("toolmint_runs_total{", "toolmint_effects_total{", "toolmint_guests_total ", "toolmint_group_commit_items_count "):
+        rows = [row for row in counted().splitlines() if row.startswith(name)]
+        assert all(row.endswith(" 0.0") for row in rows), "a rehearsal is not counted among the runs of an installation"
     shown = read_candidate(READER, sqlite_database, candidate)
     assert (shown["state"], shown["approval"]) == ("passed", "waiting") and shown["report_digest"]
     report = read_report(INSIDER, sqlite_database, candidate)
