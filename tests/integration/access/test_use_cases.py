@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import inspect
 import pkgutil
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +45,28 @@ def test_the_list_is_that_of_the_rooms() -> None:
     named = {name.rsplit(".", 1)[0] for name in CASES}
     assert {"app.access.keys", "app.access.trail", "app.candidates.approval", "app.codegen.generation", "app.economics.costs"} <= named
     assert {permission for permission, _ in USE_CASES.values()} - {None} <= set(PERMISSIONS)
+
+
+WORLDS = {"database", "catalog", "calls", "world", "services"}
+UNMARKED = {
+    "app.access.permissions.require": "it is the check itself",
+    "app.invocation.answers.answer_of_row": "it reads by read_run, which asks",
+}
+
+
+def test_whatever_takes_an_actor_and_a_database_is_a_use_case() -> None:
+    functions = {
+        f"{name}.{each.__name__}"
+        for name in rooms()
+        for each in vars(sys.modules[name]).values()
+        if inspect.isfunction(each) and each.__module__ == name and not each.__name__.startswith("_") and _for_callers(each)
+    }
+    assert functions - set(CASES) == set(UNMARKED)
+
+
+def _for_callers(function: Callable[..., Any]) -> bool:
+    names = list(inspect.signature(function).parameters)[:2]
+    return len(names) == 2 and names[0] == "actor" and names[1] in WORLDS
 
 
 @pytest.mark.parametrize("name", CASES)
