@@ -40,6 +40,8 @@ class Relay:
 
     async def once(self) -> int:
         """Relay what is due; returns how many rows found their way."""
+        if outbox.nothing_due(self.database):
+            return 0
         jobs = await asyncio.to_thread(outbox.pending, self.database)
         if not jobs:
             return 0

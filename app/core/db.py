@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -54,6 +55,7 @@ class Database:
         self.path = Path(parsed.database) if self.is_sqlite and parsed.database else None
         self._turn = threading.Lock()
         self._writing: sa.Connection | None = None
+        self._glancing: sqlite3.Connection | None = None
         self._lock_fd = -1
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,6 +74,20 @@ class Database:
             finally:
                 if self.is_sqlite:
                     connection.exec_driver_sql("PRAGMA query_only=OFF")
+
+    def glance(self, query: str, *values: int) -> bool | None:
+        """Whether a query finds any row, by a connection that is kept for it: microseconds on SQLite, so the event loop may ask.
+
+        None where only a proper look can tell: on PostgreSQL, and where the file cannot be read right now.
+        """
+        if self.path is None:
+            return None
+        try:
+            if self._glancing is None:
+                self._glancing = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=0, check_same_thread=False)
+            return self._glancing.execute(query, values).fetchone() is not None
+        except sqlite3.Error:
+            return None
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -118,6 +134,9 @@ class Database:
 
     def close(self) -> None:
         """Give back every connection and the lock file."""
+        if self._glancing is not None:
+            self._glancing.close()
+            self._glancing = None
         if self._writing is not None:
             self._writing.close()
             self._writing = None

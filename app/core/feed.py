@@ -152,6 +152,8 @@ class Feed:
             await asyncio.wait_for(self._nudged.wait(), _REST_S)
 
     async def _look(self) -> None:
+        if self.database.glance("SELECT 1 FROM change WHERE id > ? LIMIT 1", self._position) is False:
+            return
         if not self._listeners:
             self._position = max(self._position, await asyncio.to_thread(latest, self.database))
             return

@@ -31,6 +31,11 @@ def enqueue(session: Session, job: str, subject: str, due_at: int = 0) -> None:
     session.add(OutboxJob(job=job, subject=subject, due_at=due_at))
 
 
+def nothing_due(database: Database) -> bool:
+    """Whether a glance shows that `pending` would be empty; False where it cannot tell."""
+    return database.glance("SELECT 1 FROM outbox_job WHERE due_at <= ? LIMIT 1", database.clock.now()) is False
+
+
 def pending(database: Database, limit: int = 200) -> list[Job]:
     """Jobs that are due, oldest first."""
     query = select(OutboxJob).where(col(OutboxJob.due_at) <= database.clock.now()).order_by(col(OutboxJob.id)).limit(limit)

@@ -247,9 +247,9 @@ async def test_the_feed_goes_on_after_the_database_was_away(sqlite_database: Dat
     database.reading = sometimes  # type: ignore[method-assign]  # a disk that fails once
     async with told.listen(lambda signal: True) as signals:
         away[0] = True
-        await until(lambda: not away[0])
         with database.writing() as session:
             announce(session, "run.cancel", "a", "t")
+        await until(lambda: not away[0])
         assert (await asyncio.wait_for(signals.get(), 5)).subject == "a"
     await told.stop()
 
