@@ -29,6 +29,7 @@ class Service:
 
     def __init__(self, client: httpx2.Client) -> None:
         self._client = client
+        self.address = str(client.base_url).rstrip("/")
 
     def get(self, path: str) -> Any:
         return self._ask("GET", path, None, {})
