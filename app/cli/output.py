@@ -33,7 +33,7 @@ def complain(error: ToolmintError) -> None:
     """`error: what happened (code)`, then each place that is wrong, then what to do."""
     lines = [f"error: {error.detail} ({error.code})"]
     for problem in error.problems:
-        lines.append(f"  {problem.path}: {problem.message}" + (f" {problem.fix}" if problem.fix else ""))
+        lines.append(f"  {problem.path}: {problem.told()}")
     if error.fix:
         lines.append(f"fix: {error.fix}")
     print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201  this is the command line's voice

@@ -48,4 +48,4 @@ def _gate(gate: Mapping[str, Any]) -> None:
     say(f"{_SIGNS.get(gate['status'], gate['status'])}  {gate['gate']:<15} {gate['duration_ms']} ms")
     for finding in gate["findings"]:
         place = ":".join(str(finding[name]) for name in ("file", "line") if finding.get(name))
-        say(f"           {f'{place} ' if place else ''}{finding['message']}" + (f" {finding['fix']}" if finding.get("fix") else ""))
+        say(f"           {f'{place} ' if place else ''}{finding['message'].rstrip('.')}. {finding.get('fix') or ''}".rstrip())

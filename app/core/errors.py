@@ -24,6 +24,10 @@ class Problem:
     def as_dict(self) -> dict[str, str]:
         return asdict(self)
 
+    def told(self) -> str:
+        """What is wrong and how to mend it, as sentences."""
+        return f"{self.message.rstrip('.')}. {self.fix}".rstrip()
+
 
 class ToolmintError(Exception):
     """Root of the tree. `retryable` says whether the same request may succeed later without a change."""

@@ -69,7 +69,7 @@ def run_meta(answer: RunAnswer) -> dict[str, Any]:
 def refusal(error: ToolmintError, trace: str) -> dict[str, Any]:
     """An error of the tree, for a model to read and mend."""
     lines = [f"{error.code}: {error.detail}"]
-    lines += [f"- {problem.path} {problem.message}{' ' + problem.fix if problem.fix else ''}" for problem in error.problems]
+    lines += [f"- {problem.path} {problem.told()}" for problem in error.problems]
     lines += [error.fix] if error.fix else []
     meta: dict[str, Any] = {"toolmint/code": error.code, "toolmint/retryable": error.retryable, "toolmint/traceId": trace}
     if error.problems:

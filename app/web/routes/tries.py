@@ -136,5 +136,5 @@ def _by_field(problems: tuple[Problem, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
     for problem in problems:
         name = problem.path.removeprefix("$.").partition(".")[0].partition("[")[0]
-        found.setdefault(name, f"{problem.path} {problem.message}. {problem.fix}".strip())
+        found.setdefault(name, f"{problem.path} {problem.told()}")
     return found
