@@ -50,12 +50,16 @@ def publishable(session: Session, actor: Actor, candidate_id: str) -> Publishabl
     if row.state == "published":
         raise Conflict("already_published", f"It is version {row.version} already.", fix="Roll back or promote to move a channel.")
     if row.state != "passed" or row.report is None or row.report_digest is None:
-        raise Conflict("candidate_not_passed", f"The candidate is {row.state}.", fix="Read its report, mend what it names, submit again.")
+        under_way = row.state in ("queued", "verifying")
+        fix = "Wait for the end of its verification." if under_way else "Read its report, mend what it names, submit again."
+        raise Conflict("candidate_not_passed", f"The candidate is {row.state}.", fix=fix)
     if row.approval == "rejected":
         raise Conflict("candidate_rejected", "Another actor rejected this candidate.", fix="Read the reason, then submit another.")
     if row.approval == "waiting":
         raise Conflict(
-            "approval_required", "A tool with effects needs the approval of another actor.", fix="Have another actor approve it."
+            "approval_required",
+            "A tool with effects needs the approval of another actor.",
+            fix=f"Have another actor approve it, at /candidates/{row.id} or by POST /api/v1/candidates/{row.id}/approvals.",
         )
     files = tuple(source_file(file.path, file.content) for file in repository.files_of(session, candidate_id))
     report = json.loads(row.report)
