@@ -30,7 +30,7 @@ from app.verification.witness import Heard
 _PERSONAL_FIELD = re.compile(
     r"(?:^|_)(?:name|first|last|surname|e?mail|phone|mobile|address|street|city|zip|iban|card|birth\w*|ssn|tax\w*)(?:$|_)"
 )
-_PERSONAL_VALUE = re.compile(r"^[^\s@]+@[^\s@]+\.[^\s@]+$|^\+?[0-9][0-9 ()./-]{6,}$")
+_PERSONAL_VALUE = re.compile(r"^[^\s@]+@[^\s@]+\.[^\s@]+$|^(?![0-9]{4}-[0-9]{2}-[0-9]{2}$)\+?[0-9][0-9 ()./-]{6,}$")
 _NAMES = ("run_id", "version", "actor", "trace_id")
 _MEND_LOG = "Log counts, ids and codes: ctx.log(event, sent=3). Addresses and names belong into the ledger and the result's samples."
 _KEY = "path"

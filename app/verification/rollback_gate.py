@@ -30,7 +30,11 @@ _SAY = {
     "nothing_repeated": "An effect was performed again by a later version or after the roll back.",
     "audited": "The audit trail lacks a publication or the roll back.",
 }
+_CALLED_AGAIN = "Make the example's call end with a result each time it is made: what was done before comes back as skipped."
 _FIX = {
+    "published": _CALLED_AGAIN,
+    "replaced": _CALLED_AGAIN,
+    "rolled_back": _CALLED_AGAIN,
     "answers": "Make the result depend on args, reads and outcomes alone.",
     "keys_kept": "Build items from args and reads so that the spec's key is the same for the same work.",
     "nothing_repeated": "Perform through ctx alone; the ledger then holds across versions.",
