@@ -6,10 +6,9 @@ It refuses to be: a release. What passes here still needs a server's own verific
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from app.candidates.files import candidate_digest, source_file
 from app.connectors.scripted import scripted
@@ -17,7 +16,7 @@ from app.core.actor import DEFAULT_TENANT
 from app.core.errors import Invalid, Problem, Unavailable
 from app.core.settings import Settings
 from app.sandbox.sandbox import Sandbox
-from app.spec.model import ExecutionSpec
+from app.spec.shape import read_shape
 from app.verification.line import SILENT, Watcher
 from app.verification.subject import Subject
 from app.verification.work import bench_for, examine
@@ -57,16 +56,9 @@ def exit_status(report: dict[str, Any]) -> int:
 def read_subject(folder: Path) -> Subject:
     """The candidate that a folder holds. Raises Invalid `folder_unusable`."""
     texts = {name: _text(folder, name) for name in ("spec.json", *FILES)}
-    try:
-        spec = ExecutionSpec.parse(texts["spec.json"])
-    except ValidationError as error:
-        problems = [
-            Problem(
-                "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]), item["msg"], "Mend this place."
-            )
-            for item in error.errors(include_url=False, include_input=False)
-        ]
-        raise _unusable("spec.json is no execution spec.", problems) from None
+    spec, problems = read_shape(_json(texts["spec.json"]))
+    if spec is None:
+        raise _unusable("spec.json is no execution spec.", problems, fix="Mend each place that is named.")
     files = {name: texts[name] for name in FILES}
     digest = candidate_digest(spec.digest, [source_file(name, text) for name, text in files.items()])
     return Subject("local", DEFAULT_TENANT, spec.name, "local", spec, files, digest, scripted().catalog)
@@ -82,5 +74,12 @@ def _text(folder: Path, name: str) -> str:
         raise _unusable(f"{folder / name} is not UTF-8.", [Problem(name, "is not UTF-8", "Save it as UTF-8.")]) from None
 
 
-def _unusable(detail: str, problems: list[Problem]) -> Invalid:
-    return Invalid("folder_unusable", detail, fix="A folder holds spec.json, tool.py and test_tool.py.", problems=problems)
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise _unusable("spec.json is not JSON.", [Problem("spec.json", str(error), "Write it as one JSON object.")]) from None
+
+
+def _unusable(detail: str, problems: list[Problem], fix: str = "A folder holds spec.json, tool.py and test_tool.py.") -> Invalid:
+    return Invalid("folder_unusable", detail, fix=fix, problems=problems)
