@@ -13,6 +13,7 @@ from fastapi.responses import Response, StreamingResponse
 from app.runtime.views import count_ledger, export_ledger, list_ledgers, read_ledger
 from app.web.addresses import segment
 from app.web.desk import At
+from app.web.formats import compact
 from app.web.listing import PAGE, listing
 
 router = APIRouter()
@@ -69,5 +70,5 @@ def _csv(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
 
 def _cell(value: Any) -> str:
     """Text that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    text = "" if value is None else str(value)
+    text = "" if value is None else compact(value)
     return f"'{text}" if text.startswith(_RISKY) else text
