@@ -70,7 +70,8 @@ def trial(
 
     `world` adds records (to those of `after`), and may hold a `script` as the spec's examples do. `script` says how an effect
     whose item has the fields of `when` is answered: `refuse_now`, `refuse_for_good`, `lose_reply` each time (or `times`),
-    `crash` and `crash_before` once, after which the run starts again from the top with its journal. `after` goes on with that
+    `crash` and `crash_before` once, after which the run starts again from the top with its journal. An effect on records is
+    done or failed in one transaction, so there `refuse_now` fails for good and `lose_reply` is `done`. `after` goes on with that
     trial's ledger and world. `now` is RFC 3339 and stands still. `spec` replaces the `spec.json` beside the tool. What the tool
     raises beside ToolError is raised here.
     """
