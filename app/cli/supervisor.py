@@ -160,6 +160,7 @@ class Supervisor:
         say(f"Toolmint at {self.settings.base_url}")
         say(f"  sign in with   {'TOOLMINT_ADMIN_KEY' if self.settings.admin_key else f'the key in {key}'}")
         say(f"  agents connect {self.settings.base_url}/mcp")
+        say(f"  e-mails        {'leave by SMTP' if self.settings.smtp_url else 'stay in the outbox, as TOOLMINT_SMTP_URL is not set'}")
         say("  stop           Ctrl-C")
 
 
