@@ -1,6 +1,6 @@
 """The gates that read: spec, imports and syntax, ruff, mypy. Candidate text is parsed in the sandbox only.
 
-They refuse to be: proof of behaviour. On a public set of bug and fix pairs static checks told none apart; what runs is judged by runs.
+It refuses to be: proof of behaviour. On a public set of bug and fix pairs static checks told none apart; what runs is judged by runs.
 """
 
 from __future__ import annotations

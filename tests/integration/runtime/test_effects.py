@@ -7,6 +7,7 @@ import pytest
 from app.core.db import Database
 from app.core.errors import Conflict, Invalid, NotFound
 from app.runtime import decisions, queue, views
+from app.runtime.journal import digest_text
 from app.sandbox.sandbox import Sandbox
 from tests.support.waiting import until_async as until
 from tests.support.worlds import CALLER, world
@@ -44,7 +45,7 @@ async def test_a_later_version_meets_the_same_keys(database: Database, sandbox: 
     async with world(database, sandbox) as w:
         await w.call(group="g", to=[ADA])
         first = w.programs[1]
-        w.programs[2] = type(first)(first.tool, 2, "0" * 64, first.spec, first.files)
+        w.programs[2] = type(first)(first.tool, 2, digest_text(f"2 {first.digest}"), first.spec, first.files)
         _, ending = await w.call(version=2, group="g", to=[ADA])
         assert ending is not None and ending.result is not None and ending.result["skipped"] == 1
         assert w.sent() == [ADA]

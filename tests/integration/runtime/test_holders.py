@@ -18,6 +18,7 @@ from app.core.clock import iso
 from app.core.db import Database
 from app.core.errors import Failed
 from app.runtime import decisions, queue, views
+from app.runtime.journal import digest_text
 from app.runtime.models import Effect, Run
 from app.runtime.process import Call, Runtime
 from app.runtime.program import Program
@@ -139,7 +140,7 @@ async def test_a_version_that_does_not_load_holds_up_its_own_retries_alone(datab
     async with world(database, sandbox, script=script) as w:
         await w.call(group="g", to=[BOB])
         first = w.programs[1]
-        w.programs[2] = Program(first.tool, 2, "2" * 64, first.spec, first.files)
+        w.programs[2] = Program(first.tool, 2, digest_text(f"2 {first.digest}"), first.spec, first.files)
         await w.call(version=2, group="g", to=[CAT])
         await until(lambda: len(views.list_effects(CALLER, database, state="retry_wait")["items"]) == 2)
         load = w.runtime.load

@@ -10,6 +10,7 @@ from app.connectors.scripted import ScriptedCrash
 from app.core.db import Database
 from app.core.errors import Conflict, NotFound
 from app.runtime import decisions, views
+from app.runtime.journal import digest_text
 from app.runtime.process import Call
 from app.runtime.recovery import due_runs, sweep
 from app.sandbox.sandbox import Sandbox
@@ -114,7 +115,7 @@ async def test_a_tool_that_behaves_differently_on_resume_is_stopped_at_the_first
         run_id, _ = await w.call_and_die(group="g", to=[ADA, BOB, CAT])
         changed = ONE_BY_ONE.replace('args["to"]', 'reversed(args["to"])')
         first = w.programs[1]
-        w.programs[1] = type(first)(first.tool, 1, "1" * 64, first.spec, {**first.files, "tool.py": changed})
+        w.programs[1] = type(first)(first.tool, 1, digest_text(changed), first.spec, {**first.files, "tool.py": changed})
         ending = await w.runtime.execute(run_id)
         assert ending is not None and ending.error is not None and (ending.error["code"], ending.error["step"]) == ("nondeterminism", 1)
         assert w.sent() == [ADA, BOB]

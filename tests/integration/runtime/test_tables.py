@@ -21,6 +21,7 @@ from app.core.models import Change
 from app.core.pages import encode
 from app.core.writer import GroupWriter
 from app.runtime import broker, decisions, views
+from app.runtime.journal import digest_text
 from app.runtime.models import Effect, Payload
 from app.runtime.process import Call
 from app.runtime.queue import next_due
@@ -170,7 +171,7 @@ async def test_a_tool_that_asks_for_less_on_resume_is_stopped(database: Database
         run_id, _ = await w.call_and_die(group="g", to=[ADA, BOB, CAT])
         first = w.programs[1]
         less = TELLING.replace('args["to"]:', 'args["to"][:1]:')
-        w.programs[1] = replace(first, digest="1" * 64, files={**first.files, "tool.py": less})
+        w.programs[1] = replace(first, digest=digest_text(less), files={**first.files, "tool.py": less})
         ending = await w.runtime.execute(run_id)
         assert ending is not None and (ending.error or {})["code"] == "nondeterminism" and (ending.error or {})["step"] == 2
 

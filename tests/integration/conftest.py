@@ -1,4 +1,4 @@
-"""The sandbox is started once for all tests of calls, on one event loop."""
+"""A real sandbox, started once for all tests of rooms that run tools, on one event loop."""
 
 from __future__ import annotations
 
