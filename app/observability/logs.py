@@ -44,12 +44,19 @@ def setup(level: str = "info", secrets: Sequence[str] = (), stream: TextIO | Non
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines(secrets))
+    if level.upper() != "DEBUG":
+        handler.addFilter(_is_no_trial)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "arq"):  # they bring handlers of their own
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
+
+
+def _is_no_trial(record: logging.LogRecord) -> bool:
+    """Runs of a candidate under verification, most of them meant to fail, are told in its report; the log has them at level debug."""
+    return record.msg not in ("tool.said", "run.finished") or "candidate_id" not in _names.get()
 
 
 @contextmanager

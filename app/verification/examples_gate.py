@@ -108,7 +108,7 @@ def _effect_differs(index: int, expected: ExpectedEffect | None, got: Done | Non
 def _ended(played: Played) -> str:
     if played.error is None:
         return f"ended {played.state!r} with a result"
-    return f"ended {played.state!r} with {played.error_code!r}: {str(played.error.get('message', ''))[:300]}"
+    return f"ended {played.state!r} with {played.error_code!r}: {str(played.error.get('message', ''))[:300].rstrip('.')}"
 
 
 def _rule_of(played: Played) -> str:

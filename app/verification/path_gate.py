@@ -65,7 +65,7 @@ async def check_path(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping
     observed |= {"version": answer["version"] == version, "replay": _same_answer(answer, replayed)}
     findings = [_missing(name, example) for name, seen in observed.items() if not seen]
     if answer["state"] != "completed":
-        said = str((answer["error"] or {}).get("message", answer["state"]))[:300]
+        said = str((answer["error"] or {}).get("message", answer["state"]))[:300].rstrip(".")
         findings.append(
             Finding("path_failed", f"The call ended {answer['state']!r}: {said}.", "Make the example pass first.", file="tool.py")
         )

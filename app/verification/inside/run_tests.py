@@ -25,6 +25,8 @@ _OPTIONS = [
     "no:faulthandler",
     "--rootdir=.",
     "--noconftest",
+    "-o",
+    "verbosity_assertions=2",
 ]
 
 

@@ -75,6 +75,8 @@ def test_setup_makes_every_logger_of_the_process_speak_json(capsys: Any) -> None
         logs.setup("info", stream=sys.stderr)
         logging.getLogger("uvicorn.access").info("GET /runs?key=%s", "tm_01jq8z0000000000000000000_" + "A" * 43)
         logs.say("run.begun", items=1)
+        with logs.working(candidate_id="cand_1"):  # told in its report
+            logs.run_span("run_1", 1, "key_verification", "ab" * 16, "failed", 1, "effect_undeclared")
     finally:
         root.handlers[:] = before
         root.setLevel(level)
