@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.cli import redis_server
 from app.cli.output import DONE, REFUSED, say, show
+from app.connectors.smtp_server_url import parse_smtp_url
 from app.core import migration
 from app.core.db import Database
 from app.core.errors import ToolmintError
@@ -125,6 +126,14 @@ def _clock(database: Database) -> Iterator[Row]:
     yield Row("clock", "database's clock", skew < MOST_SKEW_MS, f"{skew:.0f} ms apart", "synchronise both machines by NTP")
 
 
+def _smtp(settings: Settings) -> Iterator[Row]:
+    if settings.smtp_url:
+        server = parse_smtp_url(settings.smtp_url)
+        yield Row("smtp", "server's URL", True, f"{server.host}:{server.port}, not connected to")
+    else:
+        yield Row("smtp", "server's URL", True, "none: e-mails stay in the outbox")
+
+
 def _redis(settings: Settings) -> Iterator[Row]:
     if settings.redis_url or settings.redis_socket.exists():
         with Redis.from_url(settings.redis, socket_connect_timeout=2, socket_timeout=2) as client:
@@ -174,4 +183,4 @@ def _sandbox(settings: Settings) -> Iterator[Row]:
     yield from asyncio.run(look())
 
 
-_PARTS: tuple[Callable[[Settings], Iterator[Row]], ...] = (_program, _disk, _database, _redis, _sandbox)
+_PARTS: tuple[Callable[[Settings], Iterator[Row]], ...] = (_program, _disk, _database, _redis, _smtp, _sandbox)

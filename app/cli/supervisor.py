@@ -28,6 +28,7 @@ from app.cli import redis_server
 from app.cli.children import Child, adopt_orphans, how_it_ended, reaped
 from app.cli.output import say
 from app.cli.premises import LISTEN_FD, address_of_our_own, home_of_our_own
+from app.connectors.smtp_server_url import parse_smtp_url
 from app.core import migration, owners
 from app.core.db import Database
 from app.core.settings import Settings
@@ -40,7 +41,9 @@ _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def up(settings: Settings) -> int:
-    """Run until SIGTERM, SIGINT or SIGHUP; returns 0 after a clean stop."""
+    """Run until SIGTERM, SIGINT or SIGHUP; returns 0 after a clean stop. Raises Invalid `smtp_url_invalid` before anything starts."""
+    if settings.smtp_url:
+        parse_smtp_url(settings.smtp_url)
     with home_of_our_own(settings.home), address_of_our_own(settings) as listener:
         database = Database(settings.database)
         _prepare(settings, database)
