@@ -96,8 +96,18 @@ def test_the_doctor_proves_every_part_on_this_machine(home: Path, capsys: pytest
     status = main(["doctor", "--json"])
     report = json.loads(capsys.readouterr().out)
     assert status == 0, [check for check in report["checks"] if not check["ok"]]
-    assert {check["part"] for check in report["checks"]} == {"program", "disk", "database", "clock", "redis", "sandbox"}
+    assert {check["part"] for check in report["checks"]} == {"program", "disk", "database", "clock", "redis", "smtp", "sandbox"}
     assert len([check for check in report["checks"] if check["part"] == "sandbox"]) > 20
+
+
+def test_an_smtp_url_that_cannot_be_used_is_said_before_anything_starts(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TOOLMINT_SMTP_URL", "ftp://mail.example.com")
+    capsys.readouterr()
+    assert main(["up"]) == 2
+    said = capsys.readouterr()
+    assert "smtp_url_invalid" in said.err and "Toolmint at" not in said.out
 
 
 def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(
