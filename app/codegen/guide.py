@@ -66,8 +66,8 @@ A tool is two files. `tool.py` defines `def run(args: Args, ctx: Context) -> Res
 10. Modules and functions have docstrings, every function has types, no function is longer than 50 lines, tool.py is under 60 KB.
 11. No work at import, no mutable module constants, no getattr/eval/exec/dunder access, no print, no secrets, no endless loops.
 12. Tests are sentences about behaviour. They assert the result AND the effects (t.effects, t.items("send")), a repeated call
-    (`after=`), a lost reply, a refusal, a crash, and each business failure. A test suite that would not notice a deleted effect,
-    a changed key or item, a swallowed error or a negated condition is refused.
+    (`after=`), a lost reply, a refusal, a crash, and each business failure. They are what a person who approves reads first: they should
+    notice a deleted effect, a changed key or item, a swallowed error and a negated condition.
 """
 
 

@@ -8,6 +8,7 @@ It refuses to be: a list of tables. Those are read by `alembic/env.py`, which th
 from __future__ import annotations
 
 import functools
+import hashlib
 import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +35,13 @@ class Migrated:
     before: str | None
     after: str
     backup: Path | None
+
+
+@functools.cache
+def digest() -> str:
+    """SHA-256 (hex) of every migration's text: what tells two schemas apart that share a revision."""
+    texts = [path.read_bytes() for path in sorted((ROOT / "alembic" / "versions").glob("*.py"))]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()
 
 
 @functools.cache

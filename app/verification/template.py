@@ -1,4 +1,4 @@
-"""The migrated empty database that every stage is a copy of: made once per schema revision, kept under HOME.
+"""The migrated empty database that every stage is a copy of: made once per schema, kept under HOME.
 
 It refuses to be: a database that anything is written to.
 """
@@ -14,7 +14,7 @@ from app.core.db import Database
 def template_database(home: Path) -> Path:
     """The template's file, made where it is missing (a second). Two processes may make it at once; each moves a whole file into place."""
     folder = home / "verification"
-    path = folder / f"template-{migration.head()}.db"
+    path = folder / f"template-{migration.head()}-{migration.digest()[:12]}.db"
     if path.exists():
         return path
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
