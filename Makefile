@@ -48,7 +48,9 @@ run: setup
 
 test: setup
 	@echo "==> Tests, type checks, lint and import contracts, in two processes"
-	@$(IN) -m pytest -n 2 $(PYTEST)
+	@$(IN) -m pytest -n 2 --ignore=tests/dashboard $(PYTEST)
+	@echo "==> The dashboard in Chromium, in processes of its own: its driver keeps an event loop that other tests cannot share"
+	@$(IN) -m pytest -n 2 tests/dashboard
 
 bench: setup
 	@$(IN) -m tests.bench

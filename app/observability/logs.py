@@ -52,6 +52,7 @@ def setup(level: str = "info", secrets: Sequence[str] = (), stream: TextIO | Non
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "arq"):  # they bring handlers of their own
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 def _is_no_trial(record: logging.LogRecord) -> bool:

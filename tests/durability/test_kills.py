@@ -141,7 +141,8 @@ def test_redis_killed_during_a_run_costs_nothing_but_time(site: Site) -> None:
 def test_everything_killed_and_started_again_goes_on_where_it_was(site: Site) -> None:
     run_id, since = begin(site, "all")
     old = site.service
-    os.kill(old.pid, signal.SIGKILL)
+    old.client.close()
+    old.process.supervisor.kill()
     until(lambda: not any(map(_lives, (old.process.pid("web"), old.process.pid("worker")))), 10, "its children are gone")
     site.service = start_service(old.home, old.process.port, TOOLMINT_SMTP_URL=site.smtp.url)
     run = until(lambda: site.over(run_id), 60, "the run is over")
