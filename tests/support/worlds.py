@@ -7,6 +7,7 @@ next one takes over what its owner held.
 from __future__ import annotations
 
 import contextlib
+import json
 import textwrap
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -89,7 +90,7 @@ def sender_spec(**changes: Any) -> ExecutionSpec:
         "effects": [effect],
         "limits": {"timeout_s": 60, "input_bytes": 8_000_000},
     } | {name[1:]: value for name, value in changes.items() if name.startswith("_")}
-    return ExecutionSpec.model_validate_json(__import__("json").dumps(body))
+    return ExecutionSpec.model_validate_json(json.dumps(body))
 
 
 def program_of(spec: ExecutionSpec, source: str = SENDER, version: int = 1) -> Program:
