@@ -81,7 +81,7 @@ class Supervised:
 def launch(home: Path, port: int | None = None, /, **settings: str) -> Supervised:
     """Start it and return at once. `settings` are environment variables."""
     home.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = port or free_port()
     environment = {"TOOLMINT_HOME": str(home), "TOOLMINT_PORT": str(port), "TOOLMINT_TOOLS_DIR": str(home / "published")} | settings
     environment.setdefault("TOOLMINT_SAMPLES", "0")
     return Supervised(home, port, environment, start_module("app.cli", "up", output=home / "up.log", env=environment))
