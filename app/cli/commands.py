@@ -20,12 +20,14 @@ if TYPE_CHECKING:  # the class takes its parameter in type stubs only
 
 
 def _up(verbs: Verbs) -> None:
-    def run(settings: Settings, _options: argparse.Namespace) -> int:
+    def run(settings: Settings, options: argparse.Namespace) -> int:
         from app.cli.supervisor import up
 
-        return up(settings)
+        given = {"TOOLMINT_WORKERS": options.workers} if options.workers else {}
+        return up(Settings.from_env({**os.environ, **given}) if given else settings)
 
-    _verb(verbs, "up", run, "start the service: web, worker and, unless TOOLMINT_REDIS_URL is set, the bundled Redis")
+    verb = _verb(verbs, "up", run, "start the service: web, workers and, unless TOOLMINT_REDIS_URL is set, the bundled Redis")
+    verb.add_argument("--workers", metavar="N", help="how many workers, 1 to 32; TOOLMINT_WORKERS or 1 if not given")
 
 
 def _web(verbs: Verbs) -> None:

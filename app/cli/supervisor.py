@@ -1,4 +1,4 @@
-"""`toolmint up`: the web process, the worker and the bundled Redis, kept alive and stopped together.
+"""`toolmint up`: the web process, the workers and the bundled Redis, kept alive and stopped together.
 
 A child that dies is started again, and the leases that it held are voided at once, so that others go on with its work within
 a second. SIGTERM stops everything within five seconds, whatever is still open.
@@ -175,11 +175,12 @@ def _children(settings: Settings, listener: socket.socket) -> list[Child]:
         {**environment, LISTEN_FD: str(listener.fileno())},
         (listener.fileno(),),
     )
-    worker = Child("worker", (sys.executable, "-m", "jobs.worker"), environment)
+    names = ["worker", *(f"worker-{number}" for number in range(2, settings.workers + 1))]
+    workers = [Child(name, (sys.executable, "-m", "jobs.worker"), environment) for name in names]
     if settings.redis_url:
-        return [web, worker]
+        return [web, *workers]
     plain = {name: value for name, value in os.environ.items() if name in _PLAIN}  # no key or password of ours is Redis's business
-    return [Child("redis", redis_server.command(settings), plain), web, worker]
+    return [Child("redis", redis_server.command(settings), plain), web, *workers]
 
 
 @contextmanager

@@ -43,6 +43,7 @@ class Settings(BaseModel):
     heartbeat_s: float = Field(default=2.0, ge=0.05, le=60)
     web_guests: int = Field(default=4, ge=1, le=64)
     worker_runs: int = Field(default=4, ge=1, le=64)
+    workers: int = Field(default=1, ge=1, le=32)
     log_level: str = "info"
     rubric_correctness: float = Field(default=1.0, ge=0, le=1)
     rubric_safety: float = Field(default=0.95, ge=0, le=1)

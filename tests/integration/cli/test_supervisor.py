@@ -15,6 +15,7 @@ import pytest
 from sqlmodel import select
 
 from app.candidates.submission import submit_candidate
+from app.core import owners
 from app.core.models import Owner
 from tests.support.contracts import save
 from tests.support.processes import ROOT
@@ -131,3 +132,14 @@ def test_a_killed_supervisor_takes_its_children_along_and_the_next_one_starts_cl
         until(lambda: voided(again, worker), 10, "the lease that the killed one left is voided")
     finally:
         again.stop()
+
+
+def test_as_many_workers_as_were_asked_for_are_kept_alive(tmp_path: Path) -> None:
+    with service(tmp_path / "home", TOOLMINT_WORKERS="2") as up:
+        first, second = up.pid("worker"), until(lambda: up.pid("worker-2"), 5, "the second worker is started")
+        database = up.database()
+        until(lambda: owners.alive(database, "worker") == 2, 15, "both hold a lease")
+        database.close()
+        kill(second)
+        until(lambda: up.pid("worker-2") not in (0, second), 15, "the killed one is started again")
+        assert up.pid("worker") == first and not gone(first)
