@@ -43,6 +43,20 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """What the provider said when it was asked whether an effect had happened.
+
+    `done` with a receipt; `not_done`: it did not happen, and nothing of the attempt is still under way there; `unknown`: it could not
+    say, or could not be asked. `code` and `message` as in a Reply.
+    """
+
+    verdict: Literal["done", "not_done", "unknown"]
+    receipt: dict[str, Any] | None = None
+    code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What the world said.
 
@@ -84,6 +98,18 @@ class RemoteEffect(EffectPort, Protocol):
         ...
 
 
+class LookupEffect(RemoteEffect, Protocol):
+    """A remote effect whose provider can be asked afterwards what became of an attempt."""
+
+    def looks_up(self, config: dict[str, Any]) -> bool:
+        """Whether it can be asked for effects of this config. Pure."""
+        ...
+
+    async def look_up(self, request: Request) -> Lookup:
+        """Ask, by effect id or message id; changes nothing. Never raises for what the world does; in doubt it is "unknown"."""
+        ...
+
+
 class LocalEffect(EffectPort, Protocol):
     """An effect inside our database."""
 
@@ -100,6 +126,11 @@ def is_local(port: EffectPort) -> TypeGuard[LocalEffect]:
 def is_remote(port: EffectPort) -> TypeGuard[RemoteEffect]:
     """Whether the effect leaves the process."""
     return not port.kind.local
+
+
+def is_lookup(port: EffectPort) -> TypeGuard[LookupEffect]:
+    """Whether its provider can be asked what became of an effect; `looks_up` says for which configs."""
+    return hasattr(port, "look_up")
 
 
 class ReadPort(Protocol):
