@@ -61,13 +61,15 @@ class Reply:
     """What the world said.
 
     `done` with a receipt; `refused_now`: a definite refusal that may pass; `refused`: a definite refusal for good; `unknown`: it
-    may have happened. `code` is stable snake_case, `message` the world's own words, neither holds a secret.
+    may have happened. `code` is stable snake_case, `message` the world's own words, neither holds a secret. `retry_after_ms` is
+    how long the world asks to be left alone after `refused_now`.
     """
 
     verdict: Verdict
     receipt: dict[str, Any] | None = None
     code: str = ""
     message: str = ""
+    retry_after_ms: int = 0
 
 
 class EffectPort(Protocol):
@@ -95,6 +97,26 @@ class RemoteEffect(EffectPort, Protocol):
 
     async def perform(self, request: Request) -> Reply:
         """Perform it once. Never raises for what the world does; whatever is ambiguous is "unknown"."""
+        ...
+
+
+class PacedEffect(RemoteEffect, Protocol):
+    """A remote effect whose world takes only so much at once, or a second, of one kind: the mails to one domain."""
+
+    def lane_of(self, request: Request) -> str:
+        """What shares a limit with what."""
+        ...
+
+    def take(self, lane: str) -> bool:
+        """Whether one more of this lane may begin now; if so it counts until it is given back."""
+        ...
+
+    def give_back(self, lane: str) -> None:
+        """One that was taken is over."""
+        ...
+
+    def ready_in(self, lane: str) -> int:
+        """In about how many ms the lane takes one more; 0 where it may at once. Takes nothing."""
         ...
 
 
@@ -128,6 +150,11 @@ def is_remote(port: EffectPort) -> TypeGuard[RemoteEffect]:
     return not port.kind.local
 
 
+def is_paced(port: EffectPort) -> TypeGuard[PacedEffect]:
+    """Whether the effect has lanes of its own."""
+    return hasattr(port, "lane_of")
+
+
 def is_lookup(port: EffectPort) -> TypeGuard[LookupEffect]:
     """Whether its provider can be asked what became of an effect; `looks_up` says for which configs."""
     return hasattr(port, "look_up")
@@ -154,11 +181,18 @@ class Started(Protocol):
 
 @dataclass(frozen=True)
 class Connectors:
-    """All connectors of one runtime, by kind name."""
+    """All connectors of one runtime, by kind name; `connected` are those that serve a config which names a connection."""
 
     reads: Mapping[str, ReadPort]
     effects: Mapping[str, EffectPort]
+    connected: Mapping[str, EffectPort] = field(default_factory=dict, kw_only=True)
     parts: tuple[Started, ...] = field(default=(), kw_only=True)
+
+    def effect(self, connector: str, config: Mapping[str, Any]) -> EffectPort:
+        """The port that performs what a spec declares."""
+        if "connection" in config and connector in self.connected:
+            return self.connected[connector]
+        return self.effects[connector]
 
     @property
     def catalog(self) -> ConnectorCatalog:

@@ -65,7 +65,7 @@ class Broker:
         Raises Invalid `effect_undeclared` or `effect_limit_exceeded`, FencedOut.
         """
         rule = self._rule(effect_id)
-        port = self.connectors.effects[rule.declared.connector]
+        port = self.connectors.effect(rule.declared.connector, rule.declared.config)
         intents, outcomes = self._intents(rule, port, first, items)
         distinct = {intent.id: intent for intent in reversed(intents)}
         self._admit(effect_id, rule, len(distinct))

@@ -101,7 +101,7 @@ class Rehearsal:
         return await asyncio.to_thread(self._rehearse, rule, items)
 
     def _rehearse(self, rule: EffectRule, items: Sequence[Any]) -> list[Outcome]:
-        port = self.connectors.effects[rule.declared.connector]
+        port = self.connectors.effect(rule.declared.connector, rule.declared.config)
         key_of = rule.key.bind(self.args)
         prepared: list[tuple[str, list[Any], dict[str, Any]] | Outcome] = []
         for item in items:

@@ -26,9 +26,11 @@ from app.core.writer import GroupWriter
 from app.observability import metrics
 from app.runtime.repository.effects import Claim, Move, move
 from app.runtime.state import after_refusal, backoff_ms, status_of
+from app.runtime.turns import Turns
 from app.spec.model import Effect as Declared
 
 EFFECT_TIMEOUT_MS = 60_000
+LONGEST_WAIT_MS = 3_600_000  # of what the world may ask for: who says "in a week" is asked again within the hour
 log = logging.getLogger(__name__)
 Outcome = dict[str, Any]
 
@@ -68,19 +70,22 @@ async def perform_remote(
 
     A task whose outcome is None afterwards was not begun, or was fenced. Raises FencedOut once the lease is over.
     """
-    queue = iter(tasks)
+    queue = Turns(port, tasks, lambda task, wait_ms: _put_off(hands, task, wait_ms))
     recording: list[asyncio.Future[bool]] = []
 
     async def lane() -> None:
-        for task in queue:
-            if pace is not None and go_on():
-                await pace.acquire()
-            if not go_on():
-                return
-            if await _begin(hands, task):
-                reply = await _reply(hands, port, task)
-                fault("effect.performed")
-                recording.append(_record(hands, port.kind.name, declared, task, reply))
+        while (task := await queue.next(go_on)) is not None:
+            try:
+                if pace is not None and go_on():
+                    await pace.acquire()
+                if not go_on():
+                    return
+                if await _begin(hands, task):
+                    reply = await _reply(hands, port, task)
+                    fault("effect.performed")
+                    recording.append(_record(hands, port.kind.name, declared, task, reply))
+            finally:
+                queue.ended(task)
 
     ends: list[Any] = await asyncio.gather(*(lane() for _ in range(lanes)), return_exceptions=True)
     ends += await asyncio.gather(*recording, return_exceptions=True)
@@ -99,6 +104,17 @@ async def _begin(hands: Hands, task: Task) -> bool:
     task.attempts += 1
     fault("effect.performing")
     return True
+
+
+async def _put_off(hands: Hands, task: Task, wait_ms: int) -> None:
+    """Give a task that was not begun back to the queue, due when its lane is ready; no attempt is counted."""
+    error = error_text("lane_busy", "what it goes to takes no more for now")
+    again = hands.clock.now() + wait_ms
+    back = Move(task.claim, "claimed", "planned", task.attempts, error_code="lane_busy", error=error, next_at=again)
+    if await hands.writer.put(move, back):
+        task.outcome = outcome_of("planned", None, error)
+    else:
+        task.fenced = True
 
 
 async def _reply(hands: Hands, port: RemoteEffect, task: Task) -> Reply:
@@ -150,7 +166,10 @@ def _end(hands: Hands, declared: Declared, task: Task, reply: Reply) -> Move:
     if after == "unknown" and declared.on_unknown == "retry" and task.attempts < declared.retry.max_attempts:
         via, after = after, "planned"
     waits = after in ("retry_wait", "planned")
-    next_at = hands.clock.now() + backoff_ms(task.attempts, declared.retry, hands.jitter) if waits else None
+    next_at = None
+    if waits:
+        asked_ms = min(reply.retry_after_ms, LONGEST_WAIT_MS)
+        next_at = hands.clock.now() + max(asked_ms, backoff_ms(task.attempts, declared.retry, hands.jitter))
     code = reply.code or None if error else None
     return Move(task.claim, "performing", after, task.attempts, receipt, code, error, next_at, via)
 

@@ -111,7 +111,7 @@ async def _put_off(runtime: Runtime, group: Sequence[Due], error: ToolmintError)
 
 async def _perform(runtime: Runtime, program: Program, effect_id: str, group: Sequence[Due], stopped: asyncio.Event) -> None:
     declared = program.rules[effect_id].declared
-    port = runtime.connectors.effects[declared.connector]
+    port = runtime.connectors.effect(declared.connector, declared.config)
     metrics.RETRIES.labels(declared.connector).inc(len(group))
     hands = runtime.engine.hands(group[0].owner)
     requests = [make_request(due.tenant, due.tool, declared, due.id, due.item, due.message_id) for due in group]

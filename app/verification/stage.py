@@ -162,7 +162,7 @@ class Stage:
         rule = program.rules.get(effect)
         key: str | None = None
         if rule is not None:
-            port = self.connectors.effects[rule.declared.connector]
+            port = self.connectors.effect(rule.declared.connector, rule.declared.config)
             with suppress(ToolmintError):  # no item for this connector: shown as the tool gave it, with the outcome that says so
                 item = port.canonical(dict(rule.declared.config), item)
                 key = encode(rule.key.evaluate(args, item))

@@ -1,0 +1,91 @@
+"""Whose turn it is: tasks in order, but for those whose lane (the mails to one domain) takes no more for now.
+
+Lanes of the world that are slow do not hold up the others: their tasks stand aside and go on as soon as there is room. When nothing
+else is left to do they are waited for, for a few seconds in all; what is left then is put off, and the queue goes on with it.
+
+It refuses to be: a limit. What a lane takes is the port's to say; this keeps to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Generic, Protocol, TypeVar
+
+from app.connectors.port import EffectPort, Request, is_paced
+
+PATIENCE_MS = 5_000
+_LOOK_AGAIN_MS = 50
+
+
+class Asked(Protocol):
+    """A task: what is asked of the port."""
+
+    @property
+    def request(self) -> Request: ...
+
+
+T = TypeVar("T", bound=Asked)
+
+
+class Turns(Generic[T]):
+    """The tasks of one call, for several takers in one event loop. What is taken must be `ended`."""
+
+    def __init__(self, port: EffectPort, tasks: Iterable[T], put_off: Callable[[T, int], Awaitable[None]]) -> None:
+        self._fresh = iter(tasks)
+        self._port = port if is_paced(port) else None
+        self._put_off = put_off
+        self._aside: dict[str, deque[T]] = {}
+        self._give_up_at: float | None = None
+
+    async def next(self, go_on: Callable[[], bool]) -> T | None:
+        """The next task that may begin; None when there is none left, or once `go_on` says no."""
+        if self._port is None:
+            return next(self._fresh, None)
+        while go_on():
+            task = self._ready()
+            if task is not None:
+                return task
+            if not self._aside:
+                return None
+            wait_ms = min(self._port.ready_in(lane) for lane in self._aside)
+            if wait_ms > self._patience_ms():
+                await self._give_up()
+                return None
+            await asyncio.sleep(max(1, min(wait_ms, _LOOK_AGAIN_MS)) / 1000)
+        return None
+
+    def ended(self, task: T) -> None:
+        """Tell that a task that was taken is over, whatever became of it: its lane has room again."""
+        if self._port is not None:
+            self._port.give_back(self._port.lane_of(task.request))
+
+    def _ready(self) -> T | None:
+        if self._port is None:
+            return None
+        for lane, tasks in self._aside.items():
+            if self._port.take(lane):
+                task = tasks.popleft()
+                if not tasks:
+                    del self._aside[lane]
+                return task
+        for task in self._fresh:
+            lane = self._port.lane_of(task.request)
+            if lane not in self._aside and self._port.take(lane):
+                return task
+            self._aside.setdefault(lane, deque()).append(task)
+        return None
+
+    def _patience_ms(self) -> float:
+        now = asyncio.get_running_loop().time()
+        if self._give_up_at is None:
+            self._give_up_at = now + PATIENCE_MS / 1000
+        return (self._give_up_at - now) * 1000
+
+    async def _give_up(self) -> None:
+        if self._port is None:
+            return
+        left, self._aside = self._aside, {}
+        waits = [(task, max(self._port.ready_in(lane), 1000)) for lane, tasks in left.items() for task in tasks]
+        await asyncio.gather(*(self._put_off(task, wait_ms) for task, wait_ms in waits))
