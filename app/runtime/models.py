@@ -14,6 +14,9 @@ from app.core.models import Big
 
 OPEN_RUNS = "state IN ('scheduled', 'available', 'executing')"
 OPEN_EFFECTS = "state IN ('planned', 'claimed', 'performing', 'retry_wait', 'unknown', 'dead')"
+QUEUED_EFFECTS = "state IN ('retry_wait', 'dead', 'unknown')"
+UNKNOWN_EFFECTS = "state = 'unknown'"
+DECIDED_EFFECTS = "decision IS NOT NULL"
 
 
 def is_open(table: str, words: str) -> sa.TextClause:
@@ -127,12 +130,20 @@ class LogLine(SQLModel, table=True):
 
 
 class Effect(SQLModel, table=True):
-    """One effect by its identity. `run_id`, `step` and `position` say who planned it; `item` is canonical JSON."""
+    """One effect by its identity. `run_id`, `step` and `position` say who planned it; `item` is canonical JSON.
+
+    `next_at` says when it is tried again, or, while it is unknown, when its provider is asked; `lookups` counts the times that it was.
+    `decision` names what sent it round again last: what a person wants done is not cancelled because its run once was.
+    """
 
     __tablename__ = "effect"
     __table_args__ = (
         sa.Index("effect_by_ledger", "tenant", "ledger", "ledger_group", "seq"),
         _partial("effect_open", "state", "next_at", where=OPEN_EFFECTS),
+        _partial("effect_queued", "tenant", "state", "seq", where=QUEUED_EFFECTS),
+        _partial("effect_by_cause", "tenant", "state", "tool", "effect", "error_code", "updated_at", "seq", where=QUEUED_EFFECTS),
+        _partial("effect_unknown", "connector", "next_at", where=UNKNOWN_EFFECTS),
+        _partial("effect_decided", "decision", "state", where=DECIDED_EFFECTS),
     )
     seq: int | None = Field(default=None, primary_key=True, sa_type=Big)
     id: str = Field(unique=True)
@@ -161,8 +172,42 @@ class Effect(SQLModel, table=True):
     error_code: str | None = None
     error: str | None = None
     message_id: str | None = None
+    lookups: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    decision: str | None = None
     created_at: int = Field(sa_type=sa.BigInteger)
     updated_at: int = Field(sa_type=sa.BigInteger)
+
+
+class BulkDecision(SQLModel, table=True):
+    """One decision about many effects: a redrive of dead letters, or a verdict on unknowns; carried out in short transactions.
+
+    `mark` is the newest event when it was asked for: what has moved since is left alone. `position` is the last `seq` that was looked
+    at, `moved` how many were moved up to there, of the `count` that matched at first. `policies` are `on_unknown` by effect of `version`.
+    """
+
+    __tablename__ = "bulk_decision"
+    __table_args__ = (_partial("bulk_decision_open", "id", where="state = 'running'"),)
+    id: str = Field(primary_key=True)
+    tenant: str = Field(index=True)
+    kind: str
+    verdict: str | None = None
+    actor: str
+    actor_name: str
+    reason: str
+    ids: int | None = None
+    tool: str | None = None
+    effect: str | None = None
+    error_code: str | None = None
+    mark: int = Field(sa_type=sa.BigInteger)
+    version: int | None = None
+    policies: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON(none_as_null=True))
+    state: str
+    count: int
+    moved: int = 0
+    position: int = Field(default=0, sa_type=sa.BigInteger)
+    created_at: int = Field(sa_type=sa.BigInteger)
+    updated_at: int = Field(sa_type=sa.BigInteger)
+    finished_at: int | None = Field(default=None, sa_type=sa.BigInteger)
 
 
 class EffectEvent(SQLModel, table=True):
