@@ -218,6 +218,7 @@ _TAKE = (
         fingerprint=sa.bindparam("n_fingerprint"),
         updated_at=sa.bindparam("n_at"),
         next_at=None,
+        decision=None,
         error=None,
         error_code=None,
     )
