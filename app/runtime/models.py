@@ -13,6 +13,9 @@ from sqlmodel import Field, SQLModel
 from app.core.models import Big
 
 OPEN_RUNS = "state IN ('scheduled', 'available', 'executing')"
+OPEN_REPLAYS = "state IN ('waiting', 'replaying')"
+STORED = "kept <> 'nothing'"
+PRUNABLE = "kept <> 'nothing' AND finished_at IS NOT NULL"
 OPEN_EFFECTS = "state IN ('planned', 'claimed', 'performing', 'retry_wait', 'unknown', 'dead')"
 QUEUED_EFFECTS = "state IN ('retry_wait', 'dead', 'unknown')"
 UNKNOWN_EFFECTS = "state = 'unknown'"
@@ -29,12 +32,19 @@ def _partial(name: str, *columns: str, where: str) -> sa.Index:
 
 
 class Run(SQLModel, table=True):
-    """One execution of one version. `due_at` says when a waiting run may be taken; `fence` grows with each taking."""
+    """One execution of one version. `due_at` says when a waiting run may be taken; `fence` grows with each taking.
+
+    `kept`: what retention has left: `all`, `answers` (arguments, result and plan, no journal) or `nothing` but this row.
+    """
 
     __tablename__ = "run"
     __table_args__ = (
         sa.Index("run_by_tool", "tenant", "tool", "id"),
         _partial("run_open", "state", "due_at", where=OPEN_RUNS),
+        _partial("run_prunable", "kept", "finished_at", where=PRUNABLE),
+        _partial("run_by_args", "args", where=STORED),
+        _partial("run_by_result", "result", where=f"{STORED} AND result IS NOT NULL"),
+        _partial("run_by_plan", "plan", where=f"{STORED} AND plan IS NOT NULL"),
     )
     id: str = Field(primary_key=True)
     tenant: str
@@ -70,6 +80,7 @@ class Run(SQLModel, table=True):
     created_at: int = Field(sa_type=sa.BigInteger)
     started_at: int | None = Field(default=None, sa_type=sa.BigInteger)
     finished_at: int | None = Field(default=None, sa_type=sa.BigInteger)
+    kept: str = Field(default="all", sa_column_kwargs={"server_default": "all"})
 
 
 class Requirement(SQLModel, table=True):
@@ -89,11 +100,11 @@ class RunIdentity(SQLModel, table=True):
     id: str = Field(primary_key=True)
     run_id: str = Field(index=True)
     fingerprint: str
-    expires_at: int | None = Field(default=None, sa_type=sa.BigInteger)
+    expires_at: int | None = Field(default=None, sa_type=sa.BigInteger, index=True)
 
 
 class Payload(SQLModel, table=True):
-    """Arguments, answers, results and plans: canonical JSON text, stored once by its SHA-256."""
+    """Arguments, answers, results and plans: canonical JSON text, stored once by its SHA-256. `created_at`: last stored, roughly."""
 
     __tablename__ = "payload"
     digest: str = Field(primary_key=True)
@@ -105,6 +116,7 @@ class Step(SQLModel, table=True):
     """One journaled call of the guest to the host, or one chunk of a long one."""
 
     __tablename__ = "step"
+    __table_args__ = (_partial("step_by_payload", "payload", where="payload IS NOT NULL"),)
     run_id: str = Field(primary_key=True)
     step: int = Field(primary_key=True)
     chunk: int = Field(primary_key=True, default=0)
@@ -245,3 +257,21 @@ class Ledger(SQLModel, table=True):
     group: str = Field(primary_key=True)
     tool: str
     created_at: int = Field(sa_type=sa.BigInteger)
+
+
+class Replay(SQLModel, table=True):
+    """A run played again from its journal. States: waiting, replaying, same, differs, unusable; `report` is what came of it."""
+
+    __tablename__ = "replay"
+    __table_args__ = (_partial("replay_open", "state", "created_at", where=OPEN_REPLAYS),)
+    id: str = Field(primary_key=True)
+    tenant: str
+    run_id: str = Field(index=True)
+    actor: str
+    trace_id: str
+    state: str
+    owner: str | None = None
+    attempts: int = 0
+    report: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON(none_as_null=True))
+    created_at: int = Field(sa_type=sa.BigInteger)
+    finished_at: int | None = Field(default=None, sa_type=sa.BigInteger)
