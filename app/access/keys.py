@@ -19,7 +19,7 @@ from app.access.authentication import forget
 from app.access.models import ApiKey
 from app.access.permissions import use_case
 from app.core import clock, ids
-from app.core.actor import EVERYTHING, Actor
+from app.core.actor import EVERYTHING, WITH_APPROVAL, Actor
 from app.core.db import Database, now
 from app.core.errors import Forbidden, Invalid, NotFound, Problem
 from app.observability import audit
@@ -51,7 +51,7 @@ def create_key(
     """
     wanted = sorted(set(permissions))
     until = _checked(name, wanted, expires_at, database.clock.now())
-    beyond = [permission for permission in wanted if not (actor.may(permission) if permission != EVERYTHING else _holds_all(actor))]
+    beyond = [permission for permission in wanted if not _may_grant(actor, permission)]
     if beyond:
         with database.writing() as session:
             audit.record(session, actor, "key.created", name, "refused", beyond=beyond)
@@ -108,6 +108,13 @@ def revoke_key(actor: Actor, database: Database, key_id: str) -> dict[str, Any]:
         raise Forbidden("permission_escalation", "Only a key with every permission may revoke another.", fix="Use such a key.")
     forget(database, row.digest)
     return _shown(row)
+
+
+def _may_grant(actor: Actor, permission: str) -> bool:
+    """What it holds itself, and the same under the condition of an approval."""
+    if permission == EVERYTHING:
+        return _holds_all(actor)
+    return actor.may(permission) or actor.may(permission.removeprefix(WITH_APPROVAL))
 
 
 def _holds_all(actor: Actor) -> bool:

@@ -26,12 +26,15 @@ PERMISSIONS = {
     "tools:publish": "publish versions",
     "tools:rollback": "roll back, pin channels, deprecate and yank",
     "tools:call": "call published tools",
+    "calls:approve": "approve or reject calls of others that need it",
     "effects:resolve": "decide on unknown effects and redrive",
     "records:read": "read records",
     "records:write": "write and import records",
     "keys:manage": "create and revoke keys",
     "audit:read": "read the audit trail",
 }
+
+CALL = "tools:call"
 
 
 class HasDatabase(Protocol):
@@ -69,9 +72,14 @@ def use_case(permission: str | None) -> Callable[[Callable[Concatenate[Actor, D,
     return mark
 
 
+def holds(actor: Actor, permission: str) -> bool:
+    """Whether a door opens to the actor. Who may call with an approval only is a caller: it lists tools, sees and cancels its runs."""
+    return actor.may_ask(permission) if permission == CALL else actor.may(permission)
+
+
 def require(actor: Actor, world: Database | HasDatabase, permission: str, target: str) -> None:
     """Raise Forbidden `permission_denied`, and record it, unless the actor holds `permission`."""
-    if actor.may(permission):
+    if holds(actor, permission):
         return
     database = world if isinstance(world, Database) else world.database
     with database.writing() as session:

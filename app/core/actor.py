@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 DEFAULT_TENANT = "default"
 EVERYTHING = "*"
+WITH_APPROVAL = "approval:"
+"""Before a permission: held only for calls that carry an approval, such as `approval:tools:call`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,15 @@ class Actor:
     def may(self, permission: str) -> bool:
         """Whether this actor holds `permission`; the permission `*` stands for every one."""
         return permission in self.permissions or EVERYTHING in self.permissions
+
+    def may_ask(self, permission: str) -> bool:
+        """Whether this actor holds `permission`, be it only for calls that carry an approval. It never stands for `may`."""
+        return self.may(permission) or WITH_APPROVAL + permission in self.permissions
+
+    @property
+    def reach(self) -> frozenset[str]:
+        """Every permission that this actor holds or may ask with."""
+        return self.permissions | {name.removeprefix(WITH_APPROVAL) for name in self.permissions}
 
 
 SYSTEM = Actor("system", "system", DEFAULT_TENANT, frozenset({EVERYTHING}))

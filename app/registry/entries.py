@@ -13,7 +13,7 @@ from app.core.actor import Actor
 from app.spec.model import ExecutionSpec
 
 CALL = "tools:call"
-MANAGERS = ("tools:publish", "tools:rollback", "candidates:approve", "audit:read")
+MANAGERS = ("tools:publish", "tools:rollback", "candidates:approve", "calls:approve", "audit:read")
 STABLE = "stable"
 
 
@@ -39,8 +39,8 @@ class Entry:
     shape: Mapping[str, Any]
 
     def callable_by(self, actor: Actor) -> bool:
-        """Whether the actor may call it: `tools:call` and every permission that its spec names."""
-        return actor.tenant == self.tenant and actor.may(CALL) and all(actor.may(permission) for permission in self.spec.permissions)
+        """Whether the actor may call it, be it with an approval only: `tools:call` and every permission that its spec names."""
+        return actor.tenant == self.tenant and all(actor.may_ask(permission) for permission in (CALL, *self.spec.permissions))
 
     def visible_to(self, actor: Actor) -> bool:
         """Whether the actor may know of it: callers, and those who publish, approve, roll back or audit."""

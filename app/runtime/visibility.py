@@ -16,7 +16,7 @@ from app.core.db import Database, insert_missing
 from app.runtime.models import Requirement
 
 CALL = "tools:call"
-WATCHERS = ("effects:resolve", "tools:publish", "tools:rollback", "candidates:approve", "audit:read")
+WATCHERS = ("effects:resolve", "tools:publish", "tools:rollback", "candidates:approve", "calls:approve", "audit:read")
 """With one of these an actor sees whatever ran in its tenant. With none, and without `tools:call`, nothing has ever run:
 results, items and logs hold what tools were given and whom they wrote to."""
 requirements: sa.Table = Requirement.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
@@ -38,10 +38,10 @@ def seen_by(actor: Actor, table: Any) -> sa.ColumnElement[bool]:
     own: sa.ColumnElement[bool] = columns.tenant == actor.tenant
     if any(actor.may(permission) for permission in WATCHERS):
         return own
-    if not actor.may(CALL):
+    if not actor.may_ask(CALL):
         return sa.false()
     lacking = [requirements.c.tenant == columns.tenant, requirements.c.tool == columns.tool]
     if "version" in columns:
         lacking.append(requirements.c.version == columns.version)
-    lacking.append(requirements.c.permission.not_in(sorted(actor.permissions)))
+    lacking.append(requirements.c.permission.not_in(sorted(actor.reach)))
     return sa.and_(own, ~sa.exists().where(*lacking))

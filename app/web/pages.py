@@ -14,6 +14,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from app.access.permissions import holds
 from app.core.actor import Actor
 from app.core.clock import Clock
 from app.web.addresses import address, segment
@@ -38,7 +39,7 @@ class Page:
 
     def may(self, permission: str) -> bool:
         """Whether to offer an action; the use case decides again."""
-        return self.actor is not None and self.actor.may(permission)
+        return self.actor is not None and holds(self.actor, permission)
 
     def within(self, path: str) -> bool:
         """Whether this page belongs to the section at `path`."""
