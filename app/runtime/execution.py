@@ -15,10 +15,11 @@ from app.core import feed
 from app.core.actor import Actor
 from app.core.errors import Conflict, ToolmintError
 from app.core.faults import fault
+from app.core.writer import BulkWrite
 from app.observability import audit
 from app.runtime.dry_run import Rehearsal
 from app.runtime.ending import Ending, closing, failure
-from app.runtime.journal import REFUSED, Journal, Recorded, digest_text, encode
+from app.runtime.journal import REFUSED, Journal, Recorded, digest_text, request_digest
 from app.runtime.performing import FencedOut
 from app.runtime.program import Program
 from app.runtime.repository import runs as repository
@@ -43,11 +44,15 @@ class _Performs(Protocol):
 
 @dataclass(slots=True)
 class Execution:
-    """`stop(reason)` ends it at the next effect boundary: `cancelled`, `leave` (go on in a worker), `timed_out`, `lost`."""
+    """`stop(reason)` ends it at the next effect boundary: `cancelled`, `leave` (go on in a worker), `timed_out`, `lost`.
+
+    `beginning`: the run's row on its way, where it may share a commit with the end.
+    """
 
     engine: Engine
     run: RunView
     program: Program
+    beginning: asyncio.Future[Any] | None = None
     resumed: bool = False
     stopping: str | None = None
     journal: Journal = field(init=False)
@@ -142,9 +147,8 @@ class Execution:
                 return message
 
     async def _answer(self, session: GuestSession, handler: _Handler, message: Message) -> None:
-        kind, items = message["t"], message["items"] if message["t"] == "perform" else [message["query"], message.get("cursor")]
-        step, chunk, name = message["step"], message.get("chunk", 0), message["id"]
-        request = digest_text(encode([name, message.get("first", 0), items]))
+        kind, step, chunk, name = message["t"], message["step"], message.get("chunk", 0), message["id"]
+        request = request_digest(message)
         answer = await self.journal.recorded(step, chunk, kind, name, request)
         if answer is None:
             started = self.engine.clock.monotonic()
@@ -155,7 +159,7 @@ class Execution:
             took = self.engine.clock.monotonic() - started
             fault("journal.step.before")
             noted = kind + REFUSED if refused else kind
-            size = len(items) if kind == "perform" else 1
+            size = len(message["items"]) if kind == "perform" else 1
             self.journal.note(step, chunk, noted, name, request, value, answer.at, items=size, duration_ms=took)
         elif kind == "perform" and not answer.refused:
             self.performer.count(name, answer.value)
@@ -234,7 +238,7 @@ class Execution:
 
     async def _record(self, ending: Ending, measured: Measured) -> Ending:
         if ending.state in ("leave", "lost"):
-            held = await self.engine.writer.submit(repository.release, self.release(ending.state))
+            held = await self._write(repository.release, self.release(ending.state))
             return ending if held else Ending("lost")
         steps, texts = self.journal.take()
         fault("run.result.before")
@@ -254,11 +258,18 @@ class Execution:
             measured=measured.columns(self.journal.highest, self._progress),
             trace_id=self.run.trace_id,
         )
-        if not await self.engine.writer.submit(repository.finish, finish):
+        if not await self._write(repository.finish, finish):
             return Ending("lost")
         fault("run.result.after")
         self.engine.finished(self.run, ending)
         return ending
+
+    async def _write(self, write: BulkWrite[Any, bool], argument: Any) -> bool:
+        """Have the end written, behind the beginning where that was put off."""
+        answer = self.engine.writer.put(write, argument)
+        if self.beginning is not None:
+            await asyncio.gather(self.beginning, answer)
+        return await answer
 
     def release(self, reason: str, *, crashed: bool = False, delay_ms: int = 0) -> repository.Release:
         """This run given back with the journal so far, and with the claims that this attempt drops."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,12 @@ def digest_text(text: str) -> str:
 def encode(value: Any) -> str:
     """The JSON text that digests are taken of: compact, keys sorted."""
     return _encode(value)
+
+
+def request_digest(message: Mapping[str, Any]) -> str:
+    """What tells one request of a guest from another at the same step: the id, the first index, and the items or the query."""
+    items = message["items"] if message["t"] == "perform" else [message["query"], message.get("cursor")]
+    return digest_text(encode([message["id"], message.get("first", 0), items]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ class Run(SQLModel, table=True):
     created_at: int = Field(sa_type=sa.BigInteger)
     started_at: int | None = Field(default=None, sa_type=sa.BigInteger)
     finished_at: int | None = Field(default=None, sa_type=sa.BigInteger)
-    kept: str = Field(default="all", sa_column_kwargs={"server_default": "all"})
+    kept: str = Field(sa_column_kwargs={"server_default": "all"})
 
 
 class Requirement(SQLModel, table=True):
