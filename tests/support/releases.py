@@ -58,16 +58,17 @@ def test_it_gives_an_empty_text_back() -> None:
 
 def publish_echo(service: Service) -> None:
     """Publish the trivial tool."""
-    _publish(service, ECHO_SPEC, ECHO_TOOL, ECHO_TESTS)
+    publish(service, ECHO_SPEC, ECHO_TOOL, ECHO_TESTS)
 
 
 def publish_campaign(service: Service) -> None:
     """Publish the bundled campaign tool."""
     spec = json.loads((CAMPAIGN / "spec.json").read_text())
-    _publish(service, spec, (CAMPAIGN / "tool.py").read_text(), (CAMPAIGN / "test_tool.py").read_text())
+    publish(service, spec, (CAMPAIGN / "tool.py").read_text(), (CAMPAIGN / "test_tool.py").read_text())
 
 
-def _publish(service: Service, spec: dict[str, Any], tool: str, tests: str) -> None:
+def publish(service: Service, spec: dict[str, Any], tool: str, tests: str) -> None:
+    """Bring one tool all the way to publication."""
     author = service.new_key("author", "specs:write", "candidates:submit")
     admin, name = service.admin, spec["name"]
     author.post("/specs", spec)

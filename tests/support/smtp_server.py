@@ -92,6 +92,7 @@ class Options:
     features: list[str]
     greeting: str = "220 loopback ESMTP"
     delay_ms: int = 0
+    early_ms: int = 0
     most_per_connection: int = 0
     login: str = ""
     context: ssl.SSLContext | None = None
@@ -187,8 +188,12 @@ class Session(asyncio.Protocol):
         if self._action == "dropbefore":
             self._abort()
             return
-        self._say("354 go ahead")
         self._in_data = True
+        if self._options.early_ms:
+            self._flush()
+            asyncio.get_running_loop().call_later(self._options.early_ms / 1000, self._transport.write, b"354 go ahead\r\n")
+        else:
+            self._say("354 go ahead")
         self._buffer = b"\r\n" + self._buffer  # so that a message may begin with its final dot
 
     def _rset(self, _text: str) -> None:
@@ -339,6 +344,7 @@ async def serve(arguments: argparse.Namespace) -> None:
         features=features,
         greeting=arguments.greeting,
         delay_ms=arguments.delay_ms,
+        early_ms=arguments.early_ms,
         most_per_connection=arguments.most_per_connection,
         login=arguments.login,
         context=context,
@@ -358,7 +364,8 @@ def main() -> None:
     parser.add_argument("--log", required=True)
     parser.add_argument("--rules", default="")
     parser.add_argument("--greeting", default="220 loopback ESMTP")
-    parser.add_argument("--delay-ms", type=int, default=0)
+    parser.add_argument("--delay-ms", type=int, default=0, help="how late the reply to a message is that was accepted")
+    parser.add_argument("--early-ms", type=int, default=0, help="how late the go-ahead to a message is that has not come")
     parser.add_argument("--most-per-connection", type=int, default=0)
     parser.add_argument("--without", action="append", default=[], help="a feature not to offer, such as pipelining")
     parser.add_argument("--login", default="", help="user:password that clients must give")
