@@ -1,6 +1,8 @@
-"""Tables of the connectors: the built-in outbox of e-mails."""
+"""Tables of the connectors: the built-in outbox of e-mails, and the connections that operators name."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
@@ -24,3 +26,25 @@ class OutboxEmail(SQLModel, table=True):
     text: str
     html: str | None = None
     at: int = Field(sa_type=sa.BigInteger)
+
+
+class Connection(SQLModel, table=True):
+    """A way to a service outside, by name. `secret` is sealed, or a reference (`env:NAME`, `file:NAME`); never its text.
+
+    `version` counts its changes from 1. `tested_at`, `tested_ok` and `tested_text` are of the last test of this very version.
+    """
+
+    __tablename__ = "connection"
+    tenant: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    kind: str
+    config: dict[str, Any] = Field(sa_type=sa.JSON)
+    secret: str | None = None
+    version: int = 1
+    created_at: int = Field(sa_type=sa.BigInteger)
+    created_by: str
+    updated_at: int = Field(sa_type=sa.BigInteger)
+    updated_by: str
+    tested_at: int | None = Field(default=None, sa_type=sa.BigInteger)
+    tested_ok: bool | None = None
+    tested_text: str | None = None

@@ -41,3 +41,38 @@ class Record(SQLModel, table=True):
     body: dict[str, Any] = Field(sa_type=JsonText)
     version: int = 1
     updated_at: int = Field(sa_type=sa.BigInteger)
+
+
+class Snapshot(SQLModel, table=True):
+    """Records as they were, for good. `id` follows from what is in it: collection, keys, bodies, versions."""
+
+    __tablename__ = "snapshot"
+    __table_args__ = (sa.Index("snapshot_newest", "tenant", "created_at", "id"),)
+    tenant: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    collection: str
+    filter: dict[str, Any] = Field(sa_type=JsonText)
+    count: int = Field(sa_type=sa.BigInteger)
+    bytes: int = Field(sa_type=sa.BigInteger)
+    created_at: int = Field(sa_type=sa.BigInteger)
+    created_by: str
+
+
+class SnapshotPart(SQLModel, table=True):
+    """Which chunk holds a snapshot's records up to `last_key`."""
+
+    __tablename__ = "snapshot_part"
+    __table_args__ = (sa.Index("snapshot_part_by_chunk", "tenant", "digest"),)
+    tenant: str = Field(primary_key=True)
+    snapshot: str = Field(primary_key=True)
+    last_key: str = Field(primary_key=True, sa_type=_Ordered)
+    digest: str
+
+
+class SnapshotChunk(SQLModel, table=True):
+    """Some records by key, compressed; kept once however many snapshots hold them."""
+
+    __tablename__ = "snapshot_chunk"
+    tenant: str = Field(primary_key=True)
+    digest: str = Field(primary_key=True)
+    content: bytes
