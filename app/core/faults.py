@@ -28,6 +28,8 @@ POINTS = frozenset(
         "effect.recorded",
         "effect.retry.claimed",
         "outbox.relayed",
+        "decision.part.before",
+        "decision.part.after",
         "candidate.gate.after",
         "publish.files.after",
     }
