@@ -147,9 +147,13 @@ def _claim_due(database: Database, owner: str, limit: int) -> list[Due]:
     order = (col(Effect.tool), col(Effect.version), col(Effect.effect), col(Effect.tenant), col(Effect.seq))
     with database.writing() as session:
         rows = session.exec(select(Effect).where(due).order_by(*order).limit(limit).with_for_update(skip_locked=True)).all()
-        over = _cancelled_runs(session, {row.run_id for row in rows if row.state == "retry_wait"})
-        found = [_take(session, row, owner, cancelled=row.state == "retry_wait" and row.run_id in over) for row in rows]
+        over = _cancelled_runs(session, {row.run_id for row in rows if _falls_with_its_run(row)})
+        found = [_take(session, row, owner, cancelled=_falls_with_its_run(row) and row.run_id in over) for row in rows]
         return [due for due in found if due is not None]
+
+
+def _falls_with_its_run(row: Effect) -> bool:
+    return row.state == "retry_wait" and row.decision is None
 
 
 def _cancelled_runs(session: Session, run_ids: set[str]) -> set[str]:
