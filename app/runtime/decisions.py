@@ -13,16 +13,19 @@ from app.access.permissions import use_case
 from app.core import feed, outbox
 from app.core.actor import Actor
 from app.core.db import Database, now
-from app.core.errors import Conflict, Forbidden, Invalid, NotFound, Problem
+from app.core.errors import Conflict, Forbidden, NotFound
 from app.observability import audit
-from app.runtime.models import Effect, EffectEvent, Run, RunIdentity
+from app.runtime.models import Effect, Run, RunIdentity
+from app.runtime.repository.bulk import shift
 from app.runtime.repository.recovery import cancel_open
-from app.runtime.state import OPEN_RUNS, check_effect, check_run
+from app.runtime.state import OPEN_RUNS, check_run
+from app.runtime.verdicts import check_verdict, resolved
 from app.runtime.views import effect_row, run_row
 from app.runtime.visibility import seen_by
 
 OPERATORS = ("effects:resolve", "tools:publish", "tools:rollback")
-VERDICTS = {"confirm_done": "done", "retry": "planned", "abandon": "abandoned"}
+ONE_BY_ONE = "verdict"
+"""What stands for the decision about an effect that was decided on alone."""
 
 
 @use_case("effects:resolve")
@@ -31,43 +34,20 @@ def resolve_effect(actor: Actor, database: Database, effect_id: str, verdict: st
 
     Raises NotFound `effect_not_found`, Invalid `verdict_invalid`, Conflict `effect_not_unknown`.
     """
-    _check_verdict(verdict, reason)
+    check_verdict(verdict, reason)
     with database.writing() as session:
         effect = session.exec(select(Effect).where(Effect.id == effect_id, Effect.tenant == actor.tenant).with_for_update()).first()
         if effect is None:
             raise NotFound("effect_not_found", f"There is no effect {effect_id!r}.", fix="Take the id from GET /effects?state=unknown.")
         if effect.state != "unknown":
             raise Conflict("effect_not_unknown", f"This effect is {effect.state}, not unknown.", fix="Only unknown effects take a verdict.")
-        _move(session, effect, VERDICTS[verdict], actor, reason)
-        if verdict == "confirm_done":
-            effect.error_code = effect.error = None
+        shift(session, [effect.id], resolved(verdict, actor.id, ONE_BY_ONE, reason, now(session)))
+        session.refresh(effect)
         if verdict == "retry":
-            effect.next_at = now(session)
             outbox.enqueue(session, "work_queue", effect.id)
         audit.record(session, actor, "effect.resolved", effect.id, "done", verdict=verdict, reason=reason)
         feed.announce(session, "effects.changed", effect.id, actor.tenant)
         return effect_row(effect)
-
-
-def _check_verdict(verdict: str, reason: str) -> None:
-    problems = []
-    if verdict not in VERDICTS:
-        problems.append(Problem("$.verdict", f"is none of {', '.join(VERDICTS)}", "Use one of these."))
-    if not 3 <= len(reason.strip()) <= 500:
-        problems.append(Problem("$.reason", "must have 3 to 500 characters", "Say how you know; it goes into the audit trail."))
-    if problems:
-        raise Invalid("verdict_invalid", "The verdict is not usable.", problems=problems)
-
-
-def _move(session: Session, effect: Effect, after: str, actor: Actor, detail: str) -> None:
-    check_effect(effect.state, after)
-    effect.fence += 1
-    event = EffectEvent(
-        effect_id=effect.id, before=effect.state, after=after, at=now(session), fence=effect.fence, actor=actor.id, detail=detail
-    )
-    session.add(event)
-    effect.state, effect.owner, effect.updated_at = after, None, now(session)
-    session.add(effect)
 
 
 @use_case("tools:call")
