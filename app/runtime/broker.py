@@ -21,6 +21,7 @@ from app.core.errors import Invalid, ToolmintError
 from app.core.faults import fault
 from app.runtime.journal import Journal, digest_text, encode
 from app.runtime.performing import FencedOut, Hands, Outcome, Task, do_local, outcome_of, perform_remote
+from app.runtime.plans import hold_to
 from app.runtime.program import EffectRule, Program
 from app.runtime.repository.effects import Claim, Intent, Plan, Planned, plan_chunks
 from app.runtime.repository.journal import Journaled
@@ -42,6 +43,7 @@ class Holder:
     tenant: str
     run_id: str
     owner: str
+    bound: frozenset[bytes] | None = None
     args: Mapping[str, Any]
 
 
@@ -62,7 +64,7 @@ class Broker:
     async def perform(self, effect_id: str, step: int, first: int, items: Sequence[Any], journal: Journal) -> list[Outcome]:
         """The outcome of each item, in order; what `journal` still holds is written with the claims.
 
-        Raises Invalid `effect_undeclared` or `effect_limit_exceeded`, FencedOut.
+        Raises Invalid `effect_undeclared` or `effect_limit_exceeded`, Conflict `effect_not_approved`, FencedOut.
         """
         rule = self._rule(effect_id)
         port = self.connectors.effect(rule.declared.connector, rule.declared.config)
@@ -72,6 +74,8 @@ class Broker:
         asked = sorted(distinct.values(), key=lambda intent: intent.position)
         fault("effect.planned")
         ended = await self._carry_out(rule, port, self._plan(rule, step, asked, journal.take())) if asked else {}
+        if self.holder.bound is not None:
+            hold_to(self.holder.bound, effect_id, ((intent.id, intent.fingerprint, intent.position) for intent in asked))
         for intent in intents:
             outcome = ended[intent.id]
             if distinct[intent.id] is not intent:

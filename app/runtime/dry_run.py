@@ -1,7 +1,11 @@
 """Dry run: the same guest, the same keys, no effect. What would happen to each item is the plan.
 
-Local effects are applied to an overlay (a transaction that is always rolled back), so that later reads see them; remote
-ones answer with receipts marked simulated, and what is planned after the first of those is marked `may_differ`.
+Local effects happen in a transaction that is always rolled back, so that their receipts and refusals are those of the world as it
+is; reads of the same family of connectors see them (an overlay). Remote ones answer with receipts marked simulated, and what is
+planned after the first of those is marked `may_differ`.
+
+The overlay is bounded, because on SQLite it holds up every writer while it is laid: past `MOST_LAID` effects it no longer grows, and
+what is planned from then on is marked `may_differ`, too.
 
 It refuses to be: a reservation. No key is claimed and no row is written.
 """
@@ -9,24 +13,25 @@ It refuses to be: a reservation. No key is claimed and no row is written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import Session
 
-from app.connectors.port import Connectors, EffectPort, LocalEffect, Request, is_local
+from app.connectors.port import Connectors, EffectPort, LocalEffect, Reply, Request, is_local
 from app.core.db import CHUNK, Database
 from app.core.errors import Invalid, ToolmintError
 from app.runtime.journal import Journal
 from app.runtime.models import Effect
 from app.runtime.performing import Outcome, outcome_of
+from app.runtime.plans import PlanBook, fingerprint_of
 from app.runtime.program import EffectRule, Program
 from app.runtime.repository.effects import Claim
 from app.spec.expressions import effect_identity
 
-MOST_PLANNED = 10_000
+MOST_LAID = 2_000
 _WOULD = {
     "planned": "perform",
     "cancelled": "perform",
@@ -37,33 +42,61 @@ _WOULD = {
     "unknown": "unknown",
 }
 effects: sa.Table = Effect.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
+_SIMULATED: Outcome = {"status": "done", "receipt": {"simulated": True}}
 
 
 class _Undone(Exception):
     """Ends a transaction so that nothing of it stays."""
 
 
+def family(connector: str) -> str:
+    """The part of a connector's name that says what it is about: a read sees local effects of its own family, such as `records`."""
+    return connector.partition(".")[0]
+
+
 @dataclass(slots=True)
 class Overlay:
-    """Local effects of a dry run, applied again before each read and rolled back after it."""
+    """Local effects of a dry run, laid over the world before each look at it and taken away after it."""
 
-    applied: list[tuple[LocalEffect, Request]] = field(default_factory=list)
+    applied: list[tuple[str, LocalEffect, Request]] = field(default_factory=list)
+    full: bool = False
 
-    def __bool__(self) -> bool:
-        return bool(self.applied)
+    def add(self, of_family: str, port: LocalEffect, request: Request) -> None:
+        """Remember an effect that later looks shall see."""
+        if len(self.applied) >= MOST_LAID:
+            self.full = True
+            return
+        self.applied.append((of_family, port, request))
 
-    def read(self, database: Database, read: Callable[[Session], Any]) -> Any:
-        """What `read` sees once everything in the overlay has happened."""
+    def covers(self, connector: str) -> bool:
+        """Whether a read by this connector could see something of the overlay."""
+        return any(name == family(connector) for name, _, _ in self.applied)
+
+    def look(self, database: Database, of_family: str, look: Callable[[Session], Any]) -> Any:
+        """What `look` sees once everything of this family has happened; then nothing has."""
         seen: list[Any] = []
         try:
             with database.writing() as session:
-                for port, request in self.applied:
-                    port.perform(session, request)
+                for name, port, request in self.applied:
+                    if name == of_family:
+                        port.perform(session, request)
                 session.flush()
-                seen.append(read(session))
+                seen.append(look(session))
                 raise _Undone
         except _Undone:
             return seen[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """An item with its identity, key and canonical form; `error` says why it has none of these."""
+
+    asked: Any
+    identity: str = ""
+    key: list[Any] | None = None
+    canonical: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    error: dict[str, str] | None = None
 
 
 @dataclass(slots=True)
@@ -76,8 +109,9 @@ class Rehearsal:
     tenant: str
     args: Mapping[str, Any]
     overlay: Overlay = field(default_factory=Overlay)
-    plan: list[dict[str, Any]] = field(default_factory=list)
-    _seen: dict[str, Outcome] = field(default_factory=dict)
+    book: PlanBook = field(default_factory=PlanBook)
+    _planned: dict[str, int] = field(default_factory=dict)
+    _seen: set[bytes] = field(default_factory=set)
     _simulated: bool = False
 
     def count(self, effect_id: str, outcomes: Sequence[Outcome]) -> None:
@@ -92,69 +126,117 @@ class Rehearsal:
         rule = self.program.rules.get(effect_id)
         if rule is None:
             raise Invalid("effect_undeclared", f"The spec declares no effect {effect_id!r}.", fix="Declare the effect in the spec.")
-        if len(self.plan) + len(items) > min(MOST_PLANNED, rule.declared.limits.per_run):
-            raise Invalid(
-                "effect_limit_exceeded",
-                f"A dry run plans at most {min(MOST_PLANNED, rule.declared.limits.per_run)} effects here.",
-                fix="Try it with fewer items.",
-            )
         return await asyncio.to_thread(self._rehearse, rule, items)
 
     def _rehearse(self, rule: EffectRule, items: Sequence[Any]) -> list[Outcome]:
         port = self.connectors.effect(rule.declared.connector, rule.declared.config)
         key_of = rule.key.bind(self.args)
-        prepared: list[tuple[str, list[Any], dict[str, Any]] | Outcome] = []
-        for item in items:
-            try:
-                canonical = port.canonical(dict(rule.declared.config), item)
-                key = key_of(canonical)
-                prepared.append((effect_identity(self.tenant, self.program.tool, rule.declared.id, key), key, canonical))
-            except ToolmintError as error:
-                prepared.append({"status": "failed", "error": {"code": error.code, "message": error.detail}})
-        known = self._known([entry[0] for entry in prepared if isinstance(entry, tuple)])
-        return [self._one(rule, port, entry, known) if isinstance(entry, tuple) else entry for entry in prepared]
+        asked = [self._item(rule, port, key_of, item) for item in items]
+        self._admit(rule, asked)
+        known = self._known([item.identity for item in asked if item.error is None])
+        free = {item.identity: item for item in asked if self._would(rule, known.get(item.identity)) == "perform"}
+        happened = self._happen(rule, port, [item for item in free.values() if bytes.fromhex(item.identity) not in self._seen])
+        return [self._one(rule, item, known.get(item.identity), happened.get(item.identity, _SIMULATED)) for item in asked]
+
+    def _item(self, rule: EffectRule, port: EffectPort, key_of: Callable[[Mapping[str, Any]], list[Any]], asked: Any) -> _Item:
+        try:
+            canonical = port.canonical(dict(rule.declared.config), asked)
+            key = key_of(canonical)
+        except ToolmintError as error:
+            said = "; ".join(f"{problem.path} {problem.message}" for problem in error.problems) or error.detail
+            return _Item(asked, error={"code": error.code, "message": said[:500]})
+        identity = effect_identity(self.tenant, self.program.tool, rule.declared.id, key)
+        return _Item(asked, identity, key, canonical, fingerprint_of(canonical))
+
+    def _admit(self, rule: EffectRule, asked: Iterable[_Item]) -> None:
+        """Count distinct keys for `limits.per_run`, as a real run does."""
+        fresh = {item.identity for item in asked if item.error is None and bytes.fromhex(item.identity) not in self._seen}
+        total, most = self._planned.get(rule.declared.id, 0) + len(fresh), rule.declared.limits.per_run
+        if total > most:
+            raise Invalid(
+                "effect_limit_exceeded",
+                f"This run asks for {total} effects {rule.declared.id!r}; its spec allows {most} a run.",
+                fix="Call the tool with fewer items, or raise limits.per_run in a new spec revision.",
+            )
+        self._planned[rule.declared.id] = total
 
     def _known(self, keys: list[str]) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        columns = sa.select(effects.c.id, effects.c.state, effects.c.receipt, effects.c.error)
+        columns = sa.select(effects.c.id, effects.c.state, effects.c.receipt, effects.c.error, effects.c.fingerprint)
         with self.database.reading() as session:
             for start in range(0, len(keys), CHUNK):
                 rows = session.connection().execute(columns.where(effects.c.id.in_(keys[start : start + CHUNK])))
                 found |= {row.id: row for row in rows}
         return found
 
-    def _one(self, rule: EffectRule, port: EffectPort, entry: tuple[str, list[Any], dict[str, Any]], known: dict[str, Any]) -> Outcome:
-        identity, key, item = entry
-        if identity in self._seen:
-            return {**self._seen[identity], "status": "duplicate"}
-        row = known.get(identity)
+    def _would(self, rule: EffectRule, row: Any) -> str:
         state = row.state if row is not None else "planned"
-        again = rule.declared.retry_failed and state in ("failed", "dead", "abandoned")
-        would = "perform" if again else _WOULD.get(state, "fail")
-        self.plan.append({"effect": rule.declared.id, "key": key, "item": item, "would": would, "may_differ": self._simulated})
-        if would == "perform":
-            outcome = self._pretend(rule, port, identity, item)
-        else:
-            receipt, error = (row.receipt, row.error) if row is not None else (None, None)
-            outcome = outcome_of(state, receipt, error, status="skipped" if would == "skip" else None)
-        self._seen[identity] = outcome
-        return outcome
+        if rule.declared.retry_failed and state in ("failed", "dead", "abandoned"):
+            return "perform"
+        return _WOULD.get(state, "fail")
 
-    def _pretend(self, rule: EffectRule, port: EffectPort, identity: str, item: dict[str, Any]) -> Outcome:
-        if is_local(port):
-            request = Request(
-                effect_id=identity,
-                tenant=self.tenant,
-                tool=self.program.tool,
-                effect=rule.declared.id,
-                connector=rule.declared.connector,
-                config=dict(rule.declared.config),
-                item=item,
-                message_id=None,
-                attempt=1,
-                deadline=0,
-            )
-            self.overlay.applied.append((port, request))
-        else:
-            self._simulated = True
-        return {"status": "done", "receipt": {"simulated": True}}
+    def _happen(self, rule: EffectRule, port: EffectPort, items: Sequence[_Item]) -> dict[str, Outcome]:
+        """What performing these would answer: the world's own answer where they are local, else a simulated one."""
+        items = [item for item in items if item.error is None]
+        if not items or not is_local(port):
+            return {}
+        requests = [self._request(rule, item) for item in items]
+        of_family = family(rule.declared.connector)
+        seen = any(family(name) == of_family for name in self.connectors.reads)  # else nobody could see it, and it need not be kept
+        replies: list[Reply] = self.overlay.look(
+            self.database, of_family, lambda session: [port.perform(session, request) for request in requests]
+        )
+        for request, reply in zip(requests, replies, strict=True):
+            if seen and reply.verdict == "done":
+                self.overlay.add(of_family, port, request)
+        return {request.effect_id: _outcome(reply) for request, reply in zip(requests, replies, strict=True)}
+
+    def _request(self, rule: EffectRule, item: _Item) -> Request:
+        return Request(
+            effect_id=item.identity,
+            tenant=self.tenant,
+            tool=self.program.tool,
+            effect=rule.declared.id,
+            connector=rule.declared.connector,
+            config=dict(rule.declared.config),
+            item=item.canonical,
+            message_id=None,
+            attempt=1,
+            deadline=0,
+        )
+
+    def _one(self, rule: EffectRule, item: _Item, row: Any, happened: Outcome) -> Outcome:
+        """The outcome of one item, entered into the plan unless its key came before in this very run."""
+        if item.error is not None:
+            self._enter(rule, item, "fail", item.error)
+            return {"status": "failed", "error": item.error}
+        would = self._would(rule, row)
+        outcome = happened
+        if would != "perform":
+            differs = would == "skip" and row.fingerprint != item.fingerprint
+            outcome = outcome_of(row.state, row.receipt, row.error, status="skipped" if would == "skip" else None, differs=differs)
+        short = bytes.fromhex(item.identity)
+        if short in self._seen:
+            return {**outcome, "status": "duplicate"}
+        self._seen.add(short)
+        self._enter(rule, item, "fail" if outcome["status"] == "failed" else would, outcome.get("error"))
+        self._simulated = self._simulated or outcome is _SIMULATED
+        return dict(outcome)
+
+    def _enter(self, rule: EffectRule, item: _Item, would: str, error: dict[str, Any] | None) -> None:
+        entry = {
+            "effect": rule.declared.id,
+            "key": item.key,
+            "item": item.canonical if item.error is None else item.asked,
+            "would": would,
+            "may_differ": self._simulated or self.overlay.full,
+        }
+        if error is not None:
+            entry["error"] = error
+        self.book.add(entry, item.identity, item.fingerprint or fingerprint_of(item.asked))
+
+
+def _outcome(reply: Reply) -> Outcome:
+    if reply.verdict != "done":
+        return {"status": "failed", "error": {"code": reply.code, "message": reply.message}}
+    return {"status": "done", "receipt": {**(reply.receipt or {}), "simulated": True}}

@@ -18,13 +18,18 @@ Counts = dict[str, dict[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """`state` is a final state of a run, or `leave`, `crashed` or `lost`: this attempt is over and the run is not."""
+    """`state` is a final state of a run, or `leave`, `crashed` or `lost`: this attempt is over and the run is not.
+
+    A dry run ends with the list of its plan, the plan's summary and the marks of its effects.
+    """
 
     state: str
     result: Any = None
     error: dict[str, Any] | None = None
     effects: Counts | None = None
     plan: list[dict[str, Any]] | None = None
+    plan_summary: dict[str, Any] | None = None
+    marks: bytes = b""
 
 
 def failure(code: str, message: str, **data: Any) -> Ending:

@@ -44,7 +44,8 @@ class _Performs(Protocol):
 
 @dataclass(slots=True)
 class Execution:
-    """`stop(reason)` ends it at the next effect boundary: `cancelled`, `leave` (go on in a worker), `timed_out`, `lost`.
+    """`stop(reason)` ends it at the next effect boundary: `cancelled`, `leave` (go on in a worker), `timed_out`, `lost`,
+    `paused` (wait until the pause of its tool, or of the connector `waits_for`, is over).
 
     `beginning`: the run's row on its way, where it may share a commit with the end.
     """
@@ -114,7 +115,7 @@ class Execution:
         session = await self.engine.session(self.program)
         timer = asyncio.get_running_loop().call_later(limits.timeout_s, self.stop, "timed_out")
         try:
-            await session.start(self.run.args, now=self.run.started_at, seed=self.run.seed)
+            await session.start(self.run.args, now=self.run.instant or self.run.started_at, seed=self.run.seed)
             self._task = asyncio.create_task(self._serve(session))
             if self.stopping is not None:
                 self._be_patient()
@@ -165,9 +166,9 @@ class Execution:
             self.performer.count(name, answer.value)
         if answer.refused:
             code, words = answer.value
-            await session.refuse(code, words, answer.at)
+            await session.refuse(code, words, self.run.instant or answer.at)
         else:
-            await session.answer(answer.value, answer.at)
+            await session.answer(answer.value, self.run.instant or answer.at)
 
     async def _ask(self, handler: _Handler, message: Message) -> tuple[Any, bool]:
         """The answer to a request that no earlier attempt has seen; with True it is a refusal, `[code, message]`."""
@@ -221,7 +222,10 @@ class Execution:
         if message["t"] != "result":
             return closing(message)
         if isinstance(self.performer, Rehearsal):
-            return Ending("completed", result=message["value"], plan=self.performer.plan)
+            book = self.performer.book
+            return Ending(
+                "completed", result=message["value"], plan=book.listed, plan_summary=book.summary(), marks=bytes(book.marks)
+            )
         if not self.program.rules and not self.program.spec.invariants:  # neither the database nor a child is asked
             return self.engine.check(self.run, self.program, message["value"])
         return await asyncio.to_thread(self.engine.check, self.run, self.program, message["value"])
@@ -256,6 +260,8 @@ class Execution:
             stored=texts,
             logs=self._logs,
             measured=measured.columns(self.journal.highest, self._progress),
+            plan_summary=ending.plan_summary,
+            bound=self.run.bound is not None,
             trace_id=self.run.trace_id,
         )
         if not await self._write(repository.finish, finish):

@@ -32,6 +32,7 @@ from app.runtime.ending import Ending, failure
 from app.runtime.execution import Execution
 from app.runtime.journal import digest_text, encode
 from app.runtime.models import Run
+from app.runtime.plans import Proviso, Terms, bound_by
 from app.runtime.program import Program
 from app.runtime.repository import runs as repository
 from app.runtime.repository.journal import payload
@@ -45,7 +46,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a run is begun with. `here`: this process executes it at once; else a worker does."""
+    """What a run is begun with. `here`: this process executes it at once; else a worker does.
+
+    `patient`: its caller asks for nothing but the end before `BEGIN_WITHIN_S` has passed. `terms`: those of a dry run before it;
+    `proviso` is asked in the transaction that begins the run, which no other run answers for.
+    """
 
     args: Mapping[str, Any]
     identity: repository.Identity | None = None
@@ -60,6 +65,9 @@ class Runtime:
     """Start it, begin runs, drive them, stop it. `load` finds the Program of `(tenant, tool, version)`."""
 
     def __init__(
+    patient: bool = False
+    terms: Terms | None = None
+    proviso: Proviso | None = None
         self,
         database: Database,
         sandbox: Guests,
@@ -132,8 +140,13 @@ class Runtime:
         await self._note(actor.tenant, program)
         text = encode(call.args)
         row = self._row(actor, program, call, digest_text(text))
-        begun = await self.writer.submit(repository.begin, repository.NewRun(actor, row, text, call.identity))
-        fault("run.begun")
+        marks = call.terms.marks if call.terms is not None else None
+        new = repository.NewRun(actor, row, text, call.identity, call.proviso, marks)
+        if call.here and call.patient and call.identity is None and (call.dry_run or not program.rules):
+            begun, beginning = repository.Begun("begun", row["id"]), self.writer.put_soon(repository.begin, new, BEGIN_WITHIN_S)
+        else:
+            begun, beginning = await self.writer.submit(repository.begin, new), None
+            fault("run.begun")
         if begun.how != "begun" or not call.here:
             self.feed.nudge()
             return begun, None
@@ -155,6 +168,8 @@ class Runtime:
     async def _note(self, tenant: str, program: Program) -> None:
         version = (tenant, program.tool, program.version)
         if program.spec.permissions and version not in self._noted:
+            as_of=row["as_of"],
+            bound=bound_by(marks) if marks is not None else None,
             await asyncio.to_thread(note_requirements, self.database, *version, program.spec.permissions)
             self._noted.add(version)
 
@@ -174,7 +189,9 @@ class Runtime:
             "state": "executing" if call.here else "available",
             "started_at": self.database.clock.now() if call.here else None,
             "args": args,
-            "seed": os.urandom(16).hex(),
+            "seed": call.terms.seed if call.terms is not None else os.urandom(16).hex(),
+            "as_of": call.terms.as_of if call.terms is not None else None,
+            "approval": call.terms.approval if call.terms is not None else None,
             "owner": self.owner if call.here else None,
             "fence": 1 if call.here else 0,
             "due_at": 0,
@@ -246,6 +263,8 @@ class Runtime:
             fence=run.fence,
         )
         return await self.drive(Execution(self.engine, view, program, resumed=run.fence > 1))
+            as_of=run.as_of,
+            bound=await asyncio.to_thread(self._bound, run.id) if run.approval is not None else None,
 
     def stop_run(self, run_id: str, reason: str) -> bool:
         """Stop an execution of this process at its next effect boundary; False if it is not here."""
@@ -265,6 +284,15 @@ class Runtime:
             return found
 
     async def owe(self, write: BulkWrite[Any, Any], argument: Any) -> None:
+    def _bound(self, run_id: str) -> frozenset[bytes]:
+        with self.database.reading() as session:
+            return bound_by(repository.marks(session, run_id) or b"")
+
+    def answered(self, identity: repository.Identity) -> bool:
+        """Whether some run answers for this identity at present, so that a call would begin none."""
+        with self.database.reading() as session:
+            return repository.answered(session, identity)
+
         """Give something back now, or, while the database is away, with a later heartbeat: nobody else would, as this owner lives."""
         try:
             await self.writer.submit(write, argument)

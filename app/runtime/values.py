@@ -17,8 +17,8 @@ from app.core.db import Database
 from app.core.errors import Invalid
 from app.core.writer import GroupWriter
 from app.observability import logs, metrics
-from app.runtime.broker import Broker, Holder, Paces
-from app.runtime.dry_run import Overlay, Rehearsal
+from app.runtime.broker import Broker, Holder
+from app.runtime.dry_run import Overlay, Rehearsal, family
 from app.runtime.ending import Ending, judge
 from app.runtime.performing import Hands
 from app.runtime.program import Program
@@ -52,6 +52,13 @@ class RunView:
     fence: int
 
 
+    as_of: int | None = None
+    bound: frozenset[bytes] | None = None
+
+    @property
+    def instant(self) -> int | None:
+        """The time that the tool is told throughout (ms); None: as it goes by. A dry run and what was approved of it see the same."""
+        return self.started_at if self.as_of is None and self.dry_run else self.as_of
 @dataclass(slots=True)
 class Measured:
     """What the run used, for its row."""
@@ -94,9 +101,9 @@ class Engine:
     def hands(self, owner: str) -> Hands:
         return Hands(self.writer, self.clock, partial(self.covered_until, owner), self.jitter)
 
-    def broker(self, run: RunView, program: Program, go_on: Callable[[], bool]) -> Broker:
-        holder = Holder(run.tenant, run.id, run.owner, run.args)
-        return Broker(self.database, self.connectors, self.hands(run.owner), program, holder, go_on, self.paces)
+    def broker(self, run: RunView, program: Program, go_on: Callable[[], bool], wait_for: Callable[[str], None]) -> Broker:
+        holder = Holder(run.tenant, run.id, run.owner, run.args, run.bound)
+        return Broker(self.database, self.connectors, self.hands(run.owner), program, holder, go_on, self.gate_of, wait_for)
 
     def rehearsal(self, run: RunView, program: Program) -> Rehearsal:
         return Rehearsal(self.database, self.connectors, program, run.tenant, run.args)
@@ -112,8 +119,9 @@ class Engine:
         if declared is None:
             raise Invalid("read_undeclared", f"The spec declares no read {read_id!r}.", fix="Declare the read in the spec.")
         port = self.connectors.reads[declared.connector]
-        if overlay:
-            return overlay.read(self.database, lambda session: port.read(session, tenant, dict(declared.config), query))
+        if overlay is not None and overlay.covers(declared.connector):
+            look = partial(port.read, tenant=tenant, config=dict(declared.config), query=query)
+            return overlay.look(self.database, family(declared.connector), look)
         with self.database.reading() as session:
             return port.read(session, tenant, dict(declared.config), query)
 

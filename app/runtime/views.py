@@ -44,6 +44,8 @@ def run_row(session: Session, run: Run) -> dict[str, Any]:
         "result": _json(session, run.result),
         "error": run.error,
         "plan": _json(session, run.plan),
+        "plan_summary": run.plan_summary,
+        "approval": run.approval,
         "effects": repository.counts(session, run.id),
         "cancel_requested": run.cancel_at is not None,
         "progress": {"done": run.done, "total": run.total},

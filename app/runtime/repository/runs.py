@@ -18,7 +18,8 @@ from app.core.actor import Actor
 from app.core.db import insert_missing, now
 from app.observability import audit
 from app.runtime.models import OPEN_RUNS as RUNS_OPEN
-from app.runtime.models import Effect, Run, RunIdentity, Sighting, is_open
+from app.runtime.models import Effect, Run, RunBound, RunIdentity, Sighting, is_open
+from app.runtime.plans import Proviso
 from app.runtime.repository.effects import Claim
 from app.runtime.repository.journal import store, write_journal, write_logs
 from app.runtime.repository.recovery import cancel_open, recover_claims
@@ -39,7 +40,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run to begin. `row` holds the columns of `run` but for times; `args` is canonical JSON, stored by `row['args']`."""
+    """A run to begin. `row` holds the columns of `run` but for times; `args` is canonical JSON, stored by `row['args']`.
+
+    `proviso` may still refuse it, by raising, unless another run answers for it; `marks` are all that it may perform.
+    """
 
     actor: Actor
     row: dict[str, Any]
@@ -47,6 +51,8 @@ class NewRun:
     identity: Identity | None
 
 
+    proviso: Proviso | None = None
+    marks: bytes | None = None
 Begin = Literal["begun", "replay", "in_flight", "conflict"]
 
 
@@ -72,13 +78,19 @@ def _begin(session: Session, wanted: NewRun) -> Begun:
             return answered
     check_run("new", row["state"])
     store(session, [(row["args"], wanted.args)], at)
+    if wanted.proviso is not None:
+        wanted.proviso(session, row["id"])
     identity = wanted.identity.id if wanted.identity else None
-    session.connection().execute(sa.insert(runs), {**row, "identity": identity, "created_at": at})
+    insert_rows(session, runs, [{**row, "identity": identity, "created_at": row["started_at"] or at}])
+    if wanted.marks is not None:
+        session.add(RunBound(run_id=row["id"], marks=wanted.marks))
     if row["state"] == "available":
         outbox.enqueue(session, "execute_run", row["id"])
     detail = {"tool": row["tool"], "version": row["version"], "dry_run": row["dry_run"]}
     audit.record(session, wanted.actor, "run.started", row["id"], "done", trace_id=row["trace_id"], **detail)
     return Begun("begun", row["id"])
+    if row["approval"] is not None:
+        detail["approval"] = row["approval"]
 
 
 def _answered(session: Session, identity: Identity, run_id: str, at: int) -> Begun | None:
@@ -112,6 +124,8 @@ class Finish:
     plan: tuple[str, str] | None = None
     error: dict[str, Any] | None = None
     effects: dict[str, Any] | None = None
+    plan_summary: dict[str, Any] | None = None
+    bound: bool = False
     steps: Sequence[dict[str, Any]] = ()
     stored: Sequence[tuple[str, str]] = ()
     logs: Sequence[dict[str, Any]] = ()
@@ -132,7 +146,7 @@ def _finish(session: Session, end: Finish) -> bool:
     if end.result is not None:
         values["result"] = end.result[0]
     if end.plan is not None:
-        values["plan"] = end.plan[0]
+        values |= {"plan": end.plan[0], "plan_summary": end.plan_summary}
     if end.effects is not None:
         values["effects"] = end.effects
     released = end.state != "completed"
@@ -147,6 +161,8 @@ def _finish(session: Session, end: Finish) -> bool:
         cancel_open(session, end.run_id)
     code = {"code": end.error["code"]} if end.error else {}
     outcome = "done" if end.state == "completed" else "failed"
+    if end.bound:
+        session.connection().execute(sa.delete(RunBound).where(col(RunBound.run_id) == end.run_id))
     audit.record(session, end.actor, f"run.{end.state}", end.run_id, outcome, trace_id=end.trace_id, **code)
     feed.announce(session, "run.finished", end.run_id, end.actor.tenant, state=end.state)
     return True
@@ -157,9 +173,9 @@ def _guard(run_id: Any, owner: Any, fence: Any) -> sa.ColumnElement[bool]:
 
 
 def _guarded(session: Session, run_id: str, owner: str, fence: int, values: dict[str, Any]) -> bool:
-    guard = {"of_run": run_id, "of_owner": owner, "of_fence": fence}
-    given = {f"to_{name}": value for name, value in values.items()}
-    return session.connection().execute(_guarded_update(tuple(values)), guard | given).rowcount == 1
+    given = {f"to_{name}": json.dumps(value) if isinstance(value, dict) else value for name, value in values.items()}
+    bound = {"of_run": run_id, "of_owner": owner, "of_fence": fence} | given
+    return execute_many(session, ("run", *values), _guarded_update(tuple(values)), [bound]) == 1
 
 
 @cache
@@ -283,3 +299,17 @@ def counts(session: Session, run_id: str) -> dict[str, dict[str, int]]:
 def note_progress(session: Session, run_id: str, done: int, total: int | None) -> None:
     """Keep the latest progress of a run that is being executed."""
     session.connection().execute(sa.update(runs).where(runs.c.id == run_id).values(done=done, total=total))
+def marks(session: Session, run_id: str) -> bytes | None:
+    """All that an approved run may perform; None where it is not held to a plan."""
+    return session.exec(select(RunBound.marks).where(RunBound.run_id == run_id)).first()
+
+
+def answered(session: Session, identity: Identity) -> bool:
+    """Whether some run answers for this identity at present."""
+    known = session.exec(select(RunIdentity).where(RunIdentity.id == identity.id)).first()
+    if known is None:
+        return False
+    state = session.exec(select(Run.state).where(Run.id == known.run_id)).first()
+    return state in OPEN_RUNS or (state == "completed" and (known.expires_at is None or known.expires_at > now(session)))
+
+
