@@ -30,6 +30,7 @@ PERMISSIONS = {
     "effects:resolve": "decide on unknown effects and redrive",
     "records:read": "read records",
     "records:write": "write and import records",
+    "connections:manage": "name, change and test connections",
     "keys:manage": "create and revoke keys",
     "audit:read": "read the audit trail",
 }

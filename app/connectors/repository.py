@@ -1,4 +1,4 @@
-"""All SQL over the built-in outbox. Private to this room.
+"""All SQL over the built-in outbox and the connections. Private to this room.
 
 It refuses to be: a mailbox. Rows are written once and read back.
 """
@@ -10,7 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from app.connectors.models import OutboxEmail
+from app.connectors.models import Connection, OutboxEmail
+from app.core.db import now
 
 
 def add_email(session: Session, row: dict[str, Any]) -> int:
@@ -27,3 +28,31 @@ def newest_emails(session: Session, tenant: str, before: int | None, limit: int,
     if recipient is not None:
         query = query.where(OutboxEmail.recipient == recipient)
     return list(session.exec(query))
+
+
+def find_connection(session: Session, tenant: str, name: str) -> Connection | None:
+    """One connection or None."""
+    return session.get(Connection, (tenant, name))
+
+
+def connections_of(tenant: str) -> Any:
+    """The query of a tenant's connections, for a page of them."""
+    return select(Connection).where(Connection.tenant == tenant)
+
+
+def count_connections(session: Session, tenant: str) -> int:
+    """How many a tenant has."""
+    return session.exec(select(sa.func.count()).select_from(Connection).where(Connection.tenant == tenant)).one()
+
+
+def kinds_of(session: Session, tenant: str, names: set[str]) -> dict[str, str]:
+    """The kind of each of these connections that exists."""
+    query = select(Connection.name, Connection.kind).where(Connection.tenant == tenant, col(Connection.name).in_(names))
+    return dict(session.exec(query).all())
+
+
+def note_test(session: Session, tenant: str, name: str, version: int, ok: bool, text: str) -> None:
+    """Keep how the last test of this version went."""
+    where = (col(Connection.tenant) == tenant, col(Connection.name) == name, col(Connection.version) == version)
+    values = {"tested_at": now(session), "tested_ok": ok, "tested_text": text}
+    session.connection().execute(sa.update(Connection).where(*where).values(values))
