@@ -113,13 +113,14 @@ RUNS = Instrument(Counter, "toolmint_runs", "Runs that ended, by state", ("state
 RUN_SECONDS = Instrument(Histogram, "toolmint_run_seconds", "Time from a run's start to its end", options={"buckets": _SECONDS})
 EFFECTS = Instrument(Counter, "toolmint_effects", "Effects by connector and the state that they reached", ("connector", "state"))
 RETRIES = Instrument(Counter, "toolmint_effect_retries", "Attempts that the retry queue made", ("connector",))
+LOOKUPS = Instrument(Counter, "toolmint_effect_lookups", "Questions to providers about unknown effects, by answer", ("connector", "answer"))
 UNKNOWN = Instrument(Gauge, "toolmint_effects_unknown", "Effects that nobody can know of", options={"multiprocess_mode": "mostrecent"})
 GUESTS = Instrument(Counter, "toolmint_guests", "Guests started in the sandbox")
 GATE_SECONDS = Instrument(Histogram, "toolmint_gate_seconds", "Time of a verification gate", ("gate",), options={"buckets": _SECONDS})
 COMMIT_ITEMS = Instrument(Histogram, "toolmint_group_commit_items", "Writes that shared a commit", options={"buckets": _ITEMS})
 MODEL_CALLS = Instrument(Counter, "toolmint_model_calls", "Questions to a model, by outcome", ("outcome",))
 
-INSTRUMENTS = (RUNS, RUN_SECONDS, EFFECTS, RETRIES, UNKNOWN, GUESTS, GATE_SECONDS, COMMIT_ITEMS, MODEL_CALLS)
+INSTRUMENTS = (RUNS, RUN_SECONDS, EFFECTS, RETRIES, LOOKUPS, UNKNOWN, GUESTS, GATE_SECONDS, COMMIT_ITEMS, MODEL_CALLS)
 _folder: list[Path] = []
 
 
