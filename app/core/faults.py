@@ -27,6 +27,7 @@ POINTS = frozenset(
         "effect.performed",
         "effect.recorded",
         "effect.retry.claimed",
+        "lookup.answered",
         "outbox.relayed",
         "decision.part.before",
         "decision.part.after",
