@@ -11,6 +11,9 @@ spec; the first entry that fits the canonical item and is not used up decides. W
 | `crash` | it happens, then the process dies | the process dies, nothing is committed |
 | `crash_before` | the process dies, nothing happens | the same |
 
+An entry with `look_up` (`done`, `not_done`, `unknown`) instead of an answer is what the provider says when it is asked afterwards; a script
+without one offers no look-up.
+
 `times` says how often an entry answers: a crash once, any other each time, unless told. Addresses in `when` may be spelt in any way
 that is canonically the same.
 
@@ -27,7 +30,7 @@ from sqlmodel import Session
 
 from app.connectors.address import BadAddress, canonical_address
 from app.connectors.email_kind import canonical_email, email_kind, email_message_id
-from app.connectors.port import Connectors, EffectPort, LocalEffect, ReadPort, Reply, Request
+from app.connectors.port import Connectors, EffectPort, LocalEffect, Lookup, ReadPort, Reply, Request
 from app.connectors.records import RecordsGet, RecordsPut, RecordsPutMany, RecordsQuery
 from app.spec.catalog import ConnectorKind
 
@@ -67,14 +70,26 @@ class Script:
 
     def answer(self, request: Request, addresses: tuple[str, ...] = ()) -> str | None:
         """The next answer for this request, counted as given; None where the script says nothing."""
+        return self._next("answer", request, addresses)
+
+    def look_up(self, request: Request, addresses: tuple[str, ...] = ()) -> str | None:
+        """The same for a question about an effect that is unknown."""
+        return self._next("look_up", request, addresses)
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether the script has an answer to such a question."""
+        return any("look_up" in entry for entry in self.entries)
+
+    def _next(self, kind: str, request: Request, addresses: tuple[str, ...]) -> str | None:
         for index, entry in enumerate(self.entries):
-            if entry["effect"] != request.effect or not _fits(entry.get("when") or {}, request.item, addresses):
+            if kind not in entry or entry["effect"] != request.effect or not _fits(entry.get("when") or {}, request.item, addresses):
                 continue
-            times = entry.get("times") or (1 if entry["answer"] in _CRASHES else None)
+            times = entry.get("times") or (1 if entry[kind] in _CRASHES else None)
             given = self._given.get(index, 0)
             if times is None or given < times:
                 self._given[index] = given + 1
-                answer: str = entry["answer"]
+                answer: str = entry[kind]
                 return answer
         return None
 
@@ -120,6 +135,19 @@ class ScriptedEmail:
         if answer == "lose_reply":
             return Reply("unknown", code="reply_lost", message="the reply was lost, by the script")
         return Reply("done", receipt={"reply": "250 2.0.0 accepted by the script", "queue_id": f"S{len(self.performed)}"})
+
+    def looks_up(self, config: dict[str, Any]) -> bool:
+        """Where the script has such an answer. Production's e-mail cannot be asked."""
+        return self.script.looks_up
+
+    async def look_up(self, request: Request) -> Lookup:
+        """Answer on cue."""
+        answer = self.script.look_up(request, self.kind.canonical_fields)
+        if answer == "done":
+            return Lookup("done", receipt={"reply": "found by the script"})
+        if answer == "not_done":
+            return Lookup("not_done", code="not_found", message="not found, by the script")
+        return Lookup("unknown", code="unclear", message="the script cannot tell")
 
 
 @dataclass(frozen=True)
