@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from jobs.carry_out_decision import carry_out_decision
 from jobs.execute_run import execute_run
 from jobs.floor import Stage
 from jobs.generate_candidate import generate_candidate
@@ -20,5 +21,6 @@ STAGES: Mapping[str, Stage] = {
     "generate_candidate": Stage(generate_candidate, places=lambda _settings: 4, next=("verify_candidate",)),
     "verify_candidate": Stage(verify_candidate, places=lambda _settings: 1),
     "execute_run": Stage(execute_run, places=lambda settings: settings.worker_runs, next=("work_queue",)),
+    "carry_out_decision": Stage(carry_out_decision, places=lambda _settings: 1, next=("work_queue",)),
     "work_queue": Stage(work_queue, places=lambda _settings: 1),
 }
