@@ -19,8 +19,10 @@ from app.core import feed
 from app.invocation.posts import expire_posts
 from app.observability.sealing import seal
 from app.registry import bundled
+from app.runtime import lookups
 from app.runtime.queue import next_due, note_unknown
 from app.runtime.recovery import sweep
+from app.runtime.redrives import JOB, open_decisions
 from jobs.floor import Floor
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,14 @@ def _deserted_runs(services: Services) -> Wanted:
 def _due_effects(services: Services) -> Wanted:
     due = next_due(services.database)
     return [("work_queue", "effects")] if due is not None and due <= services.database.clock.now() else []
+
+
+def _due_lookups(services: Services) -> Wanted:
+    return [("work_queue", "effects")] if lookups.any_due(services.database, services.connectors) else []
+
+
+def _open_decisions(services: Services) -> Wanted:
+    return [(JOB, decision) for decision in open_decisions(services.database)]
 
 
 def _waiting_work(services: Services) -> Wanted:
@@ -81,6 +91,8 @@ async def _bundled_tools(services: Services) -> Wanted:
 CHORES = (
     Chore("take up what gone owners held", 1.0, _in_thread(_deserted_runs)),
     Chore("look for effects that are due", 0.5, _in_thread(_due_effects)),
+    Chore("look for unknowns to ask about", 1.0, _in_thread(_due_lookups)),
+    Chore("go on with decisions about many effects", 2.0, _in_thread(_open_decisions)),
     Chore("wake waiting candidates and generations", 5.0, _in_thread(_waiting_work)),
     Chore("publish the bundled tools", 2.0, _bundled_tools),
     Chore("count what nobody can know", 5.0, _in_thread(_unknown_effects)),
