@@ -23,6 +23,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.sql.schema import ScalarElementColumnDefault
 from sqlmodel import Session
 
 from app.core.clock import Clock, SystemClock
@@ -202,6 +203,14 @@ def insert_missing(session: Session, table: sa.Table, rows: Sequence[dict[str, A
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     statement = dialect.insert(table).on_conflict_do_nothing()
     return sum(execute_many(session, table, statement, rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK))
+
+
+def insert_rows(session: Session, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows that name the same columns by the driver, see `execute_many`; a JSON column takes JSON text."""
+    if rows:
+        defaults = {column.name: column.default for column in table.c if column.name not in rows[0]}
+        absent = {name: default.arg for name, default in defaults.items() if isinstance(default, ScalarElementColumnDefault)}
+        execute_many(session, ("insert", table), table.insert().inline(), [absent | row for row in rows])
 
 
 def execute_many(session: Session, name: Any, statement: Any, rows: Sequence[dict[str, Any]]) -> int:

@@ -9,6 +9,7 @@ It refuses to be: a message bus with guarantees. A listener that misses a line r
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -19,11 +20,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
-from app.core.db import Database, at_the_end, now
+from app.core.db import Database, at_the_end, insert_rows, now
 from app.core.models import Change
 
 KEEP_MS = 600_000
 _LINES = "lines"
+_changes: sa.Table = Change.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
 log = logging.getLogger(__name__)
 _REST_S = 1.0
 _ORDERED = 7_140_011  # PostgreSQL: ids must grow in commit order, so that no poller skips a line
@@ -50,13 +52,13 @@ def announce(session: Session, topic: str, subject: str, tenant: str, **data: An
     if lines is None:
         lines = session.info[_LINES] = []
         at_the_end(session, _append)
-    lines.append({"at": now(session), "topic": topic, "subject": subject, "tenant": tenant, "data": data})
+    lines.append({"at": now(session), "topic": topic, "subject": subject, "tenant": tenant, "data": json.dumps(data)})
 
 
 def _append(session: Session) -> None:
     if session.get_bind().dialect.name == "postgresql":
         session.connection().exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ORDERED})")
-    session.connection().execute(sa.insert(Change), session.info.pop(_LINES))
+    insert_rows(session, _changes, session.info.pop(_LINES))
 
 
 def latest(database: Database) -> int:

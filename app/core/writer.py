@@ -43,6 +43,7 @@ class GroupWriter:
         self._database = database
         self._on_commit = on_commit
         self._waiting: list[_Submission] = []
+        self._soon: list[_Submission] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._busy = False
         self._guard = threading.Lock()
@@ -64,6 +65,25 @@ class GroupWriter:
             self._thread.submit(self._drain, loop)
         return submission.answer
 
+    def put_soon(self, write: BulkWrite[A, R], argument: A, within_s: float) -> asyncio.Future[R]:
+        """The same, first in the next commit that something else asks for, or in one of its own after `within_s`.
+
+        What is put later stands behind it, so a later write may rely on this one.
+        """
+        loop = asyncio.get_running_loop()
+        submission = _Submission(write, argument, loop.create_future())
+        with self._guard:
+            self._soon.append(submission)
+        loop.call_later(within_s, self._hurry, loop)
+        return submission.answer
+
+    def _hurry(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._guard:
+            start = bool(self._soon) and not self._busy
+            self._busy = self._busy or start
+        if start:
+            self._thread.submit(self._drain, loop)
+
     def close(self) -> None:
         """Wait for what is under way, then end the thread."""
         self._thread.shutdown(wait=True)
@@ -71,7 +91,8 @@ class GroupWriter:
     def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
         while True:
             with self._guard:
-                batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+                batch, self._soon = [*self._soon, *self._waiting[:_MOST]], []
+                self._waiting = self._waiting[_MOST:]
                 if not batch:
                     self._busy = False
                     return

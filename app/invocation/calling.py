@@ -22,7 +22,7 @@ from app.invocation.identity import check_key, identity_of, natural_key
 from app.observability import audit
 from app.registry.channels import Choice, choose, no_tool
 from app.registry.entries import Entry
-from app.runtime.process import Call
+from app.runtime.process import BEGIN_WITHIN_S, Call
 from app.runtime.program import Program
 
 WAIT_S = 20.0
@@ -71,7 +71,7 @@ async def call_tool(
         wait_s = min(max(0.0, waiting.wait_s), MOST_WAIT_S)
         ends_at = asyncio.get_running_loop().time() + wait_s
         here = wait_s > 0 and await calls.place(min(PATIENCE_S, wait_s / 2))
-        call = Call(args, identity, choice.channel, choice.reason, source, dry_run, here)
+        call = Call(args, identity, choice.channel, choice.reason, source, dry_run, here, patient=wait_s > 2 * BEGIN_WITHIN_S)
         started, task = await calls.begin(actor, program, call)
         if started.how == "conflict":
             raise Invalid(

@@ -56,6 +56,7 @@ class Execution:
     beginning: asyncio.Future[Any] | None = None
     resumed: bool = False
     stopping: str | None = None
+    waits_for: str | None = None
     journal: Journal = field(init=False)
     performer: _Performs = field(init=False)
     _receiving: bool = False
@@ -105,10 +106,15 @@ class Execution:
     def _performer(self) -> _Performs:
         if self.run.dry_run:
             return self.engine.rehearsal(self.run, self.program)
-        return self.engine.broker(self.run, self.program, self._may_go_on)
+        return self.engine.broker(self.run, self.program, self._may_go_on, self._wait_for)
 
     def _may_go_on(self) -> bool:
         return self.stopping is None
+
+    def _wait_for(self, connector: str) -> None:
+        if self.stopping is None:
+            self.waits_for = connector
+        self.stop("paused")
 
     async def _converse(self, measured: Measured) -> Message:
         limits = self.program.spec.limits
@@ -241,7 +247,7 @@ class Execution:
                 return Ending(reason)
 
     async def _record(self, ending: Ending, measured: Measured) -> Ending:
-        if ending.state in ("leave", "lost"):
+        if ending.state in ("leave", "lost", "paused"):
             held = await self._write(repository.release, self.release(ending.state))
             return ending if held else Ending("lost")
         steps, texts = self.journal.take()
@@ -254,14 +260,14 @@ class Execution:
             state=ending.state,
             result=_stored(ending.result),
             plan=_stored(ending.plan),
+            plan_summary=ending.plan_summary,
+            bound=self.run.bound is not None,
             error=ending.error,
             effects=ending.effects,
             steps=steps,
             stored=texts,
             logs=self._logs,
             measured=measured.columns(self.journal.highest, self._progress),
-            plan_summary=ending.plan_summary,
-            bound=self.run.bound is not None,
             trace_id=self.run.trace_id,
         )
         if not await self._write(repository.finish, finish):
@@ -292,6 +298,8 @@ class Execution:
             stored=texts,
             logs=() if crashed else self._logs,
             held=self.performer.held(),
+            paused=reason == "paused",
+            waits_for=self.waits_for,
             trace_id=self.run.trace_id,
         )
 

@@ -39,6 +39,12 @@ from app.runtime.repository.journal import payload
 from app.runtime.values import Engine, Guests, RunView
 from app.runtime.visibility import note_requirements
 
+BEGIN_WITHIN_S = 0.05
+"""How long the row of a run may be put off that can have no effect and answers for no key: if it ends sooner, both share one commit.
+
+A crash meanwhile leaves no trace of it, as if the call had not arrived: nothing was done, and nobody was told anything.
+"""
+
 Loader = Callable[[str, str, int], Program]
 Identity = repository.Identity
 log = logging.getLogger(__name__)
@@ -59,15 +65,15 @@ class Call:
     source: str = "rest"
     dry_run: bool = False
     here: bool = True
+    patient: bool = False
+    terms: Terms | None = None
+    proviso: Proviso | None = None
 
 
 class Runtime:
     """Start it, begin runs, drive them, stop it. `load` finds the Program of `(tenant, tool, version)`."""
 
     def __init__(
-    patient: bool = False
-    terms: Terms | None = None
-    proviso: Proviso | None = None
         self,
         database: Database,
         sandbox: Guests,
@@ -162,14 +168,14 @@ class Runtime:
             started_at=row["started_at"],
             owner=row["owner"],
             fence=row["fence"],
+            as_of=row["as_of"],
+            bound=bound_by(marks) if marks is not None else None,
         )
-        return begun, Execution(self.engine, view, program)
+        return begun, Execution(self.engine, view, program, beginning)
 
     async def _note(self, tenant: str, program: Program) -> None:
         version = (tenant, program.tool, program.version)
         if program.spec.permissions and version not in self._noted:
-            as_of=row["as_of"],
-            bound=bound_by(marks) if marks is not None else None,
             await asyncio.to_thread(note_requirements, self.database, *version, program.spec.permissions)
             self._noted.add(version)
 
@@ -257,14 +263,14 @@ class Runtime:
             trace_id=run.trace_id,
             dry_run=run.dry_run,
             args=await asyncio.to_thread(self._args, run.args),
+            as_of=run.as_of,
+            bound=await asyncio.to_thread(self._bound, run.id) if run.approval is not None else None,
             seed=run.seed,
             started_at=run.started_at or run.created_at,
             owner=run.owner or self.owner,
             fence=run.fence,
         )
         return await self.drive(Execution(self.engine, view, program, resumed=run.fence > 1))
-            as_of=run.as_of,
-            bound=await asyncio.to_thread(self._bound, run.id) if run.approval is not None else None,
 
     def stop_run(self, run_id: str, reason: str) -> bool:
         """Stop an execution of this process at its next effect boundary; False if it is not here."""
@@ -278,12 +284,6 @@ class Runtime:
         with self.database.writing() as session:
             return repository.claim(session, run_id, self.owner)
 
-    def _args(self, digest: str) -> dict[str, Any]:
-        with self.database.reading() as session:
-            found: dict[str, Any] = json.loads(payload(session, digest))
-            return found
-
-    async def owe(self, write: BulkWrite[Any, Any], argument: Any) -> None:
     def _bound(self, run_id: str) -> frozenset[bytes]:
         with self.database.reading() as session:
             return bound_by(repository.marks(session, run_id) or b"")
@@ -293,6 +293,12 @@ class Runtime:
         with self.database.reading() as session:
             return repository.answered(session, identity)
 
+    def _args(self, digest: str) -> dict[str, Any]:
+        with self.database.reading() as session:
+            found: dict[str, Any] = json.loads(payload(session, digest))
+            return found
+
+    async def owe(self, write: BulkWrite[Any, Any], argument: Any) -> None:
         """Give something back now, or, while the database is away, with a later heartbeat: nobody else would, as this owner lives."""
         try:
             await self.writer.submit(write, argument)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from app.core.db import insert_missing
+from app.core.db import insert_missing, insert_rows
 from app.runtime.models import LogLine, Payload, Step
 
 steps: sa.Table = Step.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
@@ -33,8 +34,7 @@ def store(session: Session, texts: Sequence[tuple[str, str]], at: int) -> None:
 
 def write_logs(session: Session, lines: Sequence[dict[str, Any]]) -> None:
     """Append what a tool said."""
-    if lines:
-        session.connection().execute(sa.insert(log_lines), list(lines))
+    insert_rows(session, log_lines, [line | {"fields": json.dumps(line["fields"])} for line in lines])
 
 
 def seats(session: Session, run_id: str) -> set[tuple[int, int]]:

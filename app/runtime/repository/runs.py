@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,12 +16,13 @@ from sqlmodel import Session, col, select
 
 from app.core import feed, outbox
 from app.core.actor import Actor
-from app.core.db import insert_missing, now
+from app.core.db import execute_many, insert_missing, insert_rows, now
 from app.observability import audit
 from app.runtime.models import OPEN_RUNS as RUNS_OPEN
 from app.runtime.models import Effect, Run, RunBound, RunIdentity, Sighting, is_open
 from app.runtime.plans import Proviso
 from app.runtime.repository.effects import Claim
+from app.runtime.repository.flow import not_paused
 from app.runtime.repository.journal import store, write_journal, write_logs
 from app.runtime.repository.recovery import cancel_open, recover_claims
 from app.runtime.state import COUNTED, MAX_CRASHES, OPEN_RUNS, check_run
@@ -49,10 +51,10 @@ class NewRun:
     row: dict[str, Any]
     args: str
     identity: Identity | None
-
-
     proviso: Proviso | None = None
     marks: bytes | None = None
+
+
 Begin = Literal["begun", "replay", "in_flight", "conflict"]
 
 
@@ -76,10 +78,10 @@ def _begin(session: Session, wanted: NewRun) -> Begun:
         answered = _answered(session, wanted.identity, row["id"], at)
         if answered is not None:
             return answered
-    check_run("new", row["state"])
-    store(session, [(row["args"], wanted.args)], at)
     if wanted.proviso is not None:
         wanted.proviso(session, row["id"])
+    check_run("new", row["state"])
+    store(session, [(row["args"], wanted.args)], at)
     identity = wanted.identity.id if wanted.identity else None
     insert_rows(session, runs, [{**row, "identity": identity, "created_at": row["started_at"] or at}])
     if wanted.marks is not None:
@@ -87,10 +89,10 @@ def _begin(session: Session, wanted: NewRun) -> Begun:
     if row["state"] == "available":
         outbox.enqueue(session, "execute_run", row["id"])
     detail = {"tool": row["tool"], "version": row["version"], "dry_run": row["dry_run"]}
-    audit.record(session, wanted.actor, "run.started", row["id"], "done", trace_id=row["trace_id"], **detail)
-    return Begun("begun", row["id"])
     if row["approval"] is not None:
         detail["approval"] = row["approval"]
+    audit.record(session, wanted.actor, "run.started", row["id"], "done", trace_id=row["trace_id"], **detail)
+    return Begun("begun", row["id"])
 
 
 def _answered(session: Session, identity: Identity, run_id: str, at: int) -> Begun | None:
@@ -122,10 +124,10 @@ class Finish:
     state: str
     result: tuple[str, str] | None = None
     plan: tuple[str, str] | None = None
-    error: dict[str, Any] | None = None
-    effects: dict[str, Any] | None = None
     plan_summary: dict[str, Any] | None = None
     bound: bool = False
+    error: dict[str, Any] | None = None
+    effects: dict[str, Any] | None = None
     steps: Sequence[dict[str, Any]] = ()
     stored: Sequence[tuple[str, str]] = ()
     logs: Sequence[dict[str, Any]] = ()
@@ -159,17 +161,17 @@ def _finish(session: Session, end: Finish) -> bool:
     if released:
         session.connection().execute(sa.delete(RunIdentity).where(col(RunIdentity.run_id) == end.run_id))
         cancel_open(session, end.run_id)
-    code = {"code": end.error["code"]} if end.error else {}
-    outcome = "done" if end.state == "completed" else "failed"
     if end.bound:
         session.connection().execute(sa.delete(RunBound).where(col(RunBound.run_id) == end.run_id))
+    code = {"code": end.error["code"]} if end.error else {}
+    outcome = "done" if end.state == "completed" else "failed"
     audit.record(session, end.actor, f"run.{end.state}", end.run_id, outcome, trace_id=end.trace_id, **code)
     feed.announce(session, "run.finished", end.run_id, end.actor.tenant, state=end.state)
     return True
 
 
 def _guard(run_id: Any, owner: Any, fence: Any) -> sa.ColumnElement[bool]:
-    return sa.and_(runs.c.id == run_id, runs.c.owner == owner, runs.c.fence == fence, runs.c.state == "executing")
+    return sa.and_(runs.c.id == run_id, runs.c.owner == owner, runs.c.fence == fence, runs.c.state == sa.literal_column("'executing'"))
 
 
 def _guarded(session: Session, run_id: str, owner: str, fence: int, values: dict[str, Any]) -> bool:
@@ -187,7 +189,7 @@ def _guarded_update(columns: tuple[str, ...]) -> sa.Update:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A process gives a run back: for a worker at once (`available`), or after a crash of its own (`scheduled`).
+    """A process gives a run back: for a worker at once (`available`), or after a crash of its own or while paused (`scheduled`).
 
     `held` are the claims that it drops: what else of this run is held, by a retry queue, goes on.
     """
@@ -203,6 +205,8 @@ class Release:
     stored: Sequence[tuple[str, str]] = ()
     logs: Sequence[dict[str, Any]] = ()
     held: Sequence[Claim] = ()
+    paused: bool = False
+    waits_for: str | None = None
     trace_id: str | None = None
 
 
@@ -222,6 +226,9 @@ def _release(session: Session, item: Release) -> bool:
     write_logs(session, item.logs)
     if item.crashed:
         _after_crash(session, run, at + item.delay_ms)
+    elif item.paused:  # taken again once `not_paused` holds; the sweep looks each second
+        _move(run, "scheduled")
+        run.due_at, run.waits_for = at, item.waits_for
     else:
         _move(run, "available")
         run.due_at = at + item.delay_ms
@@ -254,9 +261,9 @@ def _after_crash(session: Session, run: Run, due_at: int) -> None:
 def claim(session: Session, run_id: str, owner: str) -> Run | None:
     """available or scheduled and due → executing for `owner` with the next fence; None if somebody else has it."""
     at = now(session)
-    waiting = sa.and_(runs.c.id == run_id, runs.c.state.in_(["available", "scheduled"]), runs.c.due_at <= at)
+    waiting = sa.and_(runs.c.id == run_id, runs.c.state.in_(["available", "scheduled"]), runs.c.due_at <= at, not_paused(runs))
     started = sa.func.coalesce(runs.c.started_at, at)
-    values = {"state": "executing", "owner": owner, "fence": runs.c.fence + 1, "started_at": started}
+    values = {"state": "executing", "owner": owner, "fence": runs.c.fence + 1, "started_at": started, "waits_for": None}
     if session.connection().execute(sa.update(runs).where(waiting).values(**values)).rowcount != 1:
         return None
     return session.exec(select(Run).where(Run.id == run_id)).one()
@@ -296,9 +303,6 @@ def counts(session: Session, run_id: str) -> dict[str, dict[str, int]]:
     return found
 
 
-def note_progress(session: Session, run_id: str, done: int, total: int | None) -> None:
-    """Keep the latest progress of a run that is being executed."""
-    session.connection().execute(sa.update(runs).where(runs.c.id == run_id).values(done=done, total=total))
 def marks(session: Session, run_id: str) -> bytes | None:
     """All that an approved run may perform; None where it is not held to a plan."""
     return session.exec(select(RunBound.marks).where(RunBound.run_id == run_id)).first()
@@ -313,3 +317,6 @@ def answered(session: Session, identity: Identity) -> bool:
     return state in OPEN_RUNS or (state == "completed" and (known.expires_at is None or known.expires_at > now(session)))
 
 
+def note_progress(session: Session, run_id: str, done: int, total: int | None) -> None:
+    """Keep the latest progress of a run that is being executed."""
+    session.connection().execute(sa.update(runs).where(runs.c.id == run_id).values(done=done, total=total))
