@@ -18,8 +18,9 @@ from app.core.clock import iso
 from app.core.db import Database
 from app.core.errors import Invalid, NotFound
 from app.core.pages import Page, page
-from app.runtime.models import Effect, EffectEvent, Ledger, LogLine, Run, Step
+from app.runtime.models import OPEN_EFFECTS, QUEUED_EFFECTS, Effect, EffectEvent, Ledger, LogLine, Run, Step, is_open
 from app.runtime.repository import runs as repository
+from app.runtime.repository.bulk import has_code
 from app.runtime.repository.journal import payload
 from app.runtime.state import EFFECT_MOVES, OPEN_RUNS, RUN_MOVES
 from app.runtime.visibility import seen_by
@@ -174,6 +175,7 @@ def effect_row(row: Effect) -> dict[str, Any]:
         "key": json.loads(row.key),
         "next_at": iso(row.next_at),
         "message_id": row.message_id,
+        "lookups": max(0, row.lookups),
     }
     return ledger_row(row) | more
 
@@ -259,15 +261,17 @@ def list_effects(
     *,
     state: str,
     tool: str | None = None,
+    effect: str | None = None,
     error_code: str | None = None,
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page:
-    """The retry queue, the dead letters or the unknowns, oldest first."""
+    """The retry queue, the dead letters or the unknowns, oldest first; `error_code` "none" stands for those without one."""
     _known(state, dict.fromkeys(QUEUES), "effect queue")
-    query = select(Effect).where(seen_by(actor, Effect), Effect.state == state)
+    query = select(Effect).where(seen_by(actor, Effect), Effect.state == state, is_open("effect", QUEUED_EFFECTS))
     query = query.where(Effect.tool == tool) if tool else query
-    query = query.where(Effect.error_code == error_code) if error_code else query
+    query = query.where(Effect.effect == effect) if effect else query
+    query = query.where(has_code(error_code)) if error_code else query
     return page(database, query, [col(Effect.seq)], effect_row, cursor=cursor, limit=limit)
 
 
@@ -275,7 +279,8 @@ def list_effects(
 def count_effects(actor: Actor, database: Database) -> list[dict[str, Any]]:
     """Effects that need somebody, grouped by state, tool and cause."""
     columns = (col(Effect.state), col(Effect.tool), col(Effect.error_code))
-    query = sa.select(*columns, sa.func.count()).where(seen_by(actor, Effect), col(Effect.state).in_(_COUNTED)).group_by(*columns)
+    waiting = sa.and_(col(Effect.state).in_(_COUNTED), is_open("effect", OPEN_EFFECTS))
+    query = sa.select(*columns, sa.func.count()).where(seen_by(actor, Effect), waiting).group_by(*columns)
     with database.reading() as session:
         rows = session.connection().execute(query).all()
     return [{"state": state, "tool": tool, "error_code": code, "count": number} for state, tool, code, number in rows]
