@@ -14,6 +14,7 @@ from jobs.carry_out_decision import carry_out_decision
 from jobs.execute_run import execute_run
 from jobs.floor import Stage
 from jobs.generate_candidate import generate_candidate
+from jobs.replay_run import replay_run
 from jobs.verify_candidate import verify_candidate
 from jobs.work_queue import work_queue
 
@@ -21,6 +22,7 @@ STAGES: Mapping[str, Stage] = {
     "generate_candidate": Stage(generate_candidate, places=lambda _settings: 4, next=("verify_candidate",)),
     "verify_candidate": Stage(verify_candidate, places=lambda _settings: 1),
     "execute_run": Stage(execute_run, places=lambda settings: settings.worker_runs, next=("work_queue",)),
+    "replay_run": Stage(replay_run, places=lambda _settings: 1),
     "carry_out_decision": Stage(carry_out_decision, places=lambda _settings: 1, next=("work_queue",)),
     "work_queue": Stage(work_queue, places=lambda _settings: 1),
 }

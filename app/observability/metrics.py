@@ -115,12 +115,31 @@ EFFECTS = Instrument(Counter, "toolmint_effects", "Effects by connector and the 
 RETRIES = Instrument(Counter, "toolmint_effect_retries", "Attempts that the retry queue made", ("connector",))
 LOOKUPS = Instrument(Counter, "toolmint_effect_lookups", "Questions to providers about unknown effects, by answer", ("connector", "answer"))
 UNKNOWN = Instrument(Gauge, "toolmint_effects_unknown", "Effects that nobody can know of", options={"multiprocess_mode": "mostrecent"})
+CIRCUITS = Instrument(
+    Gauge, "toolmint_open_circuits", "Tools that a connector is not tried for", ("connector",), options={"multiprocess_mode": "mostrecent"}
+)
+PAUSES = Instrument(Gauge, "toolmint_pauses", "What is paused, by scope", ("scope",), options={"multiprocess_mode": "mostrecent"})
 GUESTS = Instrument(Counter, "toolmint_guests", "Guests started in the sandbox")
+REPLAYS = Instrument(Counter, "toolmint_replays", "Runs that were played again from their journal, by outcome", ("state",))
 GATE_SECONDS = Instrument(Histogram, "toolmint_gate_seconds", "Time of a verification gate", ("gate",), options={"buckets": _SECONDS})
 COMMIT_ITEMS = Instrument(Histogram, "toolmint_group_commit_items", "Writes that shared a commit", options={"buckets": _ITEMS})
 MODEL_CALLS = Instrument(Counter, "toolmint_model_calls", "Questions to a model, by outcome", ("outcome",))
 
-INSTRUMENTS = (RUNS, RUN_SECONDS, EFFECTS, RETRIES, LOOKUPS, UNKNOWN, GUESTS, GATE_SECONDS, COMMIT_ITEMS, MODEL_CALLS)
+INSTRUMENTS = (
+    RUNS,
+    RUN_SECONDS,
+    EFFECTS,
+    RETRIES,
+    LOOKUPS,
+    UNKNOWN,
+    CIRCUITS,
+    PAUSES,
+    GUESTS,
+    REPLAYS,
+    GATE_SECONDS,
+    COMMIT_ITEMS,
+    MODEL_CALLS,
+)
 _folder: list[Path] = []
 
 
