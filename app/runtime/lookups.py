@@ -209,6 +209,6 @@ def _settle(session: Session, heard: Heard) -> None:
         values |= {"error_code": "not_done", "error": error_text("not_done", message), "updated_at": now(session)}
     update = sa.update(effects).where(effects.c.id == doubt.id, mine).values(**values)
     if session.connection().execute(update).rowcount and heard.next_at is None and doubt.lookups != _NOBODY:
-        detail = {"lookups": doubt.lookups, "answer": lookup.verdict, "code": lookup.code}
-        audit.record(session, actor, "effect.looked_up", doubt.id, "failed", **detail)
+        said = lookup.verdict
+        audit.record(session, actor, "effect.looked_up", doubt.id, "failed", lookups=doubt.lookups, answer=said, code=lookup.code)
         feed.announce(session, "effects.changed", doubt.id, doubt.tenant)
