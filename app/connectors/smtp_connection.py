@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
 import re
 import ssl
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import cast
@@ -105,8 +107,11 @@ class SmtpConnection(asyncio.Protocol):
         if server.user:
             await self._authenticate(server)
 
-    async def send(self, letter: Letter) -> SmtpReply:
+    async def send(self, letter: Letter, until: float = math.inf) -> SmtpReply:
         """Hand over one letter; returns the reply that decided: a 2xx to the final dot, or a 4xx or 5xx at any phase.
+
+        Nothing that commits is written once `until` (monotonic seconds) has passed: a process that was stopped meanwhile may find
+        the server's go-ahead before it finds out that its time is over.
 
         Raises Broken; then `dot_written` says whether the mail may have been sent, and `heard` whether the server had answered
         anything about this letter.
@@ -121,6 +126,9 @@ class SmtpConnection(asyncio.Protocol):
         if data.startswith(b"."):
             data = b"." + data
         self._must_be_silent()
+        if time.monotonic() >= until:
+            self._break("its time was over before the message left")
+            raise Broken(self._why)
         self.dot_written = True
         self._write(data + b".\r\n")
         reply = await self._reply()

@@ -62,7 +62,7 @@ class SmtpPool:
         attempt = _Attempt()
         try:
             async with asyncio.timeout_at(deadline), self._slots:
-                return await self._deliver(letter, attempt)
+                return await self._deliver(letter, attempt, deadline)
         except TimeoutError:
             return _cut_off(attempt.connection, "smtp_timeout", "the server did not answer in time")
 
@@ -81,7 +81,7 @@ class SmtpPool:
         for connection in connections:
             connection.abort()
 
-    async def _deliver(self, letter: Letter, attempt: _Attempt) -> Delivery:
+    async def _deliver(self, letter: Letter, attempt: _Attempt, deadline: float) -> Delivery:
         while True:
             connection = self._reuse()
             if connection is None:
@@ -90,11 +90,11 @@ class SmtpPool:
                     return opened
                 connection = opened
             attempt.connection = connection
-            delivery = await self._hand_over(connection, letter)
+            delivery = await self._hand_over(connection, letter, deadline)
             if delivery is not None:
                 return delivery
 
-    async def _hand_over(self, connection: SmtpConnection, letter: Letter) -> Delivery | None:
+    async def _hand_over(self, connection: SmtpConnection, letter: Letter, deadline: float) -> Delivery | None:
         """None: the reused connection turned out to be closed; nothing was sent, another may be tried."""
         fresh = connection.used == 0
         clean = False
@@ -102,7 +102,7 @@ class SmtpPool:
             if letter.needs_utf8 and not connection.offers_utf8:
                 clean = True
                 return Delivery(SmtpReply(553, ("5.6.7 the server takes no addresses beyond ASCII",)))
-            reply = await connection.send(letter)
+            reply = await connection.send(letter, deadline)
             clean = reply.code != _CLOSING
             if reply.code == _CLOSING and not fresh and not connection.dot_written:
                 return None
