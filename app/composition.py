@@ -25,6 +25,7 @@ from app.observability import logs, metrics
 from app.observability.sealing import AUDIT_EVENTS
 from app.registry.catalog import Catalog, following
 from app.runtime.chain import EFFECT_EVENTS
+from app.runtime.flow.limits import Limits
 from app.runtime.process import Runtime
 from app.sandbox.sandbox import Sandbox
 
@@ -57,6 +58,7 @@ async def running(settings: Settings, role: Role) -> AsyncIterator[Services]:
     async with AsyncExitStack() as stack:
         metrics.start(settings.home / "metrics")
         stack.callback(metrics.stop)
+        limits = Limits.of(settings)
         database = Database(settings.database)
         stack.callback(database.close)
         await asyncio.to_thread(migration.check, database)
@@ -72,10 +74,10 @@ async def running(settings: Settings, role: Role) -> AsyncIterator[Services]:
         catalog = Catalog(database, settings.tools_dir, connectors.catalog)
         await stack.enter_async_context(following(catalog, feed))
         lease = {"lease_s": settings.lease_s, "heartbeat_s": settings.heartbeat_s}
-        runtime = Runtime(database, sandbox, connectors, catalog.load, feed, role=role, **lease)
+        runtime = Runtime(database, sandbox, connectors, catalog.load, feed, role=role, limits=limits, **lease)
         await runtime.start()
         stack.push_async_callback(runtime.stop)
-        calls = Calls(runtime, catalog, settings.web_guests)
+        calls = Calls(runtime, catalog, settings.web_guests, limits.calls_per_actor, limits.calls_per_tool)
         yield Services(settings, role, database, feed, sandbox, connectors, runtime, catalog, calls)
 
 

@@ -20,7 +20,7 @@ from app.invocation.posts import expire_posts
 from app.observability.sealing import seal
 from app.registry import bundled
 from app.runtime import lookups
-from app.runtime.queue import next_due, note_unknown
+from app.runtime.queue import next_due, note_unknown, workable
 from app.runtime.recovery import sweep
 from app.runtime.redrives import JOB, open_decisions
 from jobs.floor import Floor
@@ -48,7 +48,7 @@ def _deserted_runs(services: Services) -> Wanted:
 
 
 def _due_effects(services: Services) -> Wanted:
-    due = next_due(services.database)
+    due = next_due(services.database, workable(services.runtime))
     return [("work_queue", "effects")] if due is not None and due <= services.database.clock.now() else []
 
 

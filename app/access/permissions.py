@@ -28,6 +28,7 @@ PERMISSIONS = {
     "tools:call": "call published tools",
     "calls:approve": "approve or reject calls of others that need it",
     "effects:resolve": "decide on unknown effects and redrive",
+    "runs:pause": "pause and resume tools, connectors and everything",
     "records:read": "read records",
     "records:write": "write and import records",
     "connections:manage": "name, change and test connections",

@@ -44,6 +44,14 @@ class Settings(BaseModel):
     web_guests: int = Field(default=4, ge=1, le=64)
     worker_runs: int = Field(default=4, ge=1, le=64)
     workers: int = Field(default=1, ge=1, le=32)
+    connector_limits: str = ""
+    tool_limits: str = ""
+    calls_per_actor: int = Field(default=64, ge=1, le=100_000)
+    calls_per_tool: int = Field(default=128, ge=1, le=100_000)
+    open_runs_per_actor: int = Field(default=1000, ge=1, le=10_000_000)
+    circuit_failures: int = Field(default=10, ge=0, le=10_000)
+    circuit_rest_s: float = Field(default=2.0, ge=0.1, le=3600)
+    circuit_longest_s: float = Field(default=60.0, ge=0.1, le=86_400)
     log_level: str = "info"
     rubric_correctness: float = Field(default=1.0, ge=0, le=1)
     rubric_safety: float = Field(default=0.95, ge=0, le=1)

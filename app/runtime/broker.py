@@ -11,14 +11,14 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
-
-from aiolimiter import AsyncLimiter
 
 from app.connectors.port import Connectors, EffectPort, LocalEffect, Request, is_local, is_remote
 from app.core.db import Database
 from app.core.errors import Invalid, ToolmintError
 from app.core.faults import fault
+from app.runtime.flow.gate import Gate
 from app.runtime.journal import Journal, digest_text, encode
 from app.runtime.performing import FencedOut, Hands, Outcome, Task, do_local, outcome_of, perform_remote
 from app.runtime.plans import hold_to
@@ -33,7 +33,6 @@ _POLL_S = 0.1
 LOCAL_BATCH = 100
 _BUSY = {"status": "retrying", "error": {"code": "busy_elsewhere", "message": "another run is performing it"}}
 _KEYLESS = ("item_invalid", "key_unusable")
-Paces = dict[tuple[str, str, str], AsyncLimiter]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,8 @@ class Broker:
     program: Program
     holder: Holder
     go_on: Callable[[], bool]
-    paces: Paces
+    gate_of: Callable[[str, str, Declared], Gate]
+    wait_for: Callable[[str | None], None]
     planned: dict[str, int] = field(default_factory=dict)
     _dropped: list[Task] = field(default_factory=list)
 
@@ -71,6 +71,8 @@ class Broker:
         intents, outcomes = self._intents(rule, port, first, items)
         distinct = {intent.id: intent for intent in reversed(intents)}
         self._admit(effect_id, rule, len(distinct))
+        if not self._may_go_on(self._gate(rule)):
+            return []
         asked = sorted(distinct.values(), key=lambda intent: intent.position)
         fault("effect.planned")
         ended = await self._carry_out(rule, port, self._plan(rule, step, asked, journal.take())) if asked else {}
@@ -216,34 +218,32 @@ class Broker:
             return
         if is_remote(port):
             lanes = min(len(tasks), port.concurrency)
-            await perform_remote(self.hands, port, rule.declared, tasks, lanes=lanes, go_on=self.go_on, pace=self._pace(rule))
+            gate = self._gate(rule)
+            go_on = partial(self._may_go_on, gate)
+            await perform_remote(self.hands, port, rule.declared, tasks, lanes=lanes, go_on=go_on, gate=gate)
         elif is_local(port):
-            await self._do_local(port, tasks)
+            await self._do_local(port, tasks, self._gate(rule))
 
-    async def _do_local(self, port: LocalEffect, tasks: list[Task]) -> None:
+    async def _do_local(self, port: LocalEffect, tasks: list[Task], gate: Gate) -> None:
         for start in range(0, len(tasks), LOCAL_BATCH):
             part = tasks[start : start + LOCAL_BATCH]
-            if not self.go_on():
+            if not self._may_go_on(gate):
                 return
             await do_local(self.hands, port, part)
 
-    def _pace(self, rule: EffectRule) -> AsyncLimiter | None:
-        return pace_of(self.paces, self.holder.tenant, self.program.tool, rule.declared)
+    def _gate(self, rule: EffectRule) -> Gate:
+        return self.gate_of(self.holder.tenant, self.program.tool, rule.declared)
+
+    def _may_go_on(self, gate: Gate) -> bool:
+        """Whether the next effect may begin. Where its connector is paused the run is told to leave, and to wait for it."""
+        paused = gate.paused()
+        if paused is not None:
+            self.wait_for(paused or None)
+        return self.go_on()
 
 
 def _has_no_key(outcome: Outcome) -> bool:
     return outcome["status"] == "failed" and outcome.get("error", {}).get("code") in _KEYLESS
-
-
-def pace_of(paces: Paces, tenant: str, tool: str, declared: Declared) -> AsyncLimiter | None:
-    """The pace of `limits.per_second`, one for the runs and the retries of this process; None where the spec sets none."""
-    rate = declared.limits.per_second
-    if rate is None:
-        return None
-    name = (tenant, tool, declared.id)
-    if name not in paces:
-        paces[name] = AsyncLimiter(max(1.0, rate / 10), max(1.0, rate / 10) / rate)
-    return paces[name]
 
 
 def make_request(tenant: str, tool: str, declared: Declared, effect_id: str, item: str, message_id: str | None) -> Request:

@@ -111,7 +111,7 @@ class Execution:
     def _may_go_on(self) -> bool:
         return self.stopping is None
 
-    def _wait_for(self, connector: str) -> None:
+    def _wait_for(self, connector: str | None) -> None:
         if self.stopping is None:
             self.waits_for = connector
         self.stop("paused")

@@ -34,6 +34,8 @@ def _partial(name: str, *columns: str, where: str) -> sa.Index:
 class Run(SQLModel, table=True):
     """One execution of one version. `due_at` says when a waiting run may be taken; `fence` grows with each taking.
 
+    `waits_for`: the connector whose pause it waits for, where that is why it is scheduled.
+
     `as_of`: the instant that the tool is told throughout, where it is not that of the run. `plan_summary`: what a dry run found in all.
     `kept`: what retention has left: `all`, `answers` (arguments, result and plan, no journal) or `nothing` but this row.
     """
@@ -70,6 +72,7 @@ class Run(SQLModel, table=True):
     fence: int = 0
     crashes: int = 0
     due_at: int = Field(default=0, sa_type=sa.BigInteger)
+    waits_for: str | None = None
     cancel_at: int | None = Field(default=None, sa_type=sa.BigInteger)
     done: int | None = Field(default=None, sa_type=sa.BigInteger)
     total: int | None = Field(default=None, sa_type=sa.BigInteger)
@@ -81,13 +84,12 @@ class Run(SQLModel, table=True):
     created_at: int = Field(sa_type=sa.BigInteger)
     started_at: int | None = Field(default=None, sa_type=sa.BigInteger)
     finished_at: int | None = Field(default=None, sa_type=sa.BigInteger)
-    kept: str = Field(sa_column_kwargs={"server_default": "all"})
     as_of: int | None = Field(default=None, sa_type=sa.BigInteger)
     approval: str | None = None
     plan_summary: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON(none_as_null=True))
+    kept: str = Field(sa_column_kwargs={"server_default": "all"})
 
 
-class Requirement(SQLModel, table=True):
 class RunBound(SQLModel, table=True):
     """The only effects that an approved run may perform: the marks of its plan, 16 bytes each. It goes when the run is over."""
 
@@ -96,6 +98,7 @@ class RunBound(SQLModel, table=True):
     marks: bytes
 
 
+class Requirement(SQLModel, table=True):
     """A permission that a version's spec asks of its callers; who lacks one does not see what the version did."""
 
     __tablename__ = "requirement"

@@ -24,6 +24,7 @@ from app.core.errors import Conflict
 from app.core.faults import fault
 from app.core.writer import GroupWriter
 from app.observability import metrics
+from app.runtime.flow.gate import UNGATED, Gate
 from app.runtime.repository.effects import Claim, Move, move
 from app.runtime.state import after_refusal, backoff_ms, status_of
 from app.runtime.turns import Turns
@@ -64,7 +65,14 @@ class Hands:
 
 
 async def perform_remote(
-    hands: Hands, port: RemoteEffect, declared: Declared, tasks: Iterable[Task], *, lanes: int, go_on: Callable[[], bool], pace: Any = None
+    hands: Hands,
+    port: RemoteEffect,
+    declared: Declared,
+    tasks: Iterable[Task],
+    *,
+    lanes: int,
+    go_on: Callable[[], bool],
+    gate: Gate = UNGATED,
 ) -> None:
     """Perform tasks in up to `lanes` at once until none is left or `go_on` says no; sets each task's outcome.
 
@@ -76,15 +84,18 @@ async def perform_remote(
     async def lane() -> None:
         while (task := await queue.next(go_on)) is not None:
             try:
-                if pace is not None and go_on():
-                    await pace.acquire()
+                later = await gate.admit(task.claim.id, go_on)
                 if not go_on():
                     return
-                if await _begin(hands, task):
+                if later is not None:
+                    recording.append(_written(hands, port.kind.name, task, _resting(task, later)))
+                elif await _begin(hands, task):
                     reply = await _reply(hands, port, task)
+                    gate.note(task.claim.id, reply)
                     fault("effect.performed")
                     recording.append(_record(hands, port.kind.name, declared, task, reply))
             finally:
+                gate.leave(task.claim.id)
                 queue.ended(task)
 
     ends: list[Any] = await asyncio.gather(*(lane() for _ in range(lanes)), return_exceptions=True)
@@ -136,8 +147,16 @@ _NOT_SENT = Reply("refused_now", code="lease_over", message="its time was over b
 
 def _record(hands: Hands, connector: str, declared: Declared, task: Task, reply: Reply) -> asyncio.Future[bool]:
     """Have the end written; the lane goes on meanwhile, so that this shares its commit with the next beginnings."""
-    end = _end(hands, declared, task, reply)
+    return _written(hands, connector, task, _end(hands, declared, task, reply))
 
+
+def _resting(task: Task, later: int) -> Move:
+    """What is not attempted waits in the retry queue; no attempt is counted."""
+    error = error_text("circuit_open", "what it goes to has not answered for a while, so it is not tried before its next turn")
+    return Move(task.claim, "claimed", "retry_wait", task.attempts, error_code="circuit_open", error=error, next_at=later)
+
+
+def _written(hands: Hands, connector: str, task: Task, end: Move) -> asyncio.Future[bool]:
     def recorded(answer: asyncio.Future[bool]) -> None:
         if answer.cancelled() or answer.exception() is not None:
             return

@@ -30,6 +30,8 @@ from app.observability import metrics
 from app.observability.traces import current_trace, new_trace, tracing
 from app.runtime.ending import Ending, failure
 from app.runtime.execution import Execution
+from app.runtime.flow.board import Flow
+from app.runtime.flow.limits import Limits
 from app.runtime.journal import digest_text, encode
 from app.runtime.models import Run
 from app.runtime.plans import Proviso, Terms, bound_by
@@ -84,6 +86,7 @@ class Runtime:
         role: str,
         lease_s: float = 15.0,
         heartbeat_s: float = 2.0,
+        limits: Limits | None = None,
     ) -> None:
         self.database = database
         self.connectors = connectors
@@ -104,6 +107,9 @@ class Runtime:
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.engine = Engine(database, self.writer, sandbox, connectors, "", lambda: self._lease_until)
+        self.flow = Flow(database, self.writer, feed, limits, lambda: self.owner, self._stop_paused) if limits is not None else None
+        if self.flow is not None:
+            self.engine.gate_of = self.flow.gate
 
     @property
     def owner(self) -> str:
@@ -123,6 +129,8 @@ class Runtime:
     async def start(self) -> None:
         """Take an owner row and begin the heartbeat."""
         await self._register()
+        if self.flow is not None:
+            await self.flow.start()
         self._tasks = [asyncio.create_task(self._beat(), name="heartbeat"), asyncio.create_task(self._obey(), name="cancellations")]
 
     async def stop(self, grace_s: float = 3.0) -> None:
@@ -137,6 +145,8 @@ class Runtime:
         self._stopping.set()
         for task in self._tasks:
             await task
+        if self.flow is not None:
+            await self.flow.stop()
         self._lease_until = 0
         await asyncio.to_thread(owners.void, self.database, owner=self.owner)
         self.writer.close()
@@ -219,6 +229,7 @@ class Runtime:
             execution.stop("cancelled")
         elif self._leaving:
             execution.stop("leave")
+        self._stop_paused()
         task = asyncio.create_task(self._drive(execution), name=execution.run.id)
         try:
             return await asyncio.shield(task)
@@ -280,9 +291,17 @@ class Runtime:
         execution.stop(reason)
         return True
 
+    def _stop_paused(self) -> None:
+        """Have runs of paused tools leave, and wait. A rehearsal ends by itself, and performs nothing."""
+        for execution in list(self._executions.values()):
+            run = execution.run
+            if self.flow is not None and not run.dry_run and self.flow.pause_of(run.tenant, execution.program.tool) is not None:
+                execution.stop("paused")
+
     def _claim(self, run_id: str) -> Run | None:
+        most = self.flow.limits.runs_of if self.flow is not None else None
         with self.database.writing() as session:
-            return repository.claim(session, run_id, self.owner)
+            return repository.claim(session, run_id, self.owner, most)
 
     def _bound(self, run_id: str) -> frozenset[bytes]:
         with self.database.reading() as session:

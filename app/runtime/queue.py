@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +28,8 @@ from app.runtime.models import OPEN_EFFECTS, Effect, EffectEvent, Run, is_open
 from app.runtime.performing import FencedOut, Hands, Task, do_local, error_text, perform_remote
 from app.runtime.process import Runtime
 from app.runtime.program import Program
-from app.runtime.repository.effects import Claim, Move, move
+from app.runtime.repository.effects import Claim, EventLog, Move, move
 from app.runtime.repository.recovery import drop_claims
-from app.runtime.state import check_effect
 
 BATCH = 100
 LOAD_AGAIN_MS = 60_000
@@ -76,7 +75,7 @@ async def work_queue(runtime: Runtime, limit: int = BATCH) -> int:
 
 
 async def _work(runtime: Runtime, limit: int, stopped: asyncio.Event) -> int:
-    claimed = await asyncio.to_thread(_claim_due, runtime.database, runtime.owner, limit)
+    claimed = await asyncio.to_thread(_claim_due, runtime.database, runtime.owner, limit, workable(runtime))
     fault("effect.retry.claimed")
     try:
         await _carry_out(runtime, claimed, stopped)
@@ -116,14 +115,14 @@ async def _perform(runtime: Runtime, program: Program, effect_id: str, group: Se
     hands = runtime.engine.hands(group[0].owner)
     requests = [make_request(due.tenant, due.tool, declared, due.id, due.item, due.message_id) for due in group]
     tasks = [Task(due.claim, due.attempts, request) for due, request in zip(group, requests, strict=True)]
+    gate = runtime.engine.gate_of(group[0].tenant, group[0].tool, declared)
+    go_on: Callable[[], bool] = lambda: not (stopped.is_set() or runtime.leaving or gate.paused() is not None)  # noqa: E731  # a value
     try:
         if is_remote(port):
             lanes = min(len(tasks), port.concurrency)
-            pace = pace_of(runtime.engine.paces, group[0].tenant, group[0].tool, declared)
-            go_on = lambda: not (stopped.is_set() or runtime.leaving)  # noqa: E731  # a value
-            await perform_remote(hands, port, declared, tasks, lanes=lanes, go_on=go_on, pace=pace)
+            await perform_remote(hands, port, declared, tasks, lanes=lanes, go_on=go_on, gate=gate)
         elif is_local(port):
-            await _one_by_one(hands, port, tasks)
+            await _one_by_one(hands, port, tasks, go_on)
     except FencedOut:
         log.warning("the lease ended while the queue was worked; what was not begun is due again")
     left = [task.claim for task in tasks if task.outcome is None]
@@ -131,16 +130,23 @@ async def _perform(runtime: Runtime, program: Program, effect_id: str, group: Se
         await runtime.owe(drop_claims, left)
 
 
-async def _one_by_one(hands: Hands, port: Any, tasks: Sequence[Task]) -> None:
+async def _one_by_one(hands: Hands, port: Any, tasks: Sequence[Task], go_on: Callable[[], bool]) -> None:
     for task in tasks:
+        if not go_on():
+            return
         try:
             await do_local(hands, port, [task])
         except FencedOut:
             task.fenced = True
 
 
-def _claim_due(database: Database, owner: str, limit: int) -> list[Due]:
-    due = sa.and_(col(Effect.state).in_(_WAITING), col(Effect.next_at) <= database.clock.now(), is_open("effect", OPEN_EFFECTS))
+def workable(runtime: Runtime) -> Any:
+    """Which effects the queue may work: neither paused nor behind a circuit that rests. The others wait, and no attempt is counted."""
+    return sa.true() if runtime.flow is None else runtime.flow.workable()
+
+
+def _claim_due(database: Database, owner: str, limit: int, which: Any) -> list[Due]:
+    due = sa.and_(col(Effect.state).in_(_WAITING), col(Effect.next_at) <= database.clock.now(), is_open("effect", OPEN_EFFECTS), which)
     with database.reading() as session:
         if session.exec(select(Effect.seq).where(due).limit(1)).first() is None:
             return []
@@ -148,7 +154,9 @@ def _claim_due(database: Database, owner: str, limit: int) -> list[Due]:
     with database.writing() as session:
         rows = session.exec(select(Effect).where(due).order_by(*order).limit(limit).with_for_update(skip_locked=True)).all()
         over = _cancelled_runs(session, {row.run_id for row in rows if _falls_with_its_run(row)})
-        found = [_take(session, row, owner, cancelled=_falls_with_its_run(row) and row.run_id in over) for row in rows]
+        log = EventLog(now(session))
+        found = [_take(session, row, owner, log, cancelled=_falls_with_its_run(row) and row.run_id in over) for row in rows]
+        log.write(session)
         return [due for due in found if due is not None]
 
 
@@ -161,14 +169,13 @@ def _cancelled_runs(session: Session, run_ids: set[str]) -> set[str]:
     return set(session.exec(select(Run.id).where(col(Run.id).in_(run_ids), Run.state == "cancelled")))
 
 
-def _take(session: Session, row: Effect, owner: str, *, cancelled: bool) -> Due | None:
+def _take(session: Session, row: Effect, owner: str, log: EventLog, *, cancelled: bool) -> Due | None:
     path = ("cancelled",) if cancelled else ("planned", "claimed") if row.state == "retry_wait" else ("claimed",)
     row.fence += 1
     for after in path:
-        check_effect(row.state, after)
-        session.add(EffectEvent(effect_id=row.id, before=row.state, after=after, at=now(session), fence=row.fence, actor="queue"))
+        log.add(row.id, row.state, after, row.fence, "queue")
         row.state = after
-    row.owner, row.updated_at = None if cancelled else owner, now(session)
+    row.owner, row.updated_at = None if cancelled else owner, log.at
     session.add(row)
     if cancelled:
         row.next_at = None
@@ -191,9 +198,10 @@ def note_unknown(database: Database) -> int:
     return number
 
 
-def next_due(database: Database) -> int | None:
-    """When the next waiting effect is due (ms), for a wake-up; None if none waits."""
+def next_due(database: Database, which: Any = None) -> int | None:
+    """When the next waiting effect is due (ms), for a wake-up; None if none waits. `which`: only of those that are `workable`."""
     waiting: Any = select(sa.func.min(col(Effect.next_at))).where(col(Effect.state).in_(_WAITING), is_open("effect", OPEN_EFFECTS))
+    waiting = waiting if which is None else waiting.where(which)
     with database.reading() as session:
         found: int | None = session.exec(waiting).one()
         return found

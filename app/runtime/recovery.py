@@ -15,6 +15,7 @@ from app.core.db import Database, now
 from app.core.models import Owner
 from app.runtime.models import OPEN_RUNS, Run, is_open
 from app.runtime.repository import runs as repository
+from app.runtime.repository.flow import not_paused
 from app.runtime.repository.recovery import held_by, recover
 
 FORGET_OWNERS_MS = 3_600_000
@@ -36,6 +37,6 @@ def sweep(database: Database) -> list[str]:
 def due_runs(database: Database, limit: int = 100) -> list[str]:
     """Runs that wait and may be taken, oldest first."""
     waiting = select(Run.id).where(col(Run.state).in_(["available", "scheduled"]), Run.due_at <= database.clock.now())
-    waiting = waiting.where(is_open("run", OPEN_RUNS))
+    waiting = waiting.where(is_open("run", OPEN_RUNS), not_paused(repository.runs))
     with database.reading() as session:
         return list(session.exec(waiting.order_by(col(Run.id)).limit(limit)))

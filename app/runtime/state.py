@@ -18,7 +18,7 @@ NEW = "new"
 EFFECT_MOVES: dict[str, frozenset[str]] = {
     NEW: frozenset({"planned"}),
     "planned": frozenset({"claimed", "cancelled"}),
-    "claimed": frozenset({"performing", "planned", "cancelled", "done", "failed"}),
+    "claimed": frozenset({"performing", "planned", "retry_wait", "cancelled", "done", "failed"}),
     "performing": frozenset({"done", "unknown", "retry_wait", "dead", "failed"}),
     "retry_wait": frozenset({"planned", "cancelled"}),
     "unknown": frozenset({"done", "planned", "abandoned"}),

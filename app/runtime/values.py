@@ -20,11 +20,13 @@ from app.observability import logs, metrics
 from app.runtime.broker import Broker, Holder
 from app.runtime.dry_run import Overlay, Rehearsal, family
 from app.runtime.ending import Ending, judge
+from app.runtime.flow.gate import Gate, ungated
 from app.runtime.performing import Hands
 from app.runtime.program import Program
 from app.runtime.repository import runs as repository
 from app.sandbox.limits import GuestLimits
 from app.sandbox.session import GuestSession, Usage
+from app.spec.model import Effect
 
 LEASE_MARGIN_MS = 1000
 
@@ -88,7 +90,7 @@ class Engine:
     owner: str
     lease_until: Callable[[], int]
     jitter: random.Random = field(default_factory=random.SystemRandom)
-    paces: Paces = field(default_factory=dict)
+    gate_of: Callable[[str, str, Effect], Gate] = ungated
 
     @property
     def clock(self) -> Clock:
@@ -101,7 +103,7 @@ class Engine:
     def hands(self, owner: str) -> Hands:
         return Hands(self.writer, self.clock, partial(self.covered_until, owner), self.jitter)
 
-    def broker(self, run: RunView, program: Program, go_on: Callable[[], bool], wait_for: Callable[[str], None]) -> Broker:
+    def broker(self, run: RunView, program: Program, go_on: Callable[[], bool], wait_for: Callable[[str | None], None]) -> Broker:
         holder = Holder(run.tenant, run.id, run.owner, run.args, run.bound)
         return Broker(self.database, self.connectors, self.hands(run.owner), program, holder, go_on, self.gate_of, wait_for)
 

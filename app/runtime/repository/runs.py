@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
@@ -22,12 +22,13 @@ from app.runtime.models import OPEN_RUNS as RUNS_OPEN
 from app.runtime.models import Effect, Run, RunBound, RunIdentity, Sighting, is_open
 from app.runtime.plans import Proviso
 from app.runtime.repository.effects import Claim
-from app.runtime.repository.flow import not_paused
+from app.runtime.repository.flow import hold, not_paused
 from app.runtime.repository.journal import store, write_journal, write_logs
 from app.runtime.repository.recovery import cancel_open, recover_claims
 from app.runtime.state import COUNTED, MAX_CRASHES, OPEN_RUNS, check_run
 
 runs: sa.Table = Run.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
+COME_AGAIN_MS = 500
 identities: sa.Table = RunIdentity.__table__  # type: ignore[attr-defined]  # as above
 
 
@@ -258,15 +259,34 @@ def _after_crash(session: Session, run: Run, due_at: int) -> None:
     feed.announce(session, "run.finished", run.id, run.tenant, state=run.state)
 
 
-def claim(session: Session, run_id: str, owner: str) -> Run | None:
-    """available or scheduled and due → executing for `owner` with the next fence; None if somebody else has it."""
+def claim(session: Session, run_id: str, owner: str, most: Callable[[str], int | None] | None = None) -> Run | None:
+    """available or scheduled and due → executing for `owner` with the next fence; None if somebody else has it, or it has to wait.
+
+    `most` says how many runs of a tool may execute at once (None: any number); one too many comes again a little later.
+    """
     at = now(session)
+    if most is not None and _too_many(session, run_id, most, at):
+        return None
     waiting = sa.and_(runs.c.id == run_id, runs.c.state.in_(["available", "scheduled"]), runs.c.due_at <= at, not_paused(runs))
     started = sa.func.coalesce(runs.c.started_at, at)
     values = {"state": "executing", "owner": owner, "fence": runs.c.fence + 1, "started_at": started, "waits_for": None}
     if session.connection().execute(sa.update(runs).where(waiting).values(**values)).rowcount != 1:
         return None
     return session.exec(select(Run).where(Run.id == run_id)).one()
+
+
+def _too_many(session: Session, run_id: str, most: Callable[[str], int | None], at: int) -> bool:
+    tenant, tool = session.exec(select(Run.tenant, Run.tool).where(Run.id == run_id)).first() or ("", "")
+    limit = most(tool)
+    if limit is None:
+        return False
+    hold(session, f"runs {tenant} {tool}")
+    executing = sa.and_(runs.c.state == "executing", is_open("run", RUNS_OPEN), runs.c.tenant == tenant, runs.c.tool == tool)
+    if session.connection().execute(sa.select(sa.func.count()).select_from(runs).where(executing)).scalar_one() < limit:
+        return False
+    later = sa.and_(runs.c.id == run_id, runs.c.state.in_(["available", "scheduled"]), runs.c.due_at <= at)
+    session.connection().execute(sa.update(runs).where(later).values(due_at=at + COME_AGAIN_MS))
+    return True
 
 
 def abandon(session: Session, owners: Sequence[str]) -> list[str]:

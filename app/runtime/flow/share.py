@@ -1,0 +1,101 @@
+"""A limit of effects in flight, kept by all processes together: each holds a share of it and asks again every second.
+
+A share is a row; that of a process that died is divided again. Asking costs one short write a second, not one an effect.
+
+It refuses to be: exact about who is next. Whoever asks first gets first; nobody who waits is left out for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from app.core.clock import Clock
+from app.core.writer import GroupWriter
+from app.runtime.repository.flow import ShareWanted, take_shares
+
+ASK_AGAIN_MS = 1000
+ASK_SOON_MS = 50
+LOOK_AGAIN_S = 0.1
+KEEP_S = 0.5
+
+
+@dataclass(eq=False, slots=True)
+class Shares:
+    """This process's share of one limit. The effects of `holders` are in flight here, `granted` may be."""
+
+    name: str
+    limit: int
+    writer: GroupWriter
+    clock: Clock
+    owner: Callable[[], str]
+    granted: int = 0
+    holders: set[str] = field(default_factory=set)
+    waiting: int = 0
+    _asked_at: int | None = None
+    _asked_as: str = ""
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _returning: asyncio.Task[None] | None = None
+
+    @property
+    def taken(self) -> int:
+        return len(self.holders)
+
+    async def take(self, effect_id: str, go_on: Callable[[], bool]) -> None:
+        """Wait for one place among those in flight, or until `go_on` says no. `leave` gives it back."""
+        self.waiting += 1
+        try:
+            while go_on():
+                await self._ask(ASK_AGAIN_MS)
+                if self.taken < self.granted:
+                    self.holders.add(effect_id)
+                    return
+                self._changed.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), LOOK_AGAIN_S)
+                    continue
+                await self._ask(ASK_SOON_MS)
+        finally:
+            self.waiting -= 1
+            self._idle()
+
+    def leave(self, effect_id: str) -> None:
+        """Give its place back, if it has one; with the last one, soon the whole share."""
+        self.holders.discard(effect_id)
+        self._changed.set()
+        self._idle()
+
+    async def stop(self) -> None:
+        """Ask no more; the share ends with this process's lease."""
+        if self._returning is not None:
+            self._returning.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._returning
+
+    async def _ask(self, older_than_ms: int) -> None:
+        """Ask anew unless that was done lately, by this owner."""
+        await asyncio.sleep(0)  # whoever begins together is counted together
+        async with self._asking:
+            now, owner = self.clock.monotonic(), self.owner()
+            if self._asked_at is not None and self._asked_as == owner and now - self._asked_at < older_than_ms:
+                return
+            self._asked_at, self._asked_as = now, owner
+            self.granted = await self.writer.submit(
+                take_shares, ShareWanted(self.name, owner, self.limit, max(1, self.taken + self.waiting), self.taken)
+            )
+            self._changed.set()
+
+    def _idle(self) -> None:
+        if not self.taken and not self.waiting and self._returning is None:
+            self._returning = asyncio.create_task(self._give_back(), name=f"share of {self.name}")
+
+    async def _give_back(self) -> None:
+        await asyncio.sleep(KEEP_S)
+        self._returning = None
+        async with self._asking:
+            if not self.taken and not self.waiting:
+                self.granted, self._asked_at = 0, None
+                await self.writer.submit(take_shares, ShareWanted(self.name, self._asked_as, self.limit, 0))
