@@ -42,8 +42,8 @@ class Holder:
     tenant: str
     run_id: str
     owner: str
-    bound: frozenset[bytes] | None = None
     args: Mapping[str, Any]
+    bound: frozenset[bytes] | None = None
 
 
 @dataclass(slots=True)
@@ -74,10 +74,10 @@ class Broker:
         if not self._may_go_on(self._gate(rule)):
             return []
         asked = sorted(distinct.values(), key=lambda intent: intent.position)
-        fault("effect.planned")
-        ended = await self._carry_out(rule, port, self._plan(rule, step, asked, journal.take())) if asked else {}
         if self.holder.bound is not None:
             hold_to(self.holder.bound, effect_id, ((intent.id, intent.fingerprint, intent.position) for intent in asked))
+        fault("effect.planned")
+        ended = await self._carry_out(rule, port, self._plan(rule, step, asked, journal.take())) if asked else {}
         for intent in intents:
             outcome = ended[intent.id]
             if distinct[intent.id] is not intent:

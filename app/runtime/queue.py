@@ -23,8 +23,8 @@ from app.core.db import Database, now
 from app.core.errors import ToolmintError
 from app.core.faults import fault
 from app.observability import metrics
-from app.runtime.broker import make_request, pace_of
-from app.runtime.models import OPEN_EFFECTS, Effect, EffectEvent, Run, is_open
+from app.runtime.broker import make_request
+from app.runtime.models import OPEN_EFFECTS, Effect, Run, is_open
 from app.runtime.performing import FencedOut, Hands, Task, do_local, error_text, perform_remote
 from app.runtime.process import Runtime
 from app.runtime.program import Program
