@@ -9,6 +9,7 @@ import hashlib
 from typing import Any
 
 from app.connectors.address import BadAddress, canonical_address
+from app.connectors.connection_kinds import NAME_PATTERN
 from app.connectors.port import bad_item, check_item
 from app.core.errors import Problem
 from app.spec.catalog import ConnectorKind
@@ -35,6 +36,11 @@ _CONFIG: dict[str, Any] = {
             "pattern": r"^[a-z0-9]([a-z0-9._+-]{0,62}[a-z0-9])?$",
             "maxLength": 64,
             "description": "What stands before the @ of the sender; no-reply if absent.",
+        },
+        "connection": {
+            "type": "string",
+            "pattern": NAME_PATTERN,
+            "description": "A connection of kind smtp that an operator has named; the service's own way of sending if absent.",
         },
         "from_name": {"type": "string", "minLength": 1, "maxLength": 120, "pattern": _LINE, "description": "The sender's name, if any."},
     },

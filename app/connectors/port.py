@@ -103,6 +103,10 @@ class RemoteEffect(EffectPort, Protocol):
 class PacedEffect(RemoteEffect, Protocol):
     """A remote effect whose world takes only so much at once, or a second, of one kind: the mails to one domain."""
 
+    async def prepare(self, request: Request) -> None:
+        """Look up what the lanes of requests like this one need. Raises nothing: who cannot be looked up has no limits."""
+        ...
+
     def lane_of(self, request: Request) -> str:
         """What shares a limit with what."""
         ...

@@ -15,9 +15,10 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
+from app.connectors.domains import Domains
 from app.connectors.email_kind import canonical_email, email_kind, email_message_id
 from app.connectors.message import render
 from app.connectors.port import Reply, Request
@@ -29,6 +30,7 @@ from app.spec.catalog import ConnectorKind
 
 _QUEUE_ID = re.compile(r"\b(?:queued as|queued mail|id[ =:]|queue id)\s*<?([A-Za-z0-9._-]{4,80})", re.IGNORECASE)
 _LONGEST_MESSAGE = 400
+_CLOSING = 421
 _ABOUT_THE_SESSION = frozenset({503, 530, 534, 535, 538})  # of the 5xx: not about this mail, and mended by an operator
 
 
@@ -40,6 +42,8 @@ class SmtpEffect:
     connections: int
     clock: Clock
     context: ssl.SSLContext | None = None
+    domains: Domains = field(default_factory=Domains)
+    running: InitVar[bool] = False
     kind: ConnectorKind = field(default_factory=lambda: email_kind(local=False))
     _pool: SmtpPool | None = field(default=None, init=False, repr=False)
 
@@ -56,8 +60,15 @@ class SmtpEffect:
         """The Message-ID header, the same for each attempt."""
         return email_message_id(effect_id, config)
 
+    def __post_init__(self, running: bool) -> None:
+        if running:
+            self._make_pool()
+
     async def start(self) -> None:
         """Make the pool; it connects with the first mail."""
+        self._make_pool()
+
+    def _make_pool(self) -> None:
         self._pool = SmtpPool(self.server, self.connections, context=self.context)
 
     async def stop(self) -> None:
@@ -65,6 +76,25 @@ class SmtpEffect:
         if self._pool is not None:
             await self._pool.close()
             self._pool = None
+
+    async def prepare(self, request: Request) -> None:
+        """Nothing to look up: there is one server."""
+
+    def lane_of(self, request: Request) -> str:
+        """The recipient's domain."""
+        return domain_of(request)
+
+    def take(self, lane: str) -> bool:
+        """Whether the domain takes one more mail now."""
+        return self.domains.take(lane)
+
+    def give_back(self, lane: str) -> None:
+        """A mail to the domain is over."""
+        self.domains.give_back(lane)
+
+    def ready_in(self, lane: str) -> int:
+        """In about how many ms the domain takes one more."""
+        return self.domains.ready_in(lane)
 
     async def perform(self, request: Request) -> Reply:
         """Send it once, unless its deadline has passed."""
@@ -79,7 +109,17 @@ class SmtpEffect:
             letter = render(request.config, request.item, message_id, self.clock.now())
         except ValueError as error:
             return Reply("refused", code="item_invalid", message=str(error))
-        return judge(await pool.deliver(letter, asyncio.get_running_loop().time() + left_ms / 1000))
+        delivery = await pool.deliver(letter, asyncio.get_running_loop().time() + left_ms / 1000)
+        if delivery.reply is not None:
+            wants_less = delivery.reply.code == _CLOSING or delivery.reply.enhanced.startswith("4.7.")
+            (self.domains.said_too_much if wants_less else self.domains.went_well)(domain_of(request))
+        return judge(delivery)
+
+
+def domain_of(request: Request) -> str:
+    """The recipient's domain."""
+    to: str = request.item["to"]
+    return to.rpartition("@")[2]
 
 
 def judge(delivery: Delivery) -> Reply:

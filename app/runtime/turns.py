@@ -9,11 +9,12 @@ It refuses to be: a limit. What a lane takes is the port's to say; this keeps to
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
-from app.connectors.port import EffectPort, Request, is_paced
+from app.connectors.port import EffectPort, PacedEffect, Request, is_paced
 
 PATIENCE_MS = 5_000
 _LOOK_AGAIN_MS = 50
@@ -33,16 +34,20 @@ class Turns(Generic[T]):
     """The tasks of one call, for several takers in one event loop. What is taken must be `ended`."""
 
     def __init__(self, port: EffectPort, tasks: Iterable[T], put_off: Callable[[T, int], Awaitable[None]]) -> None:
-        self._fresh = iter(tasks)
+        self._fresh: Iterator[T] = iter(tasks)
         self._port = port if is_paced(port) else None
         self._put_off = put_off
         self._aside: dict[str, deque[T]] = {}
         self._give_up_at: float | None = None
+        self._prepared: asyncio.Task[None] | None = None
 
     async def next(self, go_on: Callable[[], bool]) -> T | None:
         """The next task that may begin; None when there is none left, or once `go_on` says no."""
         if self._port is None:
             return next(self._fresh, None)
+        if self._prepared is None:
+            self._prepared = asyncio.create_task(self._prepare(self._port))
+        await asyncio.shield(self._prepared)
         while go_on():
             task = self._ready()
             if task is not None:
@@ -60,6 +65,12 @@ class Turns(Generic[T]):
         """Tell that a task that was taken is over, whatever became of it: its lane has room again."""
         if self._port is not None:
             self._port.give_back(self._port.lane_of(task.request))
+
+    async def _prepare(self, port: PacedEffect) -> None:
+        first = next(self._fresh, None)
+        if first is not None:
+            self._fresh = itertools.chain((first,), self._fresh)
+            await port.prepare(first.request)
 
     def _ready(self) -> T | None:
         if self._port is None:
