@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
+from app.connectors.port import Lookup
 from app.core import faults
 from app.core.clock import ScriptedClock
 from app.core.db import Database
@@ -60,7 +61,7 @@ async def test_what_the_provider_knows_to_be_done_is_done_with_its_receipt(
         assert (row["state"], row["receipt"], row["error"]) == ("done", {"reply": "found by the script"}, None)
         assert (row["history"][-1]["actor"], row["history"][-1]["before"]) == ("email.send", "unknown")
         (event,) = trail(database, "effect.resolved")
-        assert (event.actor, event.target, event.body["verdict"]) == ("email.send", row["effect_id"], "confirm_done")
+        assert (event.actor, event.target, (event.body or {})["verdict"]) == ("email.send", row["effect_id"], "confirm_done")
         assert len(w.sent()) == 1 and await asked(w, clock) == 0
 
 
@@ -137,7 +138,7 @@ async def test_a_verdict_that_was_given_while_the_provider_was_asked_stands(
         assert (row["state"], row["lookups"]) == ("unknown", 1), "the answer was never noted"
         doubt = lookups.Doubt(row["effect_id"], CALLER.tenant, "", 1, "send", "email.send", "{}", None, fence_of(database), 1, 1)
         decisions.resolve_effect(CALLER, database, row["effect_id"], "abandon", "given up by hand")
-        lookups._note(database, [lookups.Heard(doubt, lookups.Lookup("done", {"reply": "late"}), None, spent=False)])
+        lookups._note(database, [lookups.Heard(doubt, Lookup("done", {"reply": "late"}), None, spent=False)])
         assert the_one(database)["state"] == "abandoned"
 
 

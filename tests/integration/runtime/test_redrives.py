@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -43,8 +45,17 @@ def moves(database: Database, effect_id: str) -> list[tuple[str, str]]:
 async def worked(w: World) -> None:
     """Whatever waits has been tried until nothing waits any more."""
     while (due := queue.next_due(w.database)) is not None:
-        await until(lambda due=due: due <= w.database.clock.now())
+        await until(partial(_past, w, due))
         await queue.work_queue(w.runtime)
+
+
+def said(event: AuditEvent) -> dict[str, Any]:
+    assert event.body is not None
+    return event.body
+
+
+def _past(w: World, at: int) -> bool:
+    return at <= w.database.clock.now()
 
 
 def trail(database: Database, action: str) -> list[AuditEvent]:
@@ -69,7 +80,7 @@ async def test_a_dead_letter_that_is_redriven_is_tried_again_with_its_attempts_a
         assert w.states() == {BOB: "done"} and len(w.sent()) == 1
         assert w.run(begun.run_id)["effects"]["send"]["done"] == 1
         (event,) = trail(database, "effects.redriven")
-        assert (event.actor, event.target, event.body["ids"], event.body["reason"]) == (CALLER.id, redrive["id"], [dead], WHY)
+        assert (event.actor, event.target, said(event)["ids"], said(event)["reason"]) == (CALLER.id, redrive["id"], [dead], WHY)
         assert read_decision(CALLER, database, redrive["id"])["effects"] == {"done": 1}
 
 
@@ -140,7 +151,7 @@ async def test_a_redrive_that_is_cut_short_is_taken_up_where_it_was(database: Da
         after = read_decision(CALLER, database, redrive["id"])
         assert (after["moved"], after["state"], after["effects"]) == (1200, "completed", {"planned": 1200})
         (event,) = trail(database, "redrive.completed")
-        assert (event.body["moved"], event.body["count"]) == (1200, 1200)
+        assert (said(event)["moved"], said(event)["count"]) == (1200, 1200)
 
 
 async def test_a_redrive_on_a_fixed_version_moves_the_row_to_its_rules_and_keeps_its_key(database: Database, sandbox: Sandbox) -> None:
@@ -219,12 +230,13 @@ async def test_only_who_may_resolve_effects_redrives_and_only_who_watches_them_s
     other = Actor("key_other", "other", "another", frozenset({"effects:resolve"}))
     async with world(database, sandbox, script=refusing(), retry=AT_ONCE) as w:
         await w.call(group="g", to=[BOB])
-        for refused in (
+        asked: tuple[Callable[[], Any], ...] = (
             lambda: redrive_effects(stranger, w.runtime, ALL, WHY),
             lambda: resolve_effects(stranger, database, ALL, "abandon", WHY),
-        ):
+        )
+        for ask in asked:
             with pytest.raises(Forbidden, match="permission_denied"):
-                refused()
+                ask()
         assert redrive_effects(other, w.runtime, ALL, WHY)["count"] == 0, "a tenant's dead letters are its own"
         redrive = redrive_effects(CALLER, w.runtime, ALL, WHY)
         assert [row["id"] for row in list_decisions(CALLER, database, "redrive")["items"]] == [redrive["id"]]
@@ -281,9 +293,9 @@ async def test_one_verdict_on_many_unknowns(database: Database, sandbox: Sandbox
         await worked(w)
         assert w.states() == {ADA: state, BOB: state} and len(w.sent()) == sent
         (event,) = trail(database, "effects.resolved")
-        assert (event.body["verdict"], event.body["count"], event.target) == (verdict, 2, resolution["id"])
+        assert (said(event)["verdict"], said(event)["count"], event.target) == (verdict, 2, resolution["id"])
         (completed,) = trail(database, "resolution.completed")
-        assert completed.body["moved"] == 2
+        assert said(completed)["moved"] == 2
         with pytest.raises(Conflict, match="effect_not_unknown"):
             resolve_effects(CALLER, database, Selection(tuple(ids_of(database))), verdict, "once more")
 
