@@ -1,8 +1,7 @@
-"""Ledgers and queues: rows of effects, as pages or as CSV, and verdicts on what is unknown."""
+"""Ledgers: rows of effects in their groups, as pages or as CSV."""
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import itertools
@@ -11,30 +10,18 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from fastapi import APIRouter
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from app.api.bodies import Body, checked, parse_json, read_body, takes
 from app.api.callers import Caller
-from app.api.once import once
 from app.api.services import House, Services
 from app.core.actor import Actor
 from app.core.pages import Page
-from app.runtime.decisions import resolve_effect
-from app.runtime.views import export_ledger, list_effects, list_ledgers, read_effect, read_ledger
+from app.runtime.views import export_ledger, list_ledgers, read_ledger
 
 router = APIRouter(tags=["ledgers"])
-MOST_BYTES = 100_000
 Format = Literal["json", "csv"]
 COLUMNS = ("effect_id", "ledger", "group", "subject", "state", "run_id", "attempts", "receipt", "error", "created_at", "updated_at")
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-
-
-class Verdict(Body):
-    """What is taken as true of an unknown effect from now on: `confirm_done`, `retry` or `abandon`."""
-
-    verdict: str
-    reason: str
 
 
 @router.get("/ledgers", summary="List the ledger groups that have rows")
@@ -84,38 +71,6 @@ def get_ledger(
     if format == "csv":
         return _csv(actor, house, name, group, state)
     return read_ledger(actor, house.database, name, group, state=state, subject=subject, cursor=cursor, limit=limit)
-
-
-@router.get("/effects", summary="The retry queue, the dead letters or the unknowns")
-def get_effects(
-    actor: Caller,
-    house: House,
-    state: str,
-    tool: str | None = None,
-    error_code: str | None = None,
-    cursor: str | None = None,
-    limit: int = 50,
-) -> Page:
-    """`state` is `retry_wait`, `dead` or `unknown`."""
-    return list_effects(actor, house.database, state=state, tool=tool, error_code=error_code, cursor=cursor, limit=limit)
-
-
-@router.get("/effects/{effect_id}", summary="Read an effect with its item and history")
-def get_effect(effect_id: str, actor: Caller, house: House) -> dict[str, Any]:
-    """With every transition that it made."""
-    return read_effect(actor, house.database, effect_id)
-
-
-@router.post("/effects/{effect_id}/resolutions", status_code=201, summary="Decide on an unknown effect", openapi_extra=takes(Verdict))
-async def post_resolution(effect_id: str, request: Request, actor: Caller, house: House) -> Response:
-    """201 with the effect's row."""
-    text = await read_body(request, MOST_BYTES)
-
-    async def work() -> dict[str, Any]:
-        body = checked(Verdict, parse_json(text))
-        return await asyncio.to_thread(resolve_effect, actor, house.database, effect_id, body.verdict, body.reason)
-
-    return await once(request, actor, text, work, 201)
 
 
 def _csv(actor: Actor, house: Services, name: str, group: str, state: str | None) -> StreamingResponse:
