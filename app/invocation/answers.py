@@ -16,7 +16,7 @@ from app.runtime.state import OPEN_RUNS
 from app.runtime.values import RunView
 from app.runtime.views import read_run
 
-SHOWN = ("id", "tool", "version", "channel", "state", "result", "error", "plan", "effects", "trace_id")
+SHOWN = ("id", "tool", "version", "channel", "state", "result", "error", "plan", "plan_summary", "approval", "effects", "trace_id")
 HIDDEN_IN_ERRORS = ("traceback",)
 
 
@@ -41,6 +41,8 @@ def answer_of_ending(tool: str, channel: str | None, run: RunView, ending: Endin
         "result": ending.result,
         "error": _error(ending.error),
         "plan": ending.plan,
+        "plan_summary": ending.plan_summary,
+        "approval": run.approval,
         "effects": ending.effects or {},
         "trace_id": run.trace_id,
     }

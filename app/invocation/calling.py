@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.access.permissions import use_case
 from app.core.actor import Actor
-from app.core.errors import Invalid, TooLarge
+from app.core.errors import Invalid, NotFound, TooLarge, ToolmintError
 from app.core.feed import Signal
 from app.invocation.answers import RunAnswer, answer_of_ending, answer_of_row
+from app.invocation.approvals import needs_approval
 from app.invocation.desk import Calls, Started
 from app.invocation.identity import check_key, identity_of, natural_key
+from app.invocation.leave import Leave, approval_of, barred, leave, required
+from app.invocation.models import CallApproval
 from app.observability import audit
 from app.registry.channels import Choice, choose, no_tool
 from app.registry.entries import Entry
-from app.runtime.process import BEGIN_WITHIN_S, Call
+from app.runtime.ending import Ending
+from app.runtime.process import BEGIN_WITHIN_S, Call, Identity
 from app.runtime.program import Program
 
 WAIT_S = 20.0
@@ -54,25 +58,31 @@ async def call_tool(
     version: int | None = None,
     dry_run: bool = False,
     key: str | None = None,
+    approval: str | None = None,
     source: str = "rest",
     waiting: Waiting = Waiting(),  # a frozen value
 ) -> RunAnswer:
     """Call `tool` with `args` and wait for at most `waiting.wait_s` (0: hand the run to a worker at once).
 
-    `key` is the caller's idempotency key. Raises NotFound `tool_not_found` (unknown and forbidden alike), `version_not_found`, TooLarge
-    `input_too_large`, Invalid `args_invalid`, `idempotency_conflict`, Limited `too_many_runs`, Conflict `artifact_altered`.
+    `key` is the caller's idempotency key, `approval` the id of what lets it have effects; unless a version is pinned, the call is of the
+    version that was approved. A dry run needs none, and says in `needs_approval` whether the call would. Raises NotFound `tool_not_found` (unknown and forbidden alike), `version_not_found`, TooLarge
+    `input_too_large`, Invalid `args_invalid`, `idempotency_conflict`, Limited `too_many_runs`, Conflict `artifact_altered`,
+    and what `leave` raises for a call that carries an approval or needs one.
     """
     key = check_key(key)
     entry = await _entry(actor, calls, tool)
     with calls.counted(actor, tool):
+        asked = None if approval is None or dry_run else await _asked(actor, calls, tool, approval)
+        version = asked.version if asked is not None and asked.tool == tool and version is None else version
         program, choice = await _program(actor, calls, entry, args, key, version)
         _check(program, args)
         identity = None if dry_run else identity_of(actor, program.spec, args, key)
         wait_s = min(max(0.0, waiting.wait_s), MOST_WAIT_S)
         ends_at = asyncio.get_running_loop().time() + wait_s
+        given = None if dry_run else await _leave(actor, calls, program, args, identity, asked, wait_s, source)
         here = wait_s > 0 and await calls.place(min(PATIENCE_S, wait_s / 2))
         call = Call(args, identity, choice.channel, choice.reason, source, dry_run, here, patient=wait_s > 2 * BEGIN_WITHIN_S)
-        started, task = await calls.begin(actor, program, call)
+        started, task = await _begin(actor, calls, program, call, given)
         if started.how == "conflict":
             raise Invalid(
                 "idempotency_conflict",
@@ -80,7 +90,55 @@ async def call_tool(
                 fix="Send the arguments of the first call, or another key.",
                 data={"run_id": started.run_id},
             )
-        return await _wait(actor, calls, program, choice, started, task, waiting, ends_at)
+        answer = await _wait(actor, calls, program, choice, started, task, waiting, ends_at)
+        if dry_run:
+            answer.body["needs_approval"] = needs_approval(actor, program.spec)
+        return answer
+
+
+async def _asked(actor: Actor, calls: Calls, tool: str, approval: str) -> CallApproval:
+    try:
+        return await asyncio.to_thread(approval_of, calls.database, actor.tenant, approval)
+    except NotFound as error:
+        await asyncio.to_thread(_refused, actor, calls, tool, error.code, approval)
+        raise
+
+
+async def _leave(
+    actor: Actor,
+    calls: Calls,
+    program: Program,
+    args: Mapping[str, Any],
+    identity: Identity | None,
+    asked: CallApproval | None,
+    wait_s: float,
+    source: str,
+) -> Leave | None:
+    """What an approval gives to this call, None where it needs none; a refusal is recorded. A replay performs nothing and needs none."""
+    if asked is None and not needs_approval(actor, program.spec):
+        return None
+    if identity is not None and await asyncio.to_thread(calls.runtime.answered, identity):
+        return barred(program.tool)
+    try:
+        if asked is None:
+            raise required(program.tool)
+        return await leave(actor, calls, program, args, asked, wait_s, source)
+    except ToolmintError as error:
+        await asyncio.to_thread(_refused, actor, calls, program.tool, error.code, asked.id if asked is not None else None)
+        raise
+
+
+async def _begin(
+    actor: Actor, calls: Calls, program: Program, call: Call, given: Leave | None
+) -> tuple[Started, asyncio.Task[None] | None]:
+    if given is None:
+        return await calls.begin(actor, program, call)
+    try:
+        return await calls.begin(actor, program, replace(call, terms=given.terms, proviso=given.proviso))
+    except ToolmintError as error:  # another call has used the approval up meanwhile
+        approval = given.terms.approval if given.terms is not None else None
+        await asyncio.to_thread(_refused, actor, calls, program.tool, error.code, approval)
+        raise
 
 
 async def _entry(actor: Actor, calls: Calls, tool: str) -> Entry:
@@ -92,9 +150,10 @@ async def _entry(actor: Actor, calls: Calls, tool: str) -> Entry:
     raise no_tool(tool)
 
 
-def _refused(actor: Actor, calls: Calls, tool: str) -> None:
+def _refused(actor: Actor, calls: Calls, tool: str, code: str = "permission_denied", approval: str | None = None) -> None:
+    named = {} if approval is None else {"approval": approval[:80]}
     with calls.database.writing() as session:
-        audit.record(session, actor, "tool.called", tool, "refused", code="permission_denied")
+        audit.record(session, actor, "tool.called", tool, "refused", trace_id=None, code=code, **named)
 
 
 async def _program(actor: Actor, calls: Calls, entry: Entry, args: Any, key: str | None, version: int | None) -> tuple[Program, Choice]:
@@ -107,7 +166,7 @@ async def _program(actor: Actor, calls: Calls, entry: Entry, args: Any, key: str
     if program is None:
         program = await asyncio.to_thread(calls.catalog.load, actor.tenant, entry.name, choice.version)
     # The entry speaks for the version of `stable`; another one may ask for permissions of its own.
-    if not all(actor.may(permission) for permission in program.spec.permissions):
+    if not all(actor.may_ask(permission) for permission in program.spec.permissions):
         await asyncio.to_thread(_refused, actor, calls, entry.name)
         raise no_tool(entry.name)
     return program, choice
@@ -151,10 +210,17 @@ async def _wait(
                 raise
         if not task.done():
             calls.leave(started.run_id)
-        elif started.ending is not None and started.ending.state in ("completed", "failed", "cancelled"):
+        elif (ending := started.ending) is not None and _tells_all(program, ending):
             evidence = await _evidence(actor, calls, program.tool, program.version)
-            return answer_of_ending(program.tool, choice.channel, started.run, started.ending, evidence)
+            return answer_of_ending(program.tool, choice.channel, started.run, ending, evidence)
     return await _follow(actor, calls, program.tool, started, waiting, ends_at)
+
+
+def _tells_all(program: Program, ending: Ending) -> bool:
+    """Whether the run ended here with all that its answer says; what stopped before its end has its effects counted in the ledger."""
+    if ending.state not in ("completed", "failed", "cancelled"):
+        return False
+    return ending.effects is not None or ending.plan is not None or not program.rules
 
 
 async def _follow(actor: Actor, calls: Calls, tool: str, started: Started, waiting: Waiting, ends_at: float) -> RunAnswer:

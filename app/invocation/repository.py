@@ -9,8 +9,10 @@ import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col, select
 
 from app.core.db import insert_missing, now
-from app.invocation.models import PostIdentity
+from app.invocation.models import CallApproval, PostIdentity
 
+_APPROVALS = SQLModel.metadata.tables[str(CallApproval.__tablename__)]
+APPROVAL_ID = col(CallApproval.id)
 _POSTS = SQLModel.metadata.tables[str(PostIdentity.__tablename__)]
 
 
@@ -38,3 +40,38 @@ def forget(session: Session, post_id: str, fingerprint: str) -> None:
 
 def expire(session: Session, before: int) -> int:
     return session.connection().execute(sa.delete(PostIdentity).where(col(PostIdentity.created_at) < before)).rowcount
+
+
+def approval(session: Session, tenant: str, approval_id: str) -> CallApproval | None:
+    return session.exec(select(CallApproval).where(CallApproval.id == approval_id, CallApproval.tenant == tenant)).first()
+
+
+def approvals(tenant: str, actor: str | None, state: str | None, tool: str | None, at: int) -> Any:
+    """The query of a list. `expired` is what may no longer be decided or used; the other states leave that out."""
+    query = select(CallApproval).where(CallApproval.tenant == tenant)
+    query = query.where(CallApproval.actor == actor) if actor is not None else query
+    query = query.where(CallApproval.tool == tool) if tool else query
+    if state is None:
+        return query
+    if state == "expired":
+        return query.where(col(CallApproval.state).in_(("waiting", "approved")), col(CallApproval.expires_at) <= at)
+    query = query.where(CallApproval.state == state)
+    return query.where(col(CallApproval.expires_at) > at) if state in ("waiting", "approved") else query
+
+
+def open_approval_of(session: Session, dry_run: str, at: int) -> CallApproval | None:
+    """The approval of this dry run that can still be decided or used."""
+    live = col(CallApproval.state).in_(("waiting", "approved")), col(CallApproval.expires_at) > at
+    return session.exec(select(CallApproval).where(CallApproval.dry_run == dry_run, *live)).first()
+
+
+def add_approval(session: Session, row: CallApproval) -> None:
+    session.add(row)
+    session.flush()
+
+
+def settle_approval(session: Session, approval_id: str, before: tuple[str, ...], values: Mapping[str, Any]) -> bool:
+    """Change an approval that is in one of these states and has not expired; False if it is not."""
+    table = _APPROVALS.c
+    guard = sa.and_(table.id == approval_id, table.state.in_(before), table.expires_at > now(session))
+    return session.connection().execute(sa.update(_APPROVALS).where(guard).values(**values)).rowcount == 1
