@@ -46,7 +46,7 @@ class Several(Body):
 
     ids: list[str] | None = None
     filter: Filter | None = None
-    mark: int | None = Field(default=None, ge=0)
+    mark: int | None = Field(default=None, ge=0, le=(1 << 63) - 1)
     reason: str
 
     def selection(self) -> Selection:
@@ -62,7 +62,7 @@ class Several(Body):
 class Redrive(Several):
     """With `version`, dead letters of one tool go on under that published version: its config and retry policy, the same keys."""
 
-    version: int | None = None
+    version: int | None = Field(default=None, ge=1, le=1_000_000)
 
 
 class Resolution(Several):
