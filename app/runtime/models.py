@@ -238,19 +238,27 @@ class BulkDecision(SQLModel, table=True):
 
 
 class EffectEvent(SQLModel, table=True):
-    """One transition of an effect; append only, in the audit chain (`link`)."""
+    """One transition of an effect; append only, in the audit chain (`link`).
+
+    They are found by `effect_seq`: effects are performed in about the order of their numbers, so that the index grows at its end.
+    Their ids are digests, and an index over them cost as much for each event as all else.
+    """
 
     __tablename__ = "effect_event"
-    __table_args__ = (_partial("effect_event_unlinked", "seq", where="link IS NULL"),)
+    __table_args__ = (
+        _partial("effect_event_unlinked", "seq", where="link IS NULL"),
+        _partial("effect_event_linked", "link", where="link IS NOT NULL"),
+    )
     seq: int | None = Field(default=None, primary_key=True, sa_type=Big)
-    effect_id: str = Field(index=True)
+    effect_seq: int = Field(sa_type=sa.BigInteger, index=True)
+    effect_id: str
     before: str
     after: str
     at: int = Field(sa_type=sa.BigInteger)
     fence: int
     actor: str
     detail: str | None = None
-    link: int | None = Field(default=None, index=True)
+    link: int | None = Field(default=None)
 
 
 class Sighting(SQLModel, table=True):

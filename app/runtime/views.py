@@ -30,7 +30,10 @@ _COUNTED = ("dead", "retry_wait", "unknown", "planned", "claimed", "performing")
 
 
 def run_row(session: Session, run: Run) -> dict[str, Any]:
-    """A run as REST answers it, with the ledger's present counts."""
+    """A run as REST answers it, with the ledger's present counts; once its journal is pruned, with those of its end.
+
+    `kept` is `all`, `answers` (the journal is pruned) or `nothing` (arguments, result and plan too).
+    """
     shown: dict[str, Any] = {
         "id": run.id,
         "tool": run.tool,
@@ -42,12 +45,13 @@ def run_row(session: Session, run: Run) -> dict[str, Any]:
         "actor": run.actor,
         "source": run.source,
         "trace_id": run.trace_id,
-        "result": _json(session, run.result),
+        "kept": run.kept,
+        "result": _kept(session, run, run.result),
         "error": run.error,
-        "plan": _json(session, run.plan),
+        "plan": _kept(session, run, run.plan),
         "plan_summary": run.plan_summary,
         "approval": run.approval,
-        "effects": repository.counts(session, run.id),
+        "effects": repository.counts(session, run.id) if run.kept == "all" or run.effects is None else run.effects,
         "cancel_requested": run.cancel_at is not None,
         "progress": {"done": run.done, "total": run.total},
         "crashes": run.crashes,
@@ -61,8 +65,8 @@ def run_row(session: Session, run: Run) -> dict[str, Any]:
     return shown
 
 
-def _json(session: Session, digest: str | None) -> Any:
-    return json.loads(payload(session, digest)) if digest else None
+def _kept(session: Session, run: Run, digest: str | None) -> Any:
+    return json.loads(payload(session, digest)) if digest and run.kept != "nothing" else None
 
 
 def run_summary(run: Run) -> dict[str, Any]:
@@ -293,7 +297,7 @@ def read_effect(actor: Actor, database: Database, effect_id: str) -> dict[str, A
         row = session.exec(select(Effect).where(Effect.id == effect_id, seen_by(actor, Effect))).first()
         if row is None:
             raise NotFound("effect_not_found", f"There is no effect {effect_id!r}.")
-        events = session.exec(select(EffectEvent).where(EffectEvent.effect_id == effect_id).order_by(col(EffectEvent.seq))).all()
+        events = session.exec(select(EffectEvent).where(EffectEvent.effect_seq == row.seq).order_by(col(EffectEvent.seq))).all()
         history = [
             {"before": e.before, "after": e.after, "at": iso(e.at), "fence": e.fence, "actor": e.actor, "detail": e.detail} for e in events
         ]

@@ -9,7 +9,7 @@ from typing import Any
 from sqlmodel import Session
 
 from app.core import ids
-from app.runtime.models import Effect, EffectEvent, Ledger, LogLine, Payload, Run, Step
+from app.runtime.models import Effect, EffectEvent, Ledger, LogLine, Payload, Replay, Run, Step
 
 MINUTE, HOUR = 60_000, 3_600_000
 _STATES = ("done",) * 30 + ("retry_wait", "retry_wait", "dead", "unknown", "failed")
@@ -63,6 +63,28 @@ def plant_runs(session: Session, now: int) -> None:
     ]
     dry = _run(session, now - 12 * MINUTE, "campaign_send_bulk", 2, "completed", {"campaign_id": "summer-2026", "template_id": "summer"})
     dry.dry_run, dry.plan = True, _payload(session, plan, now)
+    difference = {
+        "what": "request",
+        "step": 3,
+        "chunk": 1,
+        "position": 207,
+        "recorded": {"kind": "perform", "name": "send", "item": '{"subject":"Spring","to":"p207@example.com"}'},
+        "asked": {"kind": "perform", "name": "send", "item": '{"subject":"Summer","to":"p207@example.com"}'},
+    }
+    report = {
+        "reached": "difference",
+        "steps": {"recorded": 5, "asked": 4},
+        "keys": {"checked": 200, "unchecked": 1},
+        "difference": difference,
+    }
+    again = {
+        "run_id": large.id,
+        "actor": "key_agent",
+        "trace_id": large.trace_id,
+        "created_at": now - HOUR,
+        "finished_at": now - HOUR + 900,
+    }
+    session.add(Replay(id=ids.new("rpl", now - HOUR), tenant="default", state="differs", report=report, **again))
     live = _run(session, now - 50_000, "campaign_send_bulk", 2, "executing", {"campaign_id": "summer-2026", "template_id": "summer"})
     live.done, live.total = 420, 2000
     _steps(session, live, whole=False)
@@ -148,11 +170,19 @@ def _ledger(session: Session, run: Run, group: str, rows: int, now: int, only: s
     for number in range(rows):
         state = only or _STATES[number % len(_STATES)]
         counts[_COUNTS[state]] += 1
-        session.add(_effect(run, group, number, state, now))
+        effect = _effect(run, group, number, state, now)
+        session.add(effect)
+        session.flush()
         for before, after in (("new", "planned"), ("planned", "claimed"), ("claimed", "performing"), ("performing", state)):
             session.add(
                 EffectEvent(
-                    effect_id=f"eff_{group}_{number:04}", before=before, after=after, at=run.created_at + 100, fence=1, actor="worker"
+                    effect_seq=effect.seq or 0,
+                    effect_id=effect.id,
+                    before=before,
+                    after=after,
+                    at=run.created_at + 100,
+                    fence=1,
+                    actor="worker",
                 )
             )
     session.flush()

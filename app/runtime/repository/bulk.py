@@ -55,7 +55,7 @@ def has_code(error_code: str) -> sa.ColumnElement[bool]:
 
 def matching(wanted: Wanted) -> sa.ColumnElement[bool]:
     """The condition on rows of `effect`."""
-    newer = sa.exists().where(events.c.effect_id == effects.c.id, events.c.seq > wanted.mark).correlate(effects)
+    newer = sa.exists().where(events.c.effect_seq == effects.c.seq, events.c.seq > wanted.mark).correlate(effects)
     given: list[Any] = [effects.c.tenant == wanted.tenant, effects.c.state == wanted.state, is_open("effect", QUEUED_EFFECTS), ~newer]
     if wanted.tool is not None:
         given.append(effects.c.tool == wanted.tool)

@@ -6,20 +6,20 @@ Every update is guarded by id, owner, fence and state; a row that does not match
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlmodel import Session
 
-from app.core.db import CHUNK, execute_many, insert_missing, now
-from app.runtime.models import Effect, EffectEvent, Ledger, Sighting
+from app.core.bulk import Bulk
+from app.core.db import CHUNK, insert_missing, now
+from app.runtime.models import Effect, EffectEvent, Ledger
 from app.runtime.repository.journal import Journaled, write_journal
 from app.runtime.state import NEW, Decision, Existing, Seat, check_effect, decide
 
 effects: sa.Table = Effect.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
 events: sa.Table = EffectEvent.__table__  # type: ignore[attr-defined]  # as above
-sightings: sa.Table = Sighting.__table__  # type: ignore[attr-defined]  # as above
 ledgers: sa.Table = Ledger.__table__  # type: ignore[attr-defined]  # as above
 
 
@@ -97,30 +97,28 @@ class Move:
     via: str | None = None
 
 
-@dataclass(slots=True)
 class EventLog:
-    """Events of one transaction, inserted together."""
+    """Events of one transaction, inserted together. Each effect must be there by then."""
 
-    at: int
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.rows: list[tuple[str, str, str, int, str, str | None]] = []
 
     def add(self, effect_id: str, before: str, after: str, fence: int, actor: str, detail: str | None = None) -> None:
         check_effect(before, after)
-        self.rows.append(
-            {
-                "effect_id": effect_id,
-                "before": before,
-                "after": after,
-                "at": self.at,
-                "fence": fence,
-                "actor": actor,
-                "detail": detail,
-            }
-        )
+        self.rows.append((effect_id, before, after, fence, actor, detail))
 
     def write(self, session: Session) -> None:
         if self.rows:
-            execute_many(session, "event", sa.insert(events), self.rows)
+            _EVENTS.execute(session, self.rows, at=self.at)
+
+
+_EVENTS = Bulk(
+    "id text, before text, after text, fence bigint, actor text, detail text",
+    """INSERT INTO effect_event (effect_seq, effect_id, before, after, at, fence, actor, detail)
+    SELECT effect.seq, r.id, r.before, r.after, :at, r.fence, r.actor, r.detail
+    FROM {rows} JOIN effect ON effect.id = r.id ORDER BY r.n""",
+)
 
 
 def plan_chunks(session: Session, plans: list[Plan]) -> list[list[Planned]]:
@@ -131,160 +129,145 @@ def plan_chunks(session: Session, plans: list[Plan]) -> list[list[Planned]]:
 def _plan(session: Session, plan: Plan) -> list[Planned]:
     log = EventLog(now(session))
     write_journal(session, plan.journal, log.at)
-    found = _existing(session, [intent.id for intent in plan.intents])
-    fresh = sorted((intent for intent in plan.intents if intent.id not in found), key=lambda intent: intent.id)
+    found = _existing(session, plan.run_id, plan.intents)
+    fresh = [intent for intent in plan.intents if intent.id not in found]
     if fresh:
-        rows = [_row(plan, intent, log.at) for intent in fresh]
-        if insert_missing(session, effects, rows) != len(rows):  # another process was faster; PostgreSQL only
-            late = _existing(session, [intent.id for intent in fresh])
+        if _insert(session, plan, fresh, log.at) != len(fresh):  # another process was faster; PostgreSQL only
+            late = _existing(session, plan.run_id, fresh)
             found |= {key: row for key, row in late.items() if (row.run_id, row.owner) != (plan.run_id, plan.owner)}
         for intent in fresh:
             if intent.id not in found:
                 log.add(intent.id, NEW, "planned", 0, plan.run_id)
                 log.add(intent.id, "planned", "claimed", 1, plan.run_id)
         _note_ledgers(session, plan, fresh, log.at)
-    answers = _answers(session, plan, found, log)
+    answers = _answers(session, plan, found, log) if found else [_FRESH] * len(plan.intents)
     log.write(session)
     return answers
 
 
-def _answers(session: Session, plan: Plan, found: dict[str, Any], log: EventLog) -> list[Planned]:
-    seen = _sightings(session, plan.run_id, list(found))
-    met: list[dict[str, Any]] = []
-    taken: list[dict[str, Any]] = []
+_FRESH = Planned("claim", 1)
+
+
+def _answers(session: Session, plan: Plan, found: dict[str, Found], log: EventLog) -> list[Planned]:
+    met: list[tuple[str, int]] = []
+    taken: list[tuple[Any, ...]] = []
     answers: list[Planned] = []
     for intent in plan.intents:
         row = found.get(intent.id)
         if row is None:
-            answers.append(Planned("claim", 1))
+            answers.append(_FRESH)
             continue
-        seat = Seat(plan.run_id, plan.step, intent.position)
-        existing = Existing(row.state, Seat(row.run_id, row.step, row.position), seen.get(intent.id))
-        decision = decide(existing, seat, retry_failed=plan.retry_failed)
+        sighting = None if row.seen_step is None else (row.seen_step, row.seen_position)
+        existing = Existing(row.state, Seat(row.run_id, row.step, row.position), sighting)
+        decision = decide(existing, Seat(plan.run_id, plan.step, intent.position), retry_failed=plan.retry_failed)
         fence = row.fence
         if decision == "claim":
             fence = row.fence + 1
-            taken.append(_take(plan, intent, row, log))
-        elif row.run_id != plan.run_id and existing.sighting is None and (decision != "wait" or plan.last):
-            met.append({"run_id": plan.run_id, "effect_id": intent.id, "step": plan.step, "position": intent.position})
+            taken.append(_take(intent, row, plan.run_id, log))
+        elif row.run_id != plan.run_id and sighting is None and (decision != "wait" or plan.last):
+            met.append((intent.id, intent.position))
         differs = row.fingerprint != intent.fingerprint and decision in ("skipped", "duplicate")
         answers.append(Planned(decision, fence, row.attempts, row.receipt, row.error, differs, row.state))
     if met:
-        insert_missing(session, sightings, sorted(met, key=lambda row: row["effect_id"]))
+        _MEET.execute(session, sorted(met), run=plan.run_id, step=plan.step)
     if taken:
-        session.connection().execute(_TAKE, taken)
+        _TAKE.execute(session, taken, **_of_plan(plan, log.at))
     return answers
 
 
-def _take(plan: Plan, intent: Intent, row: Any, log: EventLog) -> dict[str, Any]:
+_MEET = Bulk(
+    "id text, position bigint",
+    """INSERT INTO sighting (run_id, effect_id, step, position)
+    SELECT :run, r.id, :step, r.position FROM {rows} WHERE true ORDER BY r.n ON CONFLICT DO NOTHING""",
+)
+
+
+def _take(intent: Intent, row: Found, run_id: str, log: EventLog) -> tuple[Any, ...]:
     if row.state != "planned":
-        log.add(intent.id, row.state, "planned", row.fence, plan.run_id)
-    log.add(intent.id, "planned", "claimed", row.fence + 1, plan.run_id)
-    return {
-        "b_id": intent.id,
-        "b_fence": row.fence,
-        "n_fence": row.fence + 1,
-        "n_owner": plan.owner,
-        "n_run": plan.run_id,
-        "n_step": plan.step,
-        "n_position": intent.position,
-        "n_version": plan.version,
-        "n_connector": plan.connector,
-        "n_unknown": plan.on_unknown,
-        "n_message": intent.message_id,
-        "n_attempts": row.attempts if row.state == "planned" else 0,
-        "n_item": intent.item,
-        "n_fingerprint": intent.fingerprint,
-        "n_at": log.at,
-    }
+        log.add(intent.id, row.state, "planned", row.fence, run_id)
+    log.add(intent.id, "planned", "claimed", row.fence + 1, run_id)
+    attempts = row.attempts if row.state == "planned" else 0
+    return intent.id, row.fence, intent.position, attempts, intent.item, intent.fingerprint, intent.message_id
 
 
-_TAKE = (
-    sa.update(effects)
-    .where(effects.c.id == sa.bindparam("b_id"), effects.c.fence == sa.bindparam("b_fence"))
-    .values(
-        state="claimed",
-        fence=sa.bindparam("n_fence"),
-        owner=sa.bindparam("n_owner"),
-        run_id=sa.bindparam("n_run"),
-        step=sa.bindparam("n_step"),
-        position=sa.bindparam("n_position"),
-        version=sa.bindparam("n_version"),
-        connector=sa.bindparam("n_connector"),
-        on_unknown=sa.bindparam("n_unknown"),
-        message_id=sa.bindparam("n_message"),
-        attempts=sa.bindparam("n_attempts"),
-        item=sa.bindparam("n_item"),
-        fingerprint=sa.bindparam("n_fingerprint"),
-        updated_at=sa.bindparam("n_at"),
-        next_at=None,
-        decision=None,
-        error=None,
-        error_code=None,
-    )
+_TAKE = Bulk(
+    "id text, fence bigint, position bigint, attempts bigint, item text, fingerprint text, message_id text",
+    """UPDATE effect SET state = 'claimed', fence = r.fence + 1, owner = :owner, run_id = :run, step = :step, position = r.position,
+    version = :version, connector = :connector, on_unknown = :on_unknown, message_id = r.message_id, attempts = r.attempts,
+    item = r.item, fingerprint = r.fingerprint, updated_at = :at, next_at = NULL, decision = NULL,
+    error = NULL, error_code = NULL
+    FROM {rows} WHERE effect.id = r.id AND effect.fence = r.fence""",
 )
 
 
-def _row(plan: Plan, intent: Intent, at: int) -> dict[str, Any]:
+def _of_plan(plan: Plan, at: int) -> dict[str, Any]:
     return {
-        "id": intent.id,
-        "tenant": plan.tenant,
-        "tool": plan.tool,
-        "version": plan.version,
-        "effect": plan.effect,
-        "connector": plan.connector,
-        "key": intent.key,
-        "run_id": plan.run_id,
-        "step": plan.step,
-        "position": intent.position,
-        "ledger": plan.ledger,
-        "ledger_group": intent.group,
-        "subject": intent.subject,
-        "item": intent.item,
-        "fingerprint": intent.fingerprint,
-        "on_unknown": plan.on_unknown,
-        "state": "claimed",
         "owner": plan.owner,
-        "fence": 1,
-        "attempts": 0,
-        "crashes": 0,
-        "message_id": intent.message_id,
-        "created_at": at,
-        "updated_at": at,
+        "run": plan.run_id,
+        "step": plan.step,
+        "version": plan.version,
+        "connector": plan.connector,
+        "on_unknown": plan.on_unknown,
+        "at": at,
     }
 
 
-_KNOWN = sa.select(
-    effects.c.id,
-    effects.c.state,
-    effects.c.run_id,
-    effects.c.step,
-    effects.c.position,
-    effects.c.owner,
-    effects.c.fence,
-    effects.c.attempts,
-    effects.c.receipt,
-    effects.c.error,
-    effects.c.fingerprint,
+def _insert(session: Session, plan: Plan, intents: Sequence[Intent], at: int) -> int:
+    """Insert what is not there yet, claimed; returns how many that were.
+
+    Two sessions that insert the same ids in different orders deadlock on PostgreSQL, so they are sorted there. SQLite has one
+    writer; rows in the order in which they will be performed share their pages.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        intents = sorted(intents, key=lambda intent: intent.id)
+    rows = [
+        (each.id, each.position, each.key, each.group, each.subject, each.item, each.fingerprint, each.message_id) for each in intents
+    ]
+    named = {"tenant": plan.tenant, "tool": plan.tool, "effect": plan.effect, "ledger": plan.ledger}
+    return _INSERT.execute(session, rows, **_of_plan(plan, at), **named).rowcount
+
+
+_INSERT = Bulk(
+    "id text, position bigint, key text, grouped text, subject text, item text, fingerprint text, message_id text",
+    """INSERT INTO effect (tenant, tool, version, effect, connector, run_id, step, ledger, on_unknown, owner, created_at, updated_at,
+    state, fence, attempts, crashes, id, position, key, ledger_group, subject, item, fingerprint, message_id)
+    SELECT :tenant, :tool, CAST(:version AS bigint), :effect, :connector, :run, CAST(:step AS bigint), CAST(:ledger AS text), :on_unknown,
+    :owner, CAST(:at AS bigint), CAST(:at AS bigint), 'claimed', 1, 0, 0,
+    r.id, r.position, r.key, r.grouped, r.subject, r.item, r.fingerprint, r.message_id
+    FROM {rows} WHERE true ORDER BY r.n ON CONFLICT DO NOTHING""",
 )
 
 
-def _existing(session: Session, keys: Sequence[str]) -> dict[str, Any]:
-    lock = session.get_bind().dialect.name == "postgresql"
-    found: dict[str, Any] = {}
-    for start in range(0, len(keys), CHUNK):
-        query = _KNOWN.where(effects.c.id.in_(keys[start : start + CHUNK])).order_by(effects.c.id)
-        for row in session.connection().execute(query.with_for_update() if lock else query):
-            found[row.id] = row
-    return found
+class Found(NamedTuple):
+    """What is there already of an effect that a plan asks for, and where the planning run has met it before."""
+
+    id: str
+    state: str
+    run_id: str
+    step: int
+    position: int
+    owner: str | None
+    fence: int
+    attempts: int
+    receipt: str | None
+    error: str | None
+    fingerprint: str
+    seen_step: int | None
+    seen_position: int
 
 
-def _sightings(session: Session, run_id: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
-    if not keys:
-        return {}
-    query = sa.select(sightings.c.effect_id, sightings.c.step, sightings.c.position)
-    rows = session.connection().execute(query.where(sightings.c.run_id == run_id, sightings.c.effect_id.in_(keys)))
-    return {row.effect_id: (row.step, row.position) for row in rows}
+_KNOWN = Bulk(
+    "id text",
+    """SELECT e.id, e.state, e.run_id, e.step, e.position, e.owner, e.fence, e.attempts, e.receipt, e.error, e.fingerprint,
+    seen.step, seen.position
+    FROM {rows} JOIN effect AS e ON e.id = r.id LEFT JOIN sighting AS seen ON seen.run_id = :run AND seen.effect_id = r.id
+    ORDER BY e.id {locked}""",
+)
+
+
+def _existing(session: Session, run_id: str, intents: Sequence[Intent]) -> dict[str, Found]:
+    rows = _KNOWN.execute(session, [(intent.id,) for intent in intents], run=run_id)
+    return {row[0]: Found._make(row) for row in rows}
 
 
 def _note_ledgers(session: Session, plan: Plan, intents: Iterable[Intent], at: int) -> None:
@@ -295,38 +278,41 @@ def _note_ledgers(session: Session, plan: Plan, intents: Iterable[Intent], at: i
     insert_missing(session, ledgers, rows)
 
 
-_MOVE = (
-    sa.update(effects)
-    .where(
-        effects.c.id == sa.bindparam("b_id"),
-        effects.c.owner == sa.bindparam("b_owner"),
-        effects.c.fence == sa.bindparam("b_fence"),
-        effects.c.state == sa.bindparam("b_state"),
-    )
-    .values(
-        state=sa.bindparam("n_state"),
-        attempts=sa.bindparam("n_attempts"),
-        receipt=sa.bindparam("n_receipt"),
-        error_code=sa.bindparam("n_code"),
-        error=sa.bindparam("n_error"),
-        next_at=sa.bindparam("n_next"),
-        updated_at=sa.bindparam("n_at"),
-    )
+_MOVE = Bulk(
+    "id text, owner text, fence bigint, before text, after text, attempts bigint, receipt text, code text, error text, next_at bigint",
+    """UPDATE effect SET state = r.after, attempts = r.attempts, receipt = r.receipt, error_code = r.code, error = r.error,
+    next_at = r.next_at, updated_at = :at
+    FROM {rows} WHERE effect.id = r.id AND effect.owner = r.owner AND effect.fence = r.fence AND effect.state = r.before""",
 )
 
 
 def move(session: Session, moves: list[Move]) -> list[bool]:
     """Carry out guarded transitions; False where the caller was fenced out, which then changed nothing."""
     log = EventLog(now(session))
-    values = [_bound(item, log.at) for item in moves]
     held = [True] * len(moves)
-    if execute_many(session, "move", _MOVE, values) != len(moves):
+    if _MOVE.execute(session, [_row(item) for item in moves], at=log.at).rowcount != len(moves):
         held = _who_holds(session, moves, log.at)
     for item, ok in zip(moves, held, strict=True):
         if ok:
             _log_move(log, item)
     log.write(session)
     return held
+
+
+def _row(item: Move) -> tuple[Any, ...]:
+    claim = item.claim
+    return (
+        claim.id,
+        claim.owner,
+        claim.fence,
+        item.before,
+        item.after,
+        item.attempts,
+        item.receipt,
+        item.error_code,
+        item.error,
+        item.next_at,
+    )
 
 
 def _log_move(log: EventLog, item: Move) -> None:
@@ -336,22 +322,6 @@ def _log_move(log: EventLog, item: Move) -> None:
         return
     log.add(claim.id, item.before, item.via, claim.fence, claim.owner, item.error_code)
     log.add(claim.id, item.via, item.after, claim.fence, claim.owner, "policy retry")
-
-
-def _bound(item: Move, at: int) -> dict[str, Any]:
-    return {
-        "b_id": item.claim.id,
-        "b_owner": item.claim.owner,
-        "b_fence": item.claim.fence,
-        "b_state": item.before,
-        "n_state": item.after,
-        "n_attempts": item.attempts,
-        "n_receipt": item.receipt,
-        "n_code": item.error_code,
-        "n_error": item.error,
-        "n_next": item.next_at,
-        "n_at": at,
-    }
 
 
 def _who_holds(session: Session, moves: list[Move], at: int) -> list[bool]:

@@ -30,7 +30,7 @@ def happen(database: Database, count: int) -> None:
     with database.writing() as session:
         for number in range(count):
             audit.record(session, SYSTEM, "thing.done", f"t{number}", "done", number=number)
-            session.add(EffectEvent(effect_id=f"e{number}", before="planned", after="claimed", at=number, fence=1, actor="run_1"))
+            session.add(EffectEvent(effect_seq=number, effect_id=f"e{number}", before="planned", after="claimed", at=number, fence=1, actor="run_1"))
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def change(table: Any, condition: Any, **values: Any) -> Callable[[Session], Any
 
 
 def forge(session: Session) -> None:
-    session.add(EffectEvent(effect_id="e", before="planned", after="done", at=1, fence=1, actor="x", link=4))
+    session.add(EffectEvent(effect_seq=1, effect_id="e", before="planned", after="done", at=1, fence=1, actor="x", link=4))
 
 
 EVENT, EFFECT, LINK = col(AuditEvent.target) == "t12", col(EffectEvent.effect_id) == "e12", col(AuditLink.seq) == 4
