@@ -179,6 +179,7 @@ class Runtime:
             owner=row["owner"],
             fence=row["fence"],
             as_of=row["as_of"],
+            approval=row["approval"],
             bound=bound_by(marks) if marks is not None else None,
         )
         return begun, Execution(self.engine, view, program, beginning)
@@ -275,6 +276,7 @@ class Runtime:
             dry_run=run.dry_run,
             args=await asyncio.to_thread(self._args, run.args),
             as_of=run.as_of,
+            approval=run.approval,
             bound=await asyncio.to_thread(self._bound, run.id) if run.approval is not None else None,
             seed=run.seed,
             started_at=run.started_at or run.created_at,

@@ -55,6 +55,7 @@ class RunView:
 
 
     as_of: int | None = None
+    approval: str | None = None
     bound: frozenset[bytes] | None = None
 
     @property

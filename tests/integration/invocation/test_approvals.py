@@ -94,7 +94,7 @@ async def refused(
     assert (len(h.connectors.performed), real_runs(h)) == before
     with h.database.reading() as session:
         told = session.exec(select(AuditEvent).where(AuditEvent.action == "tool.called").order_by(col(AuditEvent.id).desc())).first()
-    assert told is not None and (told.outcome, told.body["code"]) == ("refused", code)
+    assert told is not None and (told.outcome, (told.body or {})["code"]) == ("refused", code)
     return caught.value
 
 
