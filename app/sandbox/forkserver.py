@@ -1,4 +1,4 @@
-"""The host's end of a fork server: one sandbox with a warm interpreter, from which each run gets a child of its own.
+"""The host's end of a fork server: one sandbox, in it a template per tool, from which each run gets a child of its own.
 
 It refuses to be: a judge of what a child says. It makes children, kills them and learns how they ended; sessions do the talking.
 """
@@ -9,7 +9,8 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -19,10 +20,11 @@ from app.core.errors import Unavailable
 from app.sandbox.interpreter import FLAGS
 from app.sandbox.launcher import Plan
 from app.sandbox.slots import Slot
-from app.sandbox.spawn import Process, spawn
+from app.sandbox.spawn import in_memory, spawn
 
 _PACKET = 1 << 16
 _START_S = 20.0
+_PREPARE_S = 20.0
 _KILL_S = 5.0
 
 
@@ -45,17 +47,21 @@ class Child:
 
 
 class ForkServer:
-    """One sandbox, running. Make it with `start`, which also claims its slot; `stop` gives everything back."""
+    """One sandbox, running, or a tool's template in it; `stop` ends it with all its children.
 
-    def __init__(self, process: Process, control: socket.socket, slot: Slot) -> None:
+    `start` makes the first and takes over its slot, `template` the second; only a template has children that run a tool.
+    """
+
+    def __init__(self, control: socket.socket, ended: asyncio.Future[Any], kill: Callable[[], object], pid: int | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        self._process = process
         self._control = control
-        self._slot = slot
+        self._kill = kill
+        self._pid = pid
         self._idents = count(1)
         self._children: dict[int, Child] = {}
         self._sending = asyncio.Lock()
-        self.ended = process.ended
+        self._kills: set[asyncio.Task[Exit]] = set()
+        self.ended = ended
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(control.fileno(), self._hear)
         self.ended.add_done_callback(lambda _: self._forget())
@@ -63,7 +69,7 @@ class ForkServer:
     def host_uid(self) -> int | None:
         """The uid that the host's kernel counts the sandbox under; None once it has gone."""
         try:
-            status = Path(f"/proc/{self._process.popen.pid}/status").read_text()
+            status = Path(f"/proc/{self._pid}/status").read_text()
         except OSError:
             return None
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Uid:"))
@@ -71,6 +77,11 @@ class ForkServer:
     @property
     def alive(self) -> bool:
         return not self.ended.done()
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has children."""
+        return bool(self._children)
 
     @classmethod
     async def start(cls, plan: Plan, executable: str, slot: Slot) -> ForkServer:
@@ -82,16 +93,11 @@ class ForkServer:
         try:
             process = await spawn(plan, command, inherit=[theirs.fileno()], stderr=complaints)
             theirs.close()
-            server = cls(process, ours, slot)
-            settings = {"filter": plan.strict_filter.hex(), "rlimits": dict(plan.child_rlimits)}
-            try:
-                await server._send(settings)
-                async with asyncio.timeout(_START_S):
-                    await server._began()
-            except (TimeoutError, OSError):
-                process.kill()
-            if not server._ready.done():
-                await server.ended
+            server = cls(ours, process.ended, process.kill, process.popen.pid)
+            server.ended.add_done_callback(lambda _: slot.release())
+            with suppress(OSError):
+                await server._send({"filter": plan.strict_filter.hex(), "rlimits": dict(plan.child_rlimits)})
+            if not await server._began(_START_S):
                 said = os.pread(complaints, 2000, 0).decode(errors="replace").strip()
                 raise Unavailable("sandbox_start_failed", f"the sandbox did not start: {said or 'it said nothing'}", retryable=False)
             return server
@@ -99,14 +105,29 @@ class ForkServer:
             theirs.close()
             os.close(complaints)
 
+    async def template(self, files: Mapping[str, str], rlimits: dict[str, int]) -> ForkServer:
+        """A fork server inside this one that holds these files compiled, under `rlimits` itself. Raises Unavailable `sandbox_gone`."""
+        source = in_memory(json.dumps(dict(files)).encode())
+        try:
+            child = await self._fork("template", socket.SOCK_SEQPACKET, rlimits, source)
+        finally:
+            os.close(source)
+        template = ForkServer(child.channel, child.ended, lambda: self._kill_soon(child))
+        if not await template._began(_PREPARE_S):
+            raise Unavailable("sandbox_gone", "the tool could not be made ready to run", retryable=False)
+        return template
+
     async def spawn(self, rlimits: dict[str, int]) -> Child:
-        """A new confined child that waits for its first message (1-3 ms). Raises Unavailable `sandbox_gone`."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        """A new confined child that loads the template's tool and waits for `start` (1-3 ms). Raises Unavailable `sandbox_gone`."""
+        return await self._fork("spawn", socket.SOCK_STREAM, rlimits)
+
+    async def _fork(self, what: str, kind: socket.SocketKind, rlimits: dict[str, int], *descriptors: int) -> Child:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
         ours.setblocking(False)
         child = Child(next(self._idents), ours, self._loop.create_future())
         self._children[child.ident] = child
         try:
-            await self._send({"spawn": child.ident, "rlimits": rlimits}, theirs.fileno())
+            await self._send({what: child.ident, "rlimits": rlimits}, *descriptors, theirs.fileno())
         except OSError as error:
             ours.close()
             self._children.pop(child.ident, None)
@@ -123,23 +144,30 @@ class ForkServer:
                 async with asyncio.timeout(_KILL_S):
                     return await asyncio.shield(child.ended)
             except (TimeoutError, OSError):
-                self._process.kill()
+                self._kill()
         return await asyncio.shield(child.ended)
 
+    def _kill_soon(self, child: Child) -> None:
+        task = asyncio.create_task(self.kill(child))
+        self._kills.add(task)
+        task.add_done_callback(self._kills.discard)
+
     async def stop(self) -> None:
-        """End the sandbox and every child in it; idempotent."""
-        self._process.kill()
+        """End it and every child in it; idempotent."""
+        if self.alive:
+            self._kill()
         await asyncio.shield(self.ended)
-        self._slot.release()
 
-    async def _began(self) -> None:
-        """Until the server is ready or over."""
+    async def _began(self, within_s: float) -> bool:
+        """Whether it got ready in time; it is over where it did not."""
         waiting: set[asyncio.Future[Any]] = {self._ready, self.ended}
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiting, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        if not self._ready.done():
+            await self.stop()
+        return self._ready.done()
 
-    async def _send(self, order: Mapping[str, object], descriptor: int | None = None) -> None:
+    async def _send(self, order: Mapping[str, object], *descriptors: int) -> None:
         packet = json.dumps(order).encode()
-        descriptors = [] if descriptor is None else [descriptor]
         async with self._sending:
             while True:
                 try:
@@ -166,7 +194,8 @@ class ForkServer:
                 packet = b""
             if not packet:
                 self._loop.remove_reader(self._control.fileno())
-                self._process.kill()
+                if self.alive:
+                    self._kill()
                 return
             report = json.loads(packet)
             if "ready" in report:
@@ -185,7 +214,6 @@ class ForkServer:
             self._control.close()
         for ident in list(self._children):
             self._finish(ident, Exit(None))
-        self._slot.release()
 
 
 def _settle(future: asyncio.Future[None]) -> None:

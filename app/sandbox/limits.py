@@ -37,6 +37,10 @@ class GuestLimits:
         """The kernel's limits that differ from run to run; set in the child before the filter."""
         return {"AS": (self.memory_mb + INTERPRETER_MB) * MIB, "CPU": self.cpu_s}
 
+    def of_template(self) -> dict[str, int]:
+        """The same for the process that the runs of one tool are forked from, which spends time on each of them."""
+        return {"AS": (self.memory_mb + INTERPRETER_MB) * MIB}
+
 
 GUEST = GuestLimits()
 """What a spec's own defaults amount to."""

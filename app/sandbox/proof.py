@@ -98,7 +98,8 @@ async def _look_as_tool(installation: Installation, args: dict[str, Any]) -> dic
         server = await ForkServer.start(plan, installation.interpreter.executable, slot)
         try:
             host_uid = server.host_uid()
-            session = await GuestSession.open(server, GuestLimits(wall_s=20), {"tool.py": _PROBE.read_text()})
+            limits = GuestLimits(wall_s=20)
+            session = await GuestSession.open(await server.template({"tool.py": _PROBE.read_text()}, limits.of_template()), limits)
             await session.start(args, now=0, seed="00")
             message = await session.receive()
             await session.close()

@@ -25,6 +25,7 @@ from app.sandbox.proof import Proof
 from app.sandbox.session import GuestSession
 
 _Key = tuple[str, GuestLimits]
+_TEMPLATES = 32
 _log = logging.getLogger(__name__)
 
 
@@ -39,6 +40,7 @@ class Sandbox:
         self._idle_total = idle_total
         self._idle: OrderedDict[_Key, deque[GuestSession]] = OrderedDict()
         self._replenishing: set[_Key] = set()
+        self._templates: OrderedDict[_Key, asyncio.Task[ForkServer]] = OrderedDict()
         self._links: WeakSet[Link] = WeakSet()
         self._tasks: set[asyncio.Task[None]] = set()
         self._installation: Installation | None = None
@@ -70,11 +72,11 @@ class Sandbox:
         """
         found = self._proven()
         if fresh:
-            return await self._fresh(found, dict(files), limits)
+            return await self._fresh(found, files, limits)
         key = (digest, limits)
-        session = self._take(key) or await self._opened(await self._running(found), limits, dict(files))
+        session = self._take(key) or await self._opened(await self._template(found, key, files), limits)
         if warm:
-            make_ready = partial(self._make_ready, found, key, dict(files))
+            make_ready = partial(self._make_ready, found, key, files)
             if self._idle.get(key):
                 session.on_close(make_ready)  # not now, when it would compete with this very run
             else:
@@ -132,20 +134,40 @@ class Sandbox:
                 self._server = await _boot(found)
             return self._server
 
-    async def _fresh(self, found: Installation, files: dict[str, str], limits: GuestLimits) -> GuestSession:
+    async def _fresh(self, found: Installation, files: Mapping[str, str], limits: GuestLimits) -> GuestSession:
         server = await _boot(found)
         try:
-            session = await self._opened(server, limits, files)
+            session = await self._opened(await server.template(files, limits.of_template()), limits)
         except BaseException:
             await server.stop()
             raise
         session.on_close(server.stop)
         return session
 
-    async def _opened(self, server: ForkServer, limits: GuestLimits, files: dict[str, str]) -> GuestSession:
-        session = await GuestSession.open(server, limits, files)
+    async def _opened(self, template: ForkServer, limits: GuestLimits) -> GuestSession:
+        session = await GuestSession.open(template, limits)
         self._links.add(session.link)
         return session
+
+    async def _template(self, found: Installation, key: _Key, files: Mapping[str, str]) -> ForkServer:
+        """The template of a tool: made once, and again if it has gone; those that were used least recently give way."""
+        task = self._templates.get(key)
+        if task is None or _over(task):
+            task = self._templates[key] = asyncio.create_task(self._make_template(found, key, files))
+            await self._thin_out()
+        self._templates.move_to_end(key)
+        return await asyncio.shield(task)
+
+    async def _make_template(self, found: Installation, key: _Key, files: Mapping[str, str]) -> ForkServer:
+        return await (await self._running(found)).template(files, key[1].of_template())
+
+    async def _thin_out(self) -> None:
+        for key, task in list(self._templates.items())[:-_TEMPLATES]:
+            if _over(task):
+                del self._templates[key]
+            elif task.done() and not self._idle.get(key) and not task.result().busy:
+                del self._templates[key]
+                await task.result().stop()
 
     def _take(self, key: _Key) -> GuestSession | None:
         waiting = self._idle.get(key)
@@ -156,7 +178,7 @@ class Sandbox:
                 return session
         return None
 
-    async def _make_ready(self, found: Installation, key: _Key, files: dict[str, str]) -> None:
+    async def _make_ready(self, found: Installation, key: _Key, files: Mapping[str, str]) -> None:
         """Have idle children of one tool made in the background."""
         if self._stopped or key in self._replenishing:
             return
@@ -165,11 +187,11 @@ class Sandbox:
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
-    async def _replenish(self, found: Installation, key: _Key, files: dict[str, str]) -> None:
+    async def _replenish(self, found: Installation, key: _Key, files: Mapping[str, str]) -> None:
         """Fill up the idle children of one tool, and let those go that waited longest where there are too many in all."""
         try:
             while len(self._idle.setdefault(key, deque())) < self._idle_per_tool:
-                session = await self._opened(await self._running(found), key[1], files)
+                session = await self._opened(await self._template(found, key, files), key[1])
                 self._idle.setdefault(key, deque()).append(session)
             while sum(map(len, self._idle.values())) > self._idle_total:
                 _, surplus = self._idle.popitem(last=False)
@@ -182,6 +204,11 @@ class Sandbox:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.warning("no idle child could be made: %s", error)
+
+
+def _over(template: asyncio.Task[ForkServer]) -> bool:
+    """Whether it was not made, or has gone."""
+    return template.done() and (template.cancelled() or template.exception() is not None or not template.result().alive)
 
 
 async def _boot(found: Installation) -> ForkServer:

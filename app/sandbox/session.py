@@ -47,12 +47,11 @@ class GuestSession:
     any may answer or cancel.
     """
 
-    def __init__(self, server: ForkServer, child: Child, link: Link, limits: GuestLimits, loaded: bool) -> None:
+    def __init__(self, server: ForkServer, child: Child, link: Link, limits: GuestLimits) -> None:
         self.limits = limits
         self._server = server
         self._child = child
         self.link = link
-        self._loaded = loaded
         self._timer: asyncio.TimerHandle | None = None
         self._started = time.monotonic()
         self._last_progress = 0.0
@@ -61,9 +60,9 @@ class GuestSession:
         self._after_close: Callable[[], Awaitable[None]] | None = None
 
     @classmethod
-    async def open(cls, server: ForkServer, limits: GuestLimits, files: dict[str, str] | None = None) -> GuestSession:
-        """A new child; with `files` it loads the tool at once, ahead of `start`. Raises Unavailable `sandbox_gone`."""
-        child = await server.spawn(limits.rlimits())
+    async def open(cls, template: ForkServer, limits: GuestLimits) -> GuestSession:
+        """A new child of a tool's template. Raises Unavailable `sandbox_gone`."""
+        child = await template.spawn(limits.rlimits())
         loop = asyncio.get_running_loop()
         link = Link(limits.frame_bytes, limits.total_bytes)
         try:
@@ -71,26 +70,18 @@ class GuestSession:
         except BaseException:  # cancelled: the child reads end of file and leaves
             child.channel.close()
             raise
-        session = cls(server, child, link, limits, loaded=files is not None)
-        if files is not None:
-            link.send(encode({"t": "load", "files": files}))
-        return session
+        return cls(template, child, link, limits)
 
     @property
     def alive(self) -> bool:
         """Whether the child still waits or runs."""
         return not self._child.ended.done() and not self.link.closed
 
-    async def start(self, args: Any, *, now: int, seed: str, files: dict[str, str] | None = None) -> None:
-        """Begin the run; `now` in milliseconds since the epoch. `files` is needed where the session was opened without."""
-        if not self._loaded and files is None:
-            raise ValueError("a session that was opened without files needs them to start")
-        opening: Message = {"t": "start", "args": args, "now": now, "seed": seed}
-        if not self._loaded:
-            opening["files"] = files
+    async def start(self, args: Any, *, now: int, seed: str) -> None:
+        """Begin the run; `now` in milliseconds since the epoch."""
         self._started = time.monotonic()
         self._timer = asyncio.get_running_loop().call_later(self.limits.wall_s, self._time_out)
-        self.link.send(encode(opening))
+        self.link.send(encode({"t": "start", "args": args, "now": now, "seed": seed}))
 
     async def receive(self) -> Message:
         """The guest's next message, well formed. Logs and progress over their limits are dropped.

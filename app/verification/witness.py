@@ -62,8 +62,8 @@ class Witnessed(GuestSession):
     def alive(self) -> bool:
         return self._inner.alive
 
-    async def start(self, args: Any, *, now: int, seed: str, files: dict[str, str] | None = None) -> None:
-        await self._inner.start(args, now=now, seed=seed, files=files)
+    async def start(self, args: Any, *, now: int, seed: str) -> None:
+        await self._inner.start(args, now=now, seed=seed)
 
     async def receive(self) -> dict[str, Any]:
         message = await self._inner.receive()

@@ -6,12 +6,13 @@ is resumed gets the journaled answers again, so a tool must take time, randomnes
 
 from __future__ import annotations
 
-import random
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from random import Random
 from typing import Any, Literal, Protocol, TypeAlias, cast
 
 from .wire import MAX_CHUNK_BYTES, MAX_CHUNK_ITEMS, Message, dumps
@@ -79,13 +80,21 @@ class Context:
 
     def __init__(self, exchange: Exchange, *, now: int, seed: str) -> None:
         """`now` is the run's start in milliseconds since the epoch; `seed` feeds `random` and `new_id`, by streams of their own."""
-        self.random: random.Random = random.Random(seed)  # noqa: S311 - it must be repeatable, and is no secret
-        self._ids = random.Random(f"{seed}/ids")  # noqa: S311 - as above
+        self._seed = seed
         self._exchange = exchange
         self._now = now
         self._step = 0
         self._waiting: deque[_Ticket] = deque()
         self._cancelled = False
+
+    @cached_property
+    def random(self) -> Random:
+        """A generator that yields the same again on a resume."""
+        return Random(self._seed)  # noqa: S311 - it must be repeatable, and is no secret
+
+    @cached_property
+    def _ids(self) -> Random:
+        return Random(f"{self._seed}/ids")  # noqa: S311 - as above
 
     def read(self, read_id: str, /, **query: Any) -> Any:
         """One read declared in the spec, with its query. Raises ToolError where the host refuses."""

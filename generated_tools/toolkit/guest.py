@@ -1,10 +1,14 @@
-"""The sandbox side: a fork server that holds a warm interpreter, and the runner of one tool in one forked child.
+"""The sandbox side: a fork server, from it a template per tool that holds it compiled, and the runner of one run in one forked child.
+
+A template runs no line of a tool: it parses it, imports what it names of the library and runs the host's own `contract.py`.
 
 It refuses to be: a defence. Namespaces, the outer filter and the mounts stand before it starts; it applies the limits and the strict filter
 that the host hands it before a child sees a byte of a tool, and the host checks all that a child says.
 
 Control messages (JSON, one per SEQPACKET packet): the host sends `{"filter": hex, "rlimits": {NAME: n}}` first and gets `{"ready": pid}`;
-then `{"spawn": id, "rlimits": {NAME: n}}` with one descriptor, or `{"kill": id}`; it gets `{"exit": id, "status", "rss_kb", "cpu_ms"}`.
+then `{"template": id, "rlimits": {NAME: n}}` with two descriptors: a file of `{NAME: TEXT}` and a control socket, on which the template
+says ready. A template takes `{"spawn": id, "rlimits": {NAME: n}}` with one, the child's channel. Both take `{"kill": id}` and say
+`{"exit": id, "status", "rss_kb", "cpu_ms"}`.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import socket
 import sys
 import traceback
 import types
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from .context import Cancelled, Context, ToolError
@@ -32,11 +37,12 @@ abc base64 bisect collections collections.abc contextlib copy csv dataclasses da
 functools hashlib heapq html io itertools json math numbers operator random re statistics string textwrap time types typing unicodedata
 urllib.parse uuid zoneinfo
 """
-WARM = tuple(_WARM.split())
-"""Modules imported before the first fork, so that a tool finds them loaded."""
+WARM = frozenset(_WARM.split())
+"""Modules that a template imports for a tool that names them, so that its children find them loaded."""
 
+Loader = Callable[[], types.ModuleType]
 _GUEST_FD = 3
-_PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 4, 22, 38
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 _SECCOMP_MODE_FILTER = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 _OF_CHILDREN = ("NPROC", "NOFILE")
@@ -82,18 +88,43 @@ def _confine(fd: int, rlimits: dict[str, int], program: _Filter | None) -> Chann
     return Channel(_GUEST_FD)
 
 
-def load(files: dict[str, str]) -> types.ModuleType:
-    """Compile and run `contract.py`, then `tool.py`, from source as top-level modules; other files are not for the run."""
-    module = types.ModuleType("tool")
-    for name in ("contract", "tool"):
-        path = f"{name}.py"
-        if path not in files:
-            continue
-        module = types.ModuleType(name)
-        module.__file__ = path
-        sys.modules[name] = module
-        exec(compile(files[path], path, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - running a tool's source is the task
+def prepare(files: dict[str, str]) -> Loader:
+    """What makes the module `tool` in a child, from its source; other files than `contract.py` and `tool.py` are not for the run.
+
+    All that needs no line of the tool to run is done here. What is wrong with the source is raised by the loader, in the child.
+    """
+    try:
+        if "contract.py" in files:
+            _execute("contract", compile(files["contract.py"], "contract.py", "exec", dont_inherit=True))
+        code = compile(files["tool.py"], "tool.py", "exec", dont_inherit=True)
+        for name in sorted(WARM.intersection(_names(code))):
+            importlib.import_module(name)
+    except BaseException as error:  # noqa: BLE001 - SyntaxError, MemoryError and whatever else a parser makes of hostile text
+        return _raiser(error)
+    return lambda: _execute("tool", code)
+
+
+def _execute(name: str, code: types.CodeType) -> types.ModuleType:
+    module = types.ModuleType(name)
+    module.__file__ = f"{name}.py"
+    sys.modules[name] = module
+    exec(code, module.__dict__)  # noqa: S102 - running a tool's source is the task
     return module
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    """Every name in the code: of modules that it imports among them."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+def _raiser(error: BaseException) -> Loader:
+    def load() -> types.ModuleType:
+        raise error
+
+    return load
 
 
 def _crash(error: BaseException) -> Message:
@@ -104,24 +135,22 @@ def _crash(error: BaseException) -> Message:
     return {"t": "crash", "type": type(error).__name__, "message": str(error)[:500], "traceback": lines[-20:]}
 
 
-def converse(channel: Channel) -> Message:
-    """Serve one run over the channel up to its closing message, which is returned unsent. Raises EOFError where the host has gone."""
-    opening = channel.receive()
-    module: types.ModuleType | None = None
+def converse(channel: Channel, load: Loader) -> Message:
+    """Load the tool, serve one run over the channel up to its closing message, which is returned unsent.
+
+    Raises EOFError where the host has gone.
+    """
     failure: BaseException | None = None
-    if opening["t"] == "load":
-        try:
-            module = load(opening["files"])
-        except BaseException as error:  # noqa: BLE001 - whatever a tool's top level raises is told once the run starts
-            failure = error
-        opening = channel.receive()
+    try:
+        module = load()
+    except BaseException as error:  # noqa: BLE001 - whatever a tool's top level raises is told once the run starts
+        failure = error
+    opening = channel.receive()
     if opening["t"] == "cancel":
         return {"t": "cancelled"}
     try:
         if failure is not None:
             raise failure
-        if module is None:
-            module = load(opening["files"])
         context = Context(channel, now=opening["now"], seed=opening["seed"])
         return {"t": "result", "value": module.run(opening["args"], context)}
     except ToolError as error:
@@ -134,11 +163,11 @@ def converse(channel: Channel) -> Message:
         return _crash(error)
 
 
-def _run(channel: Channel) -> NoReturn:
+def _run(channel: Channel, load: Loader) -> NoReturn:
     """Converse, say the closing word, and leave without running anything of the tool's again."""
     status = 0
     try:
-        closing = converse(channel)
+        closing = converse(channel, load)
         try:
             channel.send(closing)
         except (TypeError, ValueError, RecursionError, FrameError) as error:
@@ -149,12 +178,13 @@ def _run(channel: Channel) -> NoReturn:
 
 
 class _Server:
-    """The fork server's loop: spawn, kill, reap, report."""
+    """The loop of the fork server and of each template: fork, kill, reap, report. `load` is a template's tool."""
 
-    def __init__(self, control: socket.socket, program: bytes, rlimits: dict[str, int]) -> None:
+    def __init__(self, control: socket.socket, program: _Filter | None, rlimits: dict[str, int], load: Loader) -> None:
         self.control = control
-        self.program = _Filter(program) if program else None
+        self.program = program
         self.rlimits = rlimits
+        self.load = load
         self.children: dict[int, tuple[int, int]] = {}
         self.poll = select.poll()
         self.poll.register(control.fileno(), select.POLLIN)
@@ -169,7 +199,7 @@ class _Server:
                     return
 
     def obey(self) -> bool:
-        packet, ancillary, _, _ = self.control.recvmsg(1 << 16, socket.CMSG_SPACE(4))
+        packet, ancillary, _, _ = self.control.recvmsg(1 << 16, socket.CMSG_SPACE(8))
         if not packet:
             return False
         order: dict[str, Any] = json.loads(packet)
@@ -178,23 +208,40 @@ class _Server:
                 if ident == order["kill"]:
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             return True
-        fd = array.array("i", ancillary[0][2])[0]
+        descriptors = array.array("i", ancillary[0][2])
         pid = os.fork()
         if pid == 0:
-            self.become_child(fd, order["rlimits"])
-        os.close(fd)
+            if "template" in order:
+                self.become_template(descriptors[0], descriptors[1], order["rlimits"])
+            self.become_child(descriptors[0], order["rlimits"])
+        for fd in descriptors:
+            os.close(fd)
         pidfd = os.pidfd_open(pid)
-        self.children[pidfd] = (pid, order["spawn"])
+        self.children[pidfd] = (pid, order["template"] if "template" in order else order["spawn"])
         self.poll.register(pidfd, select.POLLIN)
         return True
 
     def become_child(self, fd: int, rlimits: dict[str, int]) -> NoReturn:
         try:
             gc.enable()
+            _die_with_parent()
             channel = _confine(fd, {**self.rlimits, **rlimits}, self.program)
         except BaseException:  # noqa: BLE001 - a child that cannot be confined must not live
             os._exit(71)
-        _run(channel)
+        _run(channel, self.load)
+
+    def become_template(self, files_fd: int, control_fd: int, rlimits: dict[str, int]) -> NoReturn:
+        try:
+            _die_with_parent()
+            for fd in (self.control.detach(), *self.children):
+                os.close(fd)
+            _limit(rlimits)
+            with open(files_fd, encoding="utf-8") as file:
+                load = prepare(json.load(file))
+            serve(_Server(socket.socket(fileno=control_fd), self.program, self.rlimits, load))
+        except BaseException:  # noqa: BLE001 - what no child can be forked from must not live
+            os._exit(71)
+        os._exit(0)
 
     def reap(self, pidfd: int) -> None:
         pid, ident = self.children.pop(pidfd)
@@ -210,29 +257,38 @@ class _Server:
         self.control.send(json.dumps(report).encode())
 
 
+def _die_with_parent() -> None:
+    """Have the kernel end this process with its server, whose host could not hear of it any more."""
+    _prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+
+
+def serve(server: _Server) -> None:
+    """Say ready and serve. What is in memory by now stays shared with every child: no collection looks at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    server.control.send(json.dumps({"ready": os.getpid()}).encode())
+    server.serve()
+
+
 def main(control_fd: int) -> None:
     """Become the fork server on an inherited SEQPACKET socket."""
     control = socket.socket(fileno=control_fd)
     os.closerange(3, control_fd)
     os.closerange(control_fd + 1, 1 << 16)
-    for name in WARM:
-        importlib.import_module(name)
     sys.argv[:], sys.orig_argv[:] = ["tool.py"], []  # a descriptor's number would tell one sandbox from another
     _prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
     _prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
     settings = json.loads(control.recv(1 << 16))
     rlimits: dict[str, int] = settings["rlimits"]
     _limit({name: value for name, value in rlimits.items() if name not in _OF_CHILDREN})
-    server = _Server(control, bytes.fromhex(settings["filter"]), {name: rlimits[name] for name in _OF_CHILDREN if name in rlimits})
+    program = _Filter(bytes.fromhex(settings["filter"])) if settings["filter"] else None
+    server = _Server(control, program, {name: rlimits[name] for name in _OF_CHILDREN if name in rlimits}, prepare({}))
     null = os.open("/dev/null", os.O_RDWR)
     for standard in (0, 1, 2):  # what a child has besides its channel; complaints are heard up to here
         os.dup2(null, standard)
     os.close(null)
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    control.send(json.dumps({"ready": os.getpid()}).encode())
-    server.serve()
+    serve(server)
 
 
 if __name__ == "__main__":

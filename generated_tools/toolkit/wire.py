@@ -18,8 +18,7 @@ Guest to host, never answered:
 
 The last four end the conversation. Host to guest:
 
-    {"t": "load", "files": {NAME: TEXT}}                         optional, first: import the tool, then wait for start
-    {"t": "start", "files": {...}, "args": {...}, "now": ms, "seed": hex}      files only where there was no load
+    {"t": "start", "args": {...}, "now": ms, "seed": hex}
     {"t": "answer", "now": ms, "value": V}
     {"t": "refuse", "now": ms, "code": C, "message": M}          in place of an answer: the call raises ToolError
     {"t": "cancel"}                                              in place of an answer: the call raises Cancelled

@@ -65,16 +65,17 @@ class Arena:
         for defence in removed & LIMITS.keys():
             limits = replace(limits, **LIMITS[defence])
         server = await self._server(removed & (PLANS.keys() | {"view", "environment", "closes", "undumpable"}))
-        guest = await GuestSession.open(server, limits)
+        template = await server.template({"tool.py": source(TOOL, attempt.body)}, limits.of_template())
+        guest = await GuestSession.open(template, limits)
         story = Story()
         try:
-            files = {"tool.py": source(TOOL, attempt.body)}
-            await guest.start(self.bait, now=0, seed="00", files=files)
+            await guest.start(self.bait, now=0, seed="00")
             while not story.messages or story.messages[-1]["t"] not in ("result", "tool_error", "cancelled", "crash"):
                 story.messages.append(await guest.receive())
         except ToolmintError as error:
             story.failure = error
         await guest.close()
+        await template.stop()
         return story
 
     async def _server(self, removed: frozenset[str]) -> ForkServer:

@@ -276,3 +276,71 @@ def test_a_sandbox_that_stops_ends_guests_that_are_leaving(play: Play) -> None:
         assert (await leaving).exit in (None, -9)
 
     play(scenario)
+
+
+def _guests(parent: int) -> list[int]:
+    """Processes below `parent` that run the toolkit's guest: the fork server, templates, children."""
+    found, waiting = [], [parent]
+    while waiting:
+        pid = waiting.pop()
+        below = [int(word) for path in Path(f"/proc/{pid}/task").glob("*/children") for word in _read(path).split()]
+        waiting += below
+        found += [each for each in below if "python" in _read(Path(f"/proc/{each}/comm"))]
+    return found
+
+
+def test_a_killed_template_takes_its_runs_with_it_and_is_made_again(play: Play) -> None:
+    async def scenario(sandbox: Sandbox) -> None:
+        other = await sandbox.session("other", files("ctx.read('x'); return 1"), warm=False)
+        await other.start(None, now=0, seed="5eed")
+        await other.receive()
+        before = set(_guests(os.getpid()))
+        session = await sandbox.session("d", files("ctx.read('x')"), warm=False)
+        await session.start(None, now=0, seed="5eed")
+        await session.receive()
+        template, child = sorted(set(_guests(os.getpid())) - before)
+        os.kill(template, signal.SIGKILL)
+        with pytest.raises(GuestDied):
+            await session.receive()
+        await session.close()
+        assert await asyncio.to_thread(_until, lambda: not Path(f"/proc/{child}").exists()), "a run outlived its template"
+        again = await sandbox.session("d", files("return 2"), warm=False)
+        assert (await converse(again))[-1]["value"] == 2
+        await again.close()
+        await other.answer("still here", NOW)
+        assert (await other.receive())["t"] == "result"
+        await other.close()
+
+    play(scenario)
+
+
+def test_a_tool_whose_text_no_parser_can_take_crashes_its_own_runs_alone(play: Play) -> None:
+    nested = {"tool.py": "x = " + "(" * 5000 + ")" * 5000}
+
+    async def scenario(sandbox: Sandbox) -> None:
+        session = await sandbox.session("nested", nested)
+        assert (await converse(session))[-1]["t"] == "crash"
+        await session.close()
+        fine = await sandbox.session("fine", files("return 3"))
+        assert (await converse(fine))[-1]["value"] == 3
+        await fine.close()
+
+    play(scenario)
+
+
+def test_templates_that_were_used_least_recently_give_way(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.sandbox.sandbox._TEMPLATES", 2)
+
+    async def scenario(sandbox: Sandbox) -> None:
+        counts = []
+        for number in range(5):
+            session = await sandbox.session(str(number), files(f"return {number}"), warm=False)
+            assert (await converse(session))[-1]["value"] == number
+            await session.close()
+            counts.append(len(_guests(os.getpid())))
+        assert max(counts) == counts[2], counts
+        first = await sandbox.session("0", files("return 0"), warm=False)
+        assert (await converse(first))[-1]["value"] == 0
+        await first.close()
+
+    play(scenario)
