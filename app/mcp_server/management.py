@@ -19,49 +19,8 @@ from app.mcp_server import authoring, operating
 from app.mcp_server.asking import Ask
 from app.mcp_server.fields import boolean, integer, number, obj, one_of, text
 from app.registry.entries import MANAGERS
-from app.spec.schemas import Validator, compile_schema
 
-Answer = Callable[[Ask], Awaitable[dict[str, Any]]]
-READ_ONLY = {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True, "openWorldHint": False}
-WRITES = {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": False, "openWorldHint": False}
-SAME_AGAIN = {**WRITES, "idempotentHint": True}
-OUTWARD = {"readOnlyHint": False, "destructiveHint": True, "idempotentHint": True, "openWorldHint": True}
-
-
-@dataclass(frozen=True)
-class Management:
-    """One management tool. `open_to` any actor that holds one of `permissions`; `repeats`: it takes an idempotency key."""
-
-    name: str
-    title: str
-    description: str
-    permissions: tuple[str, ...]
-    input_schema: dict[str, Any]
-    answer: Answer
-    annotations: Mapping[str, bool] = field(default_factory=lambda: READ_ONLY)
-    repeats: bool = False
-
-    def open_to(self, actor: Actor) -> bool:
-        return any(holds(actor, permission) for permission in self.permissions)
-
-    @cached_property
-    def validator(self) -> Validator:
-        return compile_schema(self.input_schema)
-
-    @cached_property
-    def dumped(self) -> dict[str, Any]:
-        """The tool as `tools/list` shows it."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "description": self.description,
-            "inputSchema": self.input_schema,
-            "annotations": {"title": self.title, **self.annotations},
-        }
-
-
-_PAGE = {"cursor": text("next_cursor of the page before.", 2000), "limit": integer("How many; 50 unless given.", 1, 500)}
-_TOOL = text("Name of the tool.", 64)
+_PAGE, _TOOL = PAGE, TOOL
 _RUN = text("Id of the run, such as run_01…", 64)
 _FILE = obj({"path": one_of("Name of the file.", "tool.py", "test_tool.py"), "content": text("Its text.", 200_000)}, "path", "content")
 _FILES = {"type": "array", "minItems": 2, "maxItems": 2, "items": _FILE, "description": "Exactly tool.py and test_tool.py."}
@@ -220,40 +179,7 @@ _TABLE = (
         SAME_AGAIN,
         repeats=True,
     ),
-    Management(
-        "toolmint_ledger",
-        "Read a ledger",
-        "Rows of one ledger group (a campaign, a data set): each effect with subject, state and receipt.",
-        ("tools:call", "effects:resolve", *MANAGERS),
-        obj(
-            {
-                "name": text("Name of the ledger.", 64),
-                "group": text("Its group, such as the id of a campaign.", 512),
-                "state": text("Only rows in this state.", 32),
-                "subject": text("Only rows of this subject.", 512),
-                **_PAGE,
-            },
-            "name",
-            "group",
-        ),
-        operating.ledger,
-    ),
-    Management(
-        "toolmint_queues",
-        "Look at retry queue, dead letters and unknowns",
-        "Effects that wait for another attempt, that are out of attempts, or of which nobody can know whether they happened.",
-        ("tools:call", "effects:resolve", *MANAGERS),
-        obj(
-            {
-                "state": one_of("Which queue.", "retry_wait", "dead", "unknown"),
-                "tool": _TOOL,
-                "error_code": text("Only with this cause.", 64),
-                **_PAGE,
-            },
-            "state",
-        ),
-        operating.queues,
-    ),
+    *EFFECT_TOOLS,
     Management(
         "toolmint_import_records",
         "Import records into a collection",
