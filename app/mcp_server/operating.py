@@ -18,7 +18,7 @@ from app.registry.channels import roll_back
 from app.registry.publishing import publish
 from app.registry.reading import list_tools
 from app.runtime.decisions import cancel_run
-from app.runtime.views import list_effects, read_ledger, read_run
+from app.runtime.views import read_run
 
 _FAILED = ("failed", "cancelled", "quarantined")
 
@@ -73,18 +73,6 @@ async def cancel(ask: Ask) -> dict[str, Any]:
     answer = await ask.of(cancel_run, ask.services.database, ask.args["id"])
     ask.services.feed.nudge()
     return value_result(answer)
-
-
-async def ledger(ask: Ask) -> dict[str, Any]:
-    """`GET /ledgers/{name}/{group}`."""
-    given = ask.given("state", "subject", "cursor", "limit")
-    return value_result(await ask.of(read_ledger, ask.services.database, ask.args["name"], ask.args["group"], **given))
-
-
-async def queues(ask: Ask) -> dict[str, Any]:
-    """`GET /effects`."""
-    given = ask.given("tool", "error_code", "cursor", "limit")
-    return value_result(await ask.of(list_effects, ask.services.database, state=ask.args["state"], **given))
 
 
 async def load(ask: Ask) -> dict[str, Any]:
