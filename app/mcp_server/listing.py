@@ -14,7 +14,8 @@ from mcp_types import INVALID_PARAMS
 from app.core.actor import Actor
 from app.core.errors import Invalid
 from app.core.pages import decode, encode
-from app.mcp_server.management import MANAGEMENT, Management
+from app.mcp_server.entry import Management
+from app.mcp_server.management import MANAGEMENT
 from app.registry.catalog import Catalog, Entries, callable_tools
 from app.registry.entries import Entry
 
