@@ -40,7 +40,7 @@ def problem(error: ToolmintError) -> Response:
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="toolmint"'
     if isinstance(error, Limited | Unavailable) or (isinstance(error, Conflict) and error.retryable):
-        headers["retry-after"] = _RETRY_AFTER_S
+        headers["retry-after"] = str(error.data.get("retry_after_s", _RETRY_AFTER_S))
     return JSONResponse(problem_body(error), error.status, headers, MEDIA_TYPE)
 
 

@@ -16,6 +16,7 @@ from app.access.permissions import use_case
 from app.core.actor import Actor
 from app.core.errors import Invalid, NotFound, TooLarge, ToolmintError
 from app.core.feed import Signal
+from app.invocation.admission import admitted, begins_here, room_for
 from app.invocation.answers import RunAnswer, answer_of_ending, answer_of_row
 from app.invocation.approvals import needs_approval
 from app.invocation.desk import Calls, Started
@@ -65,8 +66,11 @@ async def call_tool(
     """Call `tool` with `args` and wait for at most `waiting.wait_s` (0: hand the run to a worker at once).
 
     `key` is the caller's idempotency key, `approval` the id of what lets it have effects; unless a version is pinned, the call is of the
-    version that was approved. A dry run needs none, and says in `needs_approval` whether the call would. Raises NotFound `tool_not_found` (unknown and forbidden alike), `version_not_found`, TooLarge
-    `input_too_large`, Invalid `args_invalid`, `idempotency_conflict`, Limited `too_many_runs`, Conflict `artifact_altered`,
+    version that was approved. A dry run needs none, and says in `needs_approval` whether the call would.
+
+    Raises NotFound `tool_not_found` (unknown and forbidden alike), `version_not_found`, TooLarge
+    `input_too_large`, Invalid `args_invalid`, `idempotency_conflict`, Limited `too_many_calls`, Unavailable `paused`,
+    Conflict `artifact_altered`,
     and what `leave` raises for a call that carries an approval or needs one.
     """
     key = check_key(key)
@@ -77,10 +81,13 @@ async def call_tool(
         program, choice = await _program(actor, calls, entry, args, key, version)
         _check(program, args)
         identity = None if dry_run else identity_of(actor, program.spec, args, key)
+        await admitted(actor, calls, tool, identity)
         wait_s = min(max(0.0, waiting.wait_s), MOST_WAIT_S)
         ends_at = asyncio.get_running_loop().time() + wait_s
         given = None if dry_run else await _leave(actor, calls, program, args, identity, asked, wait_s, source)
-        here = wait_s > 0 and await calls.place(min(PATIENCE_S, wait_s / 2))
+        here = wait_s > 0 and begins_here(calls, tool) and await calls.place(min(PATIENCE_S, wait_s / 2))
+        if not here:
+            await room_for(actor, calls)
         call = Call(args, identity, choice.channel, choice.reason, source, dry_run, here, patient=wait_s > 2 * BEGIN_WITHIN_S)
         started, task = await _begin(actor, calls, program, call, given)
         if started.how == "conflict":

@@ -55,11 +55,12 @@ class Calls:
 
     @contextmanager
     def counted(self, actor: Actor, tool: str) -> Iterator[None]:
-        """One call among those that wait here. Raises Limited `too_many_runs`."""
+        """One call among those that wait here. Raises Limited `too_many_calls`."""
         mine, its = (actor.tenant, "actor", actor.id), (actor.tenant, "tool", tool)
         if self._busy[mine] >= self.per_actor or self._busy[its] >= self.per_tool:
             whose = "your key" if self._busy[mine] >= self.per_actor else f"the tool {tool}"
-            raise Limited("too_many_runs", f"Too many calls of {whose} are under way here.", fix="Wait for some to end, then call again.")
+            detail = f"Too many calls of {whose} are under way here."
+            raise Limited("too_many_calls", detail, fix="Wait for some to end, then send the same call again.", data={"retry_after_s": 2})
         for counter in (mine, its):
             self._busy[counter] += 1
         try:

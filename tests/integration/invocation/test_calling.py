@@ -188,7 +188,7 @@ async def test_too_many_calls_at_once_are_refused_for_now(sqlite_database: Datab
         h.calls.per_actor = 2
         found = await asyncio.gather(*(call_tool(CALLER, h.calls, "count_notes", COUNTER_ARGS) for _ in range(5)), return_exceptions=True)
         refused = [answer for answer in found if isinstance(answer, Limited)]
-        assert len(refused) == 3 and refused[0].code == "too_many_runs" and refused[0].retryable
+        assert len(refused) == 3 and refused[0].code == "too_many_calls" and refused[0].retryable
         assert (await call_tool(CALLER, h.calls, "count_notes", COUNTER_ARGS)).over
 
 
