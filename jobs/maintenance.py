@@ -23,6 +23,7 @@ from app.runtime import lookups
 from app.runtime.queue import next_due, note_unknown, workable
 from app.runtime.recovery import sweep
 from app.runtime.redrives import JOB, open_decisions
+from app.runtime.replay import waiting_replays
 from jobs.floor import Floor
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,10 @@ def _in_thread(look: Callable[[Services], Wanted]) -> Callable[[Services], Await
 
 def _deserted_runs(services: Services) -> Wanted:
     return [("execute_run", run) for run in sweep(services.database)]
+
+
+def _waiting_replays(services: Services) -> Wanted:
+    return [("replay_run", replay) for replay in waiting_replays(services.database)]
 
 
 def _due_effects(services: Services) -> Wanted:
@@ -93,6 +98,7 @@ CHORES = (
     Chore("look for effects that are due", 0.5, _in_thread(_due_effects)),
     Chore("look for unknowns to ask about", 1.0, _in_thread(_due_lookups)),
     Chore("go on with decisions about many effects", 2.0, _in_thread(_open_decisions)),
+    Chore("take up replays that wait", 2.0, _in_thread(_waiting_replays)),
     Chore("wake waiting candidates and generations", 5.0, _in_thread(_waiting_work)),
     Chore("publish the bundled tools", 2.0, _bundled_tools),
     Chore("count what nobody can know", 5.0, _in_thread(_unknown_effects)),

@@ -109,6 +109,17 @@ def _call(verbs: Verbs) -> None:
     verb.add_argument("--dry-run", action="store_true", help="perform no effect; print the plan")
 
 
+def _replay(verbs: Verbs) -> None:
+    def run(settings: Settings, options: argparse.Namespace) -> int:
+        from app.cli.replaying import replay
+
+        return replay(settings, options.run, as_json=options.json)
+
+    verb = _verb(verbs, "replay", run, "play a run again from its journal, performing nothing; status 0 the same, 1 it differs, 2 unusable")
+    verb.add_argument("run", metavar="RUN", help="id of the run")
+    verb.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
 def _verify(verbs: Verbs) -> None:
     def run(settings: Settings, options: argparse.Namespace) -> int:
         from app.cli.verifying import verify
@@ -130,7 +141,7 @@ def _publish(verbs: Verbs) -> None:
     verb.add_argument("folder", type=Path, metavar="DIR", help="holds spec.json, tool.py and test_tool.py")
 
 
-ALL: tuple[Callable[[Verbs], None], ...] = (_up, _web, _worker, _doctor, _migrate, _keys, _audit, _call, _verify, _publish)
+ALL: tuple[Callable[[Verbs], None], ...] = (_up, _web, _worker, _doctor, _migrate, _keys, _audit, _call, _replay, _verify, _publish)
 
 
 def _verb(verbs: Verbs, name: str, run: Callable[[Settings, argparse.Namespace], int], says: str) -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ from app.registry.channels import roll_back
 from app.registry.publishing import publish
 from app.registry.reading import list_tools
 from app.runtime.decisions import cancel_run
+from app.runtime.replay import replay_run
 from app.runtime.views import read_run
 
 _FAILED = ("failed", "cancelled", "quarantined")
@@ -73,6 +74,12 @@ async def cancel(ask: Ask) -> dict[str, Any]:
     answer = await ask.of(cancel_run, ask.services.database, ask.args["id"])
     ask.services.feed.nudge()
     return value_result(answer)
+
+
+async def replay(ask: Ask) -> dict[str, Any]:
+    """`POST /runs/{id}/replays`."""
+    services = ask.services
+    return value_result(await replay_run(ask.actor, services.database, services.feed, ask.args["id"], **ask.given("wait_s")))
 
 
 async def load(ask: Ask) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlmodel import select
 
 from app.candidates.models import Candidate
-from app.runtime.models import Run
+from app.runtime.models import Replay, Run
 from tests.dashboard.site import Site
 
 UNKNOWN = "eff_spring-2026_0033"
@@ -22,6 +22,12 @@ def run(site: Site, state: str, tool: str = TOOL, dry_run: bool = False) -> str:
     """The newest run in this state."""
     with site.database.reading() as session:
         return max(session.exec(select(Run.id).where(Run.state == state, Run.tool == tool, Run.dry_run == dry_run)).all())
+
+
+def replayed(site: Site) -> str:
+    """A run that was replayed and differed."""
+    with site.database.reading() as session:
+        return session.exec(select(Replay.run_id).where(Replay.state == "differs")).one()
 
 
 def pages(site: Site) -> dict[str, str]:
@@ -53,6 +59,7 @@ def pages(site: Site) -> dict[str, str]:
         "no runs": "/runs?tool=nothing",
         "run": f"/runs/{run(site, 'completed')}",
         "run under way": f"/runs/{run(site, 'executing')}",
+        "replayed run": f"/runs/{replayed(site)}",
         "dry run": f"/runs/{run(site, 'completed', dry_run=True)}",
         "quarantined run": f"/runs/{run(site, 'quarantined')}",
         "ledgers": "/ledgers",

@@ -206,6 +206,8 @@ async def test_a_run_that_goes_on_is_told_as_one_and_can_be_followed(site: Site,
         assert cancelled.structured_content["state"] == "cancelled"
         dry = await client.call_tool("toolmint_call", {"tool": "send_notes", "args": args, "dry_run": True})
         assert [step["would"] for step in dry.structured_content["plan"]] == ["perform"]
+        replay = await client.call_tool("toolmint_replay_run", {"id": dry.structured_content["id"], "wait_s": 0})
+        assert (replay.structured_content["run_id"], replay.structured_content["state"]) == (dry.structured_content["id"], "waiting")
 
 
 async def test_listeners_of_both_eras_hear_of_a_published_tool(own_site: Site) -> None:

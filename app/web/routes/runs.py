@@ -8,8 +8,9 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from app.core.errors import Conflict, Forbidden
+from app.core.errors import Conflict, Forbidden, Limited
 from app.runtime.decisions import cancel_run
+from app.runtime.replay import list_replays, request_replay
 from app.runtime.state import OPEN_RUNS, RUN_MOVES
 from app.runtime.views import list_runs, read_logs, read_run, read_steps
 from app.web.desk import At, Desk
@@ -51,13 +52,29 @@ def cancel(desk: At, run_id: str) -> Response:
     return desk.moved(f"/runs/{run_id}", "Cancellation requested. The run stops at its next effect.")
 
 
+@router.post("/runs/{run_id}/replays")
+def replay(desk: At, run_id: str) -> Response:
+    try:
+        request_replay(desk.actor, desk.database, run_id)
+    except (Conflict, Limited) as error:
+        return desk.show("runs/page.html", status=error.status, **_whole(desk, run_id), replay_refusal=error)
+    desk.services.feed.nudge()
+    return desk.moved(f"/runs/{run_id}", "The run is being replayed; nothing is performed.")
+
+
 def _whole(desk: Desk, run_id: str) -> dict[str, Any]:
     run = read_run(desk.actor, desk.database, run_id)
     steps = read_steps(desk.actor, desk.database, run_id, limit=STEPS)
     logs = read_logs(desk.actor, desk.database, run_id, limit=STEPS)
+    replays = list_replays(desk.actor, desk.database, run_id, limit=1)["items"]
+    replaying = bool(replays) and replays[0]["finished_at"] is None
+    is_open = run["state"] in OPEN_RUNS
     return {
         "run": run,
-        "open": run["state"] in OPEN_RUNS,
+        "open": is_open,
+        "live": is_open or replaying,
+        "replay": replays[0] if replays else None,
+        "replay_refusal": None,
         "steps": steps,
         "logs": logs,
         "timeline": timeline(steps["items"]),
@@ -67,4 +84,4 @@ def _whole(desk: Desk, run_id: str) -> dict[str, Any]:
 
 def _snapshot(desk: Desk, run_id: str) -> tuple[str, bool]:
     values = _whole(desk, run_id)
-    return desk.render("runs/_live.html", **values), not values["open"]
+    return desk.render("runs/_live.html", **values), not values["live"]
