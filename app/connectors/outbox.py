@@ -52,6 +52,11 @@ class OutboxEffect:
         }
         return Reply("done", receipt={"outbox_id": repository.add_email(session, row)})
 
+    def perform_once(self, session: Session, request: Request) -> Reply:
+        """The same in a transaction of its own, for what is no local effect: a mail that is there already is not kept twice."""
+        known = repository.email_of(session, request.effect_id)
+        return Reply("done", receipt={"outbox_id": known}) if known is not None else self.perform(session, request)
+
 
 @dataclass(frozen=True, slots=True)
 class OutboxView:

@@ -20,6 +20,11 @@ def add_email(session: Session, row: dict[str, Any]) -> int:
     return inserted.scalar_one()
 
 
+def email_of(session: Session, effect_id: str) -> int | None:
+    """The id of an effect's e-mail, if it is there."""
+    return session.exec(select(OutboxEmail.id).where(OutboxEmail.effect_id == effect_id)).first()
+
+
 def newest_emails(session: Session, tenant: str, before: int | None, limit: int, recipient: str | None) -> list[OutboxEmail]:
     """At most `limit` e-mails with ids under `before`, newest first."""
     query = select(OutboxEmail).where(OutboxEmail.tenant == tenant).order_by(col(OutboxEmail.id).desc()).limit(limit)

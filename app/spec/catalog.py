@@ -18,7 +18,8 @@ class ConnectorKind:
 
     `item_schema` describes what the guest passes: the query of a read, the item of an effect. `local` kinds commit in our
     own database and are never unknown. `canonical_fields` are the item's fields that the connector rewrites before keys
-    are computed (an address, a phone number).
+    are computed (an address, a phone number). `key_fields` are fields of the item that every key must hold, since two items that
+    differ in them are never one effect.
     """
 
     name: str
@@ -27,6 +28,7 @@ class ConnectorKind:
     item_schema: Mapping[str, Any]
     local: bool = False
     canonical_fields: tuple[str, ...] = ()
+    key_fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +53,5 @@ class ConnectorCatalog:
 
     @classmethod
     def from_json(cls, rows: Iterable[Mapping[str, Any]]) -> ConnectorCatalog:
-        return cls.of(ConnectorKind(**{**row, "canonical_fields": tuple(row["canonical_fields"])}) for row in rows)
+        names = ("canonical_fields", "key_fields")
+        return cls.of(ConnectorKind(**{**row, **{name: tuple(row[name]) for name in names}}) for row in rows)

@@ -62,6 +62,11 @@ def keys_make_sense(spec: ExecutionSpec, catalog: ConnectorCatalog) -> Iterator[
         roots = {"args": spec.inputs, "item": _item_schema(effect, catalog)}
         for part in key.parts:
             yield from _part_problems(part, roots, path)
+        kind = catalog.get(effect.connector)
+        held = {part.path[1] for part in key.parts if part.path is not None and part.path[0] == "item" and len(part.path) == 2}
+        for name in () if kind is None else kind.key_fields:
+            if name not in held:
+                yield Problem(path, f"does not hold item.{name}, so of two {name}s only the first would be served", f"Add item.{name}.")
         if effect.limits.per_run > 1 and not key.varies_with("item"):
             yield Problem(
                 path,
