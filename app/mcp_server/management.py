@@ -7,16 +7,10 @@ It refuses to be: a second REST. What a model needs to author, publish, call and
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
-
-from app.access.permissions import holds
 from app.candidates.reading import READERS
-from app.core.actor import Actor
 from app.mcp_server import authoring, operating
-from app.mcp_server.asking import Ask
+from app.mcp_server.effect_tools import EFFECT_TOOLS
+from app.mcp_server.entry import OUTWARD, PAGE, SAME_AGAIN, TOOL, WRITES, Management
 from app.mcp_server.fields import boolean, integer, number, obj, one_of, text
 from app.registry.entries import MANAGERS
 
