@@ -128,7 +128,7 @@ EFFECT_TOOLS = (
     Management(
         "toolmint_redrive",
         "Send dead letters round again",
-        "Dead letters by id, or all that match a filter at this moment, are performed again by the retry queue, with their attempts counted "
+        "Dead letters by id, or all that match a filter at this moment, are performed again by the retry queue, their attempts counted "
         "afresh: on the version that failed, or on a published version that mends it. What is done stays done. Follow a large one with "
         "toolmint_redrives.",
         ("effects:resolve",),

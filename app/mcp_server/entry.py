@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from app.access.permissions import holds
 from app.core.actor import Actor
 from app.mcp_server.asking import Ask
 from app.mcp_server.fields import integer, text
@@ -38,7 +39,7 @@ class Management:
     repeats: bool = False
 
     def open_to(self, actor: Actor) -> bool:
-        return any(actor.may(permission) for permission in self.permissions)
+        return any(holds(actor, permission) for permission in self.permissions)
 
     @cached_property
     def validator(self) -> Validator:

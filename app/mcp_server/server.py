@@ -34,8 +34,8 @@ from app.mcp_server.answers import refusal, run_result, unknown_tool
 from app.mcp_server.asking import Ask
 from app.mcp_server.changes import Changes
 from app.mcp_server.door import Caller, Door, caller_of
-from app.mcp_server.listing import Listing
 from app.mcp_server.entry import Management
+from app.mcp_server.listing import Listing
 from app.mcp_server.management import MANAGEMENT
 from app.mcp_server.services import Services
 from app.observability.traces import tracing
