@@ -25,6 +25,7 @@ from app.core.faults import fault
 from app.core.writer import GroupWriter
 from app.observability import metrics
 from app.runtime.flow.gate import UNGATED, Gate
+from app.runtime.places import Places
 from app.runtime.repository.effects import Claim, Move, move
 from app.runtime.state import after_refusal, backoff_ms, status_of
 from app.runtime.turns import Turns
@@ -56,12 +57,13 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """What performing needs of its process: the writer, time, and until when the holder's lease covers an effect (ms, monotonic)."""
+    """What performing needs of its process: the writer, time, until when the holder's lease covers an effect (ms, monotonic), places."""
 
     writer: GroupWriter
     clock: Clock
     covered_until: Callable[[], int]
     jitter: random.Random
+    places: Places
 
 
 async def perform_remote(
@@ -79,7 +81,17 @@ async def perform_remote(
     A task whose outcome is None afterwards was not begun, or was fenced. Raises FencedOut once the lease is over.
     """
     queue = Turns(port, tasks, lambda task, wait_ms: _put_off(hands, task, wait_ms))
+    place = hands.places.of(port)
     recording: list[asyncio.Future[bool]] = []
+
+    async def perform(task: Task) -> None:
+        async with place:
+            if not go_on() or not await _begin(hands, task):
+                return
+            reply = await _reply(hands, port, task)
+        gate.note(task.claim.id, reply)
+        fault("effect.performed")
+        recording.append(_record(hands, port.kind.name, declared, task, reply))
 
     async def lane() -> None:
         while (task := await queue.next(go_on)) is not None:
@@ -89,11 +101,8 @@ async def perform_remote(
                     return
                 if later is not None:
                     recording.append(_written(hands, port.kind.name, task, _resting(task, later)))
-                elif await _begin(hands, task):
-                    reply = await _reply(hands, port, task)
-                    gate.note(task.claim.id, reply)
-                    fault("effect.performed")
-                    recording.append(_record(hands, port.kind.name, declared, task, reply))
+                else:
+                    await perform(task)
             finally:
                 gate.leave(task.claim.id)
                 queue.ended(task)

@@ -22,6 +22,7 @@ from app.runtime.dry_run import Overlay, Rehearsal, family
 from app.runtime.ending import Ending, judge
 from app.runtime.flow.gate import Gate, ungated
 from app.runtime.performing import Hands
+from app.runtime.places import Places
 from app.runtime.program import Program
 from app.runtime.repository import runs as repository
 from app.sandbox.limits import GuestLimits
@@ -52,8 +53,6 @@ class RunView:
     started_at: int
     owner: str
     fence: int
-
-
     as_of: int | None = None
     approval: str | None = None
     bound: frozenset[bytes] | None = None
@@ -62,6 +61,8 @@ class RunView:
     def instant(self) -> int | None:
         """The time that the tool is told throughout (ms); None: as it goes by. A dry run and what was approved of it see the same."""
         return self.started_at if self.as_of is None and self.dry_run else self.as_of
+
+
 @dataclass(slots=True)
 class Measured:
     """What the run used, for its row."""
@@ -92,6 +93,7 @@ class Engine:
     lease_until: Callable[[], int]
     jitter: random.Random = field(default_factory=random.SystemRandom)
     gate_of: Callable[[str, str, Effect], Gate] = ungated
+    places: Places = field(default_factory=Places)
 
     @property
     def clock(self) -> Clock:
@@ -102,7 +104,7 @@ class Engine:
         return self.lease_until() - LEASE_MARGIN_MS if owner == self.owner else 0
 
     def hands(self, owner: str) -> Hands:
-        return Hands(self.writer, self.clock, partial(self.covered_until, owner), self.jitter)
+        return Hands(self.writer, self.clock, partial(self.covered_until, owner), self.jitter, self.places)
 
     def broker(self, run: RunView, program: Program, go_on: Callable[[], bool], wait_for: Callable[[str | None], None]) -> Broker:
         holder = Holder(run.tenant, run.id, run.owner, run.args, run.bound)

@@ -357,3 +357,23 @@ def _claim_everything(session: Session, owner: str) -> None:
 def _all_states(database: Database, run_id: str) -> list[str]:
     with database.reading() as session:
         return list(session.exec(select(Effect.state).where(Effect.run_id == run_id)))
+
+
+async def test_runs_of_one_process_have_no_more_in_flight_together_than_the_connector_takes(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox) as w:
+        connectors, gate = gated(w.connectors)
+        w.runtime.engine.connectors = w.runtime.connectors = connectors
+        groups = [(group, [f"{group}{number}@example.org" for number in range(20)]) for group in ("g", "h", "i")]
+        calling = [asyncio.create_task(w.call(group=group, to=to)) for group, to in groups]
+        await until(lambda: len(gate.asked) == gate.concurrency, what="every place is taken")
+        claimed = 60 - gate.concurrency
+        await until(lambda: counted(database) == {"performing": gate.concurrency, "claimed": claimed}, what="all are planned")
+        gate.open.set()
+        await asyncio.gather(*calling)
+        assert counted(database) == {"done": 60} and len(set(w.sent())) == len(w.sent()) == 60
+
+
+def counted(database: Database) -> dict[str, int]:
+    """How many effects are in each state."""
+    with database.reading() as session:
+        return dict(session.execute(sa.select(Effect.state, sa.func.count()).group_by(Effect.state)).all())  # type: ignore[call-overload]  # SQLModel's column types
