@@ -8,7 +8,8 @@ It refuses to be: a second REST. What a model needs to author, publish, call and
 from __future__ import annotations
 
 from app.candidates.reading import READERS
-from app.mcp_server import authoring, operating
+from app.invocation.approvals import STATES
+from app.mcp_server import approving, authoring, operating
 from app.mcp_server.effect_tools import EFFECT_TOOLS
 from app.mcp_server.entry import OUTWARD, PAGE, SAME_AGAIN, TOOL, WRITES, Management
 from app.mcp_server.fields import boolean, integer, number, obj, one_of, text
@@ -29,6 +30,7 @@ _CALL = obj(
         "args": {"type": "object", "description": "The tool's arguments, by its input schema."},
         "version": integer("A version to pin; the channel decides unless given.", 1, 1_000_000),
         "dry_run": boolean("Perform nothing; answer with the plan."),
+        "approval": text("Id of the approval that lets this call have effects, if your key needs one.", 64),
         "key": text("Idempotency key: the same key and arguments give the first answer again.", 200),
         "wait_s": number("How long to wait for the end, in seconds; 0 hands the run to the background.", 0, 50),
     },
@@ -156,6 +158,59 @@ _TABLE = (
         OUTWARD,
     ),
     Management(
+        "toolmint_request_approval",
+        "Ask for the approval of a call",
+        "Asks another actor for leave to do what your own dry run planned. Call with the id of the approval (toolmint_call approval, or "
+        "_meta toolmint/approval) and the same arguments once it is approved: it is good for one run of exactly that plan.",
+        ("tools:call",),
+        obj(
+            {
+                "run_id": text("Id of the dry run.", 64),
+                "note": text("What the call is for, for whoever decides.", 1000),
+                "ttl_s": integer("For how many seconds it is needed; a day unless given.", 60, 604_800),
+            },
+            "run_id",
+        ),
+        approving.request,
+        SAME_AGAIN,
+        repeats=True,
+    ),
+    Management(
+        "toolmint_approvals",
+        "Follow approvals of calls",
+        "One approval with its arguments and plan, waiting for its decision for up to wait_s; without an id, a list.",
+        ("tools:call", "calls:approve"),
+        obj(
+            {
+                "id": text("Id of the approval.", 64),
+                "wait_s": number("Seconds to wait for the decision.", 0, 50),
+                "state": one_of("Only in this state.", *STATES),
+                "tool": _TOOL,
+                **_PAGE,
+            }
+        ),
+        approving.approvals,
+    ),
+    Management(
+        "toolmint_decide_approval",
+        "Approve or reject a call of another actor",
+        "Read its arguments and plan first (toolmint_approvals). A yes can be taken back until it is used.",
+        ("calls:approve",),
+        obj(
+            {
+                "id": text("Id of the approval.", 64),
+                "decision": one_of("The decision.", "approve", "reject"),
+                "reason": text("Why; it goes into the audit trail.", 1000),
+            },
+            "id",
+            "decision",
+            "reason",
+        ),
+        approving.decide,
+        WRITES,
+        repeats=True,
+    ),
+    Management(
         "toolmint_run_status",
         "Read a run",
         "State, result or error, progress, and the ledger's present counts.",
@@ -172,6 +227,16 @@ _TABLE = (
         operating.cancel,
         SAME_AGAIN,
         repeats=True,
+    ),
+    Management(
+        "toolmint_replay_run",
+        "Replay a run from its journal",
+        "Runs the version's code again with every answer taken from the journal, and performs nothing: the same result and the same effect "
+        "keys, or the first step that differs.",
+        ("tools:call", *MANAGERS),
+        obj({"id": _RUN, "wait_s": number("Seconds to wait for the report.", 0, 50)}, "id"),
+        operating.replay,
+        SAME_AGAIN,
     ),
     *EFFECT_TOOLS,
     Management(
