@@ -62,7 +62,7 @@ def service(settings: Settings) -> Iterator[Service]:
         yield Service(client)
 
 
-def call(settings: Settings, tool: str, arguments: str, *, key: str | None, dry_run: bool) -> int:
+def call(settings: Settings, tool: str, arguments: str, *, key: str | None, dry_run: bool, approval: str | None = None) -> int:
     """Call a tool and print its result, or with `dry_run` its plan. Status 1: the run failed; 3: it goes on."""
     text = sys.stdin.read() if arguments == "-" else arguments
     try:
@@ -71,7 +71,7 @@ def call(settings: Settings, tool: str, arguments: str, *, key: str | None, dry_
         raise Invalid("arguments_invalid", f"The arguments are not JSON: {error}.", fix="""Write them as '{"name": "value"}'.""") from None
     with service(settings) as door:
         headers = {"Idempotency-Key": key} if key else {}
-        run = door.post(f"/tools/{tool}/runs", {"args": args, "dry_run": dry_run}, **headers)
+        run = door.post(f"/tools/{tool}/runs", {"args": args, "dry_run": dry_run, "approval": approval}, **headers)
         run = _followed(door, run)
     if run["state"] == "completed":
         show(run["plan"] if dry_run else run["result"])

@@ -100,13 +100,14 @@ def _call(verbs: Verbs) -> None:
     def run(settings: Settings, options: argparse.Namespace) -> int:
         from app.cli.client import call
 
-        return call(settings, options.tool, options.arguments, key=options.key, dry_run=options.dry_run)
+        return call(settings, options.tool, options.arguments, key=options.key, dry_run=options.dry_run, approval=options.approval)
 
     verb = _verb(verbs, "call", run, "call a published tool and print its result")
     verb.add_argument("tool")
     verb.add_argument("arguments", metavar="JSON", help="the arguments, or - to read them from standard input")
     verb.add_argument("--key", help="idempotency key: the same key and arguments give the same answer, and no effect twice")
     verb.add_argument("--dry-run", action="store_true", help="perform no effect; print the plan")
+    verb.add_argument("--approval", metavar="ID", help="the approval that lets this call have effects, if your key needs one")
 
 
 def _replay(verbs: Verbs) -> None:

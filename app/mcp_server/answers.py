@@ -63,7 +63,7 @@ def run_meta(answer: RunAnswer) -> dict[str, Any]:
         "toolmint/evidenceDigest": answer.evidence,
         "toolmint/ledgerCounts": answer.body["effects"],
         "toolmint/traceId": answer.body["trace_id"],
-    }
+    } | ({"toolmint/approval": answer.body["approval"]} if answer.body["approval"] else {})
 
 
 def refusal(error: ToolmintError, trace: str) -> dict[str, Any]:

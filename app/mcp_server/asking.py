@@ -28,6 +28,7 @@ class Ask:
     args: dict[str, Any]
     waiting: Waiting
     key: str | None
+    approval: str | None = None
 
     async def of(self, use_case: Callable[Concatenate[Actor, W, P], R], world: W, *args: P.args, **kwargs: P.kwargs) -> R:
         """A use case, in a thread."""

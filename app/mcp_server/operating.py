@@ -57,6 +57,7 @@ async def call(ask: Ask) -> dict[str, Any]:
         version=args.get("version"),
         dry_run=args.get("dry_run", False),
         key=args.get("key", ask.key),
+        approval=args.get("approval", ask.approval),
         source="mcp",
         waiting=waiting,
     )

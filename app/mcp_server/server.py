@@ -41,6 +41,7 @@ from app.mcp_server.services import Services
 from app.observability.traces import tracing
 
 KEY = "toolmint/idempotencyKey"
+APPROVAL = "toolmint/approval"
 WAIT_S = 45.0
 """How long a call is waited for: many clients give up after 60 seconds."""
 
@@ -125,13 +126,13 @@ class Mounted:
         args = params.arguments if params.arguments is not None else {}
         with tracing(caller.trace):
             try:
-                key = _key(meta)
+                key, approval = _text(meta, KEY, "idempotency_key_invalid"), _text(meta, APPROVAL, "approval_not_found")
                 waiting = Waiting(WAIT_S, _progress(ctx, meta), self._cancels(ctx, caller))
                 tool = MANAGEMENT.get(params.name)
                 if tool is not None:
-                    return await self._manage(tool, Ask(caller.actor, self.services, args, waiting, key))
-                answer = await call_tool(caller.actor, self.services.calls, params.name, args, key=key, source="mcp", waiting=waiting)
-                return run_result(answer)
+                    return await self._manage(tool, Ask(caller.actor, self.services, args, waiting, key, approval))
+                how: dict[str, Any] = {"key": key, "approval": approval, "source": "mcp", "waiting": waiting}
+                return run_result(await call_tool(caller.actor, self.services.calls, params.name, args, **how))
             except ToolmintError as error:
                 if error.code == "tool_not_found" and params.name not in MANAGEMENT:
                     raise unknown_tool(params.name) from None
@@ -184,11 +185,11 @@ def _text_problems(args: dict[str, Any]) -> list[Problem]:
     return text_problems(args.items()) or whole
 
 
-def _key(meta: Any) -> str | None:
-    key = meta.get(KEY) if isinstance(meta, dict) else None
-    if key is not None and (not isinstance(key, str) or text_problems([(KEY, key)])):
-        raise Invalid("idempotency_key_invalid", f"_meta[{KEY!r}] must be text without NUL.", fix="Send a text, such as a UUID.")
-    return key
+def _text(meta: Any, name: str, code: str) -> str | None:
+    text = meta.get(name) if isinstance(meta, dict) else None
+    if text is not None and (not isinstance(text, str) or text_problems([(name, text)])):
+        raise Invalid(code, f"_meta[{name!r}] must be text without NUL.", fix="Send a text, such as a UUID or an id.")
+    return text
 
 
 def _progress(ctx: Context, meta: Any) -> Progress | None:

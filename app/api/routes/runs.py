@@ -23,11 +23,12 @@ router = APIRouter(tags=["runs"])
 
 
 class Start(Body):
-    """A call. `wait_s` is how long to wait for its end; 0 hands it to a worker at once."""
+    """A call. `wait_s` is how long to wait for its end; 0 hands it to a worker at once. `approval`: the id of what lets it have effects."""
 
     args: dict[str, Any]
     version: int | None = None
     dry_run: bool = False
+    approval: str | None = None
     wait_s: float = Field(default=WAIT_S, ge=0, le=MOST_WAIT_S)
 
 
@@ -43,6 +44,7 @@ async def post_run(name: str, request: Request, actor: Caller, house: House) -> 
         version=body.version,
         dry_run=body.dry_run,
         key=request.headers.get(HEADER),
+        approval=body.approval,
         waiting=Waiting(body.wait_s),
     )
     location = {"location": f"/api/v1/runs/{answer.body['id']}"}
