@@ -9,6 +9,7 @@ from typing import Any
 
 from app.records.documents import COLLECTION_PATTERN, FIELD_PATTERN, MAX_CHOICES, MAX_CONDITIONS, MAX_KEY
 from app.records.reading import MAX_LIMIT
+from app.records.snapshots import ID_PATTERN
 from app.spec.catalog import ConnectorKind
 
 MOST_RECORDS = 500
@@ -28,6 +29,18 @@ def _object(description: str, required: list[str], properties: dict[str, Any]) -
 _COLLECTION = {"type": "string", "pattern": COLLECTION_PATTERN, "maxLength": 64, "description": "Name of a collection of records."}
 _KEY = {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "description": "The record's key within its collection."}
 _BODY = {"type": "object", "description": "The whole record as a JSON object of at most 256 KiB; it replaces what was there."}
+_SNAPSHOT = {
+    "type": "string",
+    "pattern": ID_PATTERN,
+    "maxLength": 70,
+    "description": "Id of a snapshot of a collection that the config names: its records as they were, however often they change.",
+}
+_EXPECTED = {
+    "type": "integer",
+    "minimum": 0,
+    "maximum": 2**31 - 1,
+    "description": "Write only if the record has this version; 0: only if there is none. Else refused with version_conflict.",
+}
 _SCALAR = {
     "anyOf": [{"type": "string", "maxLength": 4096}, {"type": "number"}, {"type": "boolean"}, {"type": "null"}],
     "description": "A value that the field equals; null matches a field that is null or absent.",
@@ -69,10 +82,12 @@ QUERY = ConnectorKind(
         },
     ),
     item_schema=_object(
-        'One page of records by key. The value is {"items": [{"key", "body", "version"}], "next_cursor"}; use ctx.read_pages for all.',
-        ["collection"],
+        "One page of records by key, of a collection or of a snapshot; name one of the two. The value is "
+        '{"items": [{"key", "body", "version"}], "next_cursor"}; use ctx.read_pages for all.',
+        [],
         {
             "collection": _COLLECTION,
+            "snapshot": _SNAPSHOT,
             "filter": {"anyOf": [_FILTER, {"type": "null"}], "description": "Which records; all of them if absent or null."},
             "cursor": {
                 "anyOf": [{"type": "string", "maxLength": 4096}, {"type": "null"}],
@@ -93,12 +108,7 @@ PUT = ConnectorKind(
         {
             "key": _KEY,
             "body": _BODY,
-            "expected_version": {
-                "type": "integer",
-                "minimum": 0,
-                "maximum": 2**31 - 1,
-                "description": "Write only if the record has this version; 0: only if there is none. Else refused with version_conflict.",
-            },
+            "expected_version": _EXPECTED,
         },
     ),
     local=True,
@@ -108,7 +118,8 @@ PUT_MANY = ConnectorKind(
     role="effect",
     config_schema=_ONE_COLLECTION,
     item_schema=_object(
-        'Records to write as one effect. The receipt is {"records": [{"key", "version"}]}, in the order given.',
+        'Records to write as one effect. The receipt is {"records": [{"key", "version"}]}, in the order given; a record that does not '
+        'have its expected_version has {"key", "error"} there.',
         ["records"],
         {
             "records": {
@@ -116,9 +127,24 @@ PUT_MANY = ConnectorKind(
                 "description": "The records; each key once.",
                 "minItems": 1,
                 "maxItems": MOST_RECORDS,
-                "items": _object("One record.", ["key", "body"], {"key": _KEY, "body": _BODY}),
-            }
+                "items": _object("One record.", ["key", "body"], {"key": _KEY, "body": _BODY, "expected_version": _EXPECTED}),
+            },
+            "atomic": {
+                "type": "boolean",
+                "description": "All or none: if one record does not have its expected_version, none is written and the effect is refused.",
+            },
         },
+    ),
+    local=True,
+)
+SNAPSHOT = ConnectorKind(
+    name="records.snapshot",
+    role="effect",
+    config_schema=_ONE_COLLECTION,
+    item_schema=_object(
+        'Keep the records as they are now. The receipt is {"snapshot": id, "count"}; read it with records.query and snapshot=id.',
+        [],
+        {"filter": {"anyOf": [_FILTER, {"type": "null"}], "description": "Which records; all of them if absent or null."}},
     ),
     local=True,
 )

@@ -12,9 +12,9 @@ from sqlmodel import Session
 
 from app.connectors import record_kinds
 from app.connectors.port import Reply, Request, bad_item, check_item, check_query
-from app.core.errors import Conflict, Invalid, Problem
-from app.records import reading, writing
-from app.records.documents import body_text, key_problem
+from app.core.errors import Conflict, Invalid, Problem, TooLarge
+from app.records import reading, snapshots, writing
+from app.records.documents import body_text, check_filter, key_problem
 from app.spec.catalog import ConnectorKind
 
 
@@ -38,20 +38,28 @@ class RecordsQuery:
     kind: ConnectorKind = record_kinds.QUERY
 
     def read(self, session: Session, tenant: str, config: dict[str, Any], query: dict[str, Any]) -> dict[str, Any]:
-        """Raises Invalid `query_invalid`, `collection_not_declared`, `cursor_invalid` or `filter_invalid`."""
+        """Raises Invalid `query_invalid`, `collection_not_declared`, `cursor_invalid`, `filter_invalid`, NotFound `snapshot_not_found`."""
         check_query(self.kind, query)
-        collection = query["collection"]
-        if collection not in config["collections"]:
-            raise Invalid(
-                "collection_not_declared",
-                f"The spec does not declare the collection {collection!r} for this read.",
-                fix=f"Use one of: {', '.join(config['collections'])}; or add it to the read's config.",
-                problems=[Problem("$.query.collection", "is not declared")],
-            )
-        limit = query.get("limit", record_kinds.DEFAULT_LIMIT)
-        page = reading.page(session, tenant, collection, query.get("filter"), query.get("cursor"), limit)
+        if ("collection" in query) == ("snapshot" in query):
+            problem = Problem("$.query", "names a collection and a snapshot, or neither", "Name one of the two.")
+            raise Invalid("query_invalid", "A query reads a collection or a snapshot.", fix=problem.fix, problems=[problem])
+        filter_, cursor, limit = query.get("filter"), query.get("cursor"), query.get("limit", record_kinds.DEFAULT_LIMIT)
+        if "snapshot" in query:
+            page = snapshots.page_of(session, tenant, query["snapshot"], config["collections"], filter_, cursor, limit)
+        else:
+            page = reading.page(session, tenant, self._declared(config, query["collection"]), filter_, cursor, limit)
         items = [{"key": view.key, "body": view.body, "version": view.version} for view in page.items]
         return {"items": items, "next_cursor": page.next_cursor}
+
+    def _declared(self, config: dict[str, Any], collection: str) -> str:
+        if collection in config["collections"]:
+            return collection
+        raise Invalid(
+            "collection_not_declared",
+            f"The spec does not declare the collection {collection!r} for this read.",
+            fix=f"Use one of: {', '.join(config['collections'])}; or add it to the read's config.",
+            problems=[Problem("$.query.collection", "is not declared")],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +113,48 @@ class RecordsPutMany:
         return None
 
     def perform(self, session: Session, request: Request) -> Reply:
-        """Receipt `{"records": [{"key", "version"}]}` in the order of the item."""
-        records = request.item["records"]
+        """Receipt `{"records": [{"key", "version"}]}` in the order of the item; refused where nothing could be written."""
+        records, atomic = request.item["records"], request.item.get("atomic", False)
         bodies = {record["key"]: record["body"] for record in records}
-        versions = writing.store_many(session, request.tenant, request.config["collection"], bodies)
-        return Reply("done", receipt={"records": [{"key": key, "version": versions[key]} for key in bodies]})
+        expected = {record["key"]: record["expected_version"] for record in records if "expected_version" in record}
+        try:
+            versions = writing.store_each(session, request.tenant, request.config["collection"], bodies, expected, atomic=atomic)
+        except Conflict as conflict:
+            return Reply("refused", code=conflict.code, message=conflict.detail)
+        if all(version is None for version in versions.values()):
+            return Reply("refused", code="version_conflict", message="no record has the version that was expected")
+        return Reply("done", receipt={"records": [_told(key, versions[key]) for key in bodies]})
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsSnapshot:
+    """`records.snapshot`: the records of a collection, or those that a filter finds, kept as they are."""
+
+    kind: ConnectorKind = record_kinds.SNAPSHOT
+
+    def canonical(self, config: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+        """The item without a null filter. Raises Invalid `item_invalid` or `filter_invalid`."""
+        check_item(self.kind, item)
+        check_filter(item.get("filter"))
+        return {name: value for name, value in item.items() if value is not None}
+
+    def message_id(self, effect_id: str, config: dict[str, Any]) -> str | None:
+        """None: nobody outside knows of it."""
+        return None
+
+    def perform(self, session: Session, request: Request) -> Reply:
+        """Receipt `{"snapshot", "count"}`; refused with `snapshot_too_large` beyond 200,000 records."""
+        try:
+            taken = snapshots.take(session, request.tenant, request.config["collection"], request.item.get("filter"), request.tool)
+        except (TooLarge, Conflict) as error:
+            return Reply("refused", code=error.code, message=error.detail)
+        return Reply("done", receipt={"snapshot": taken["id"], "count": taken["count"]})
+
+
+def _told(key: str, version: int | None) -> dict[str, Any]:
+    if version is None:
+        return {"key": key, "error": {"code": "version_conflict", "message": "the record does not have the version that was expected"}}
+    return {"key": key, "version": version}
 
 
 def _check_record(kind: ConnectorKind, record: dict[str, Any], path: str) -> None:

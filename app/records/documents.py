@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from app.core.errors import Invalid, Problem
@@ -102,6 +102,17 @@ def check_filter(filter_: Any) -> dict[str, list[Scalar]]:
     if len(filter_) > MAX_CONDITIONS:
         raise _bad_filter("$.filter", f"has more than {MAX_CONDITIONS} conditions")
     return {field: _choices(field, value) for field, value in filter_.items()}
+
+
+def matches(body: Mapping[str, Any], choices: Mapping[str, Sequence[Scalar]]) -> bool:
+    """Whether a body fulfils a checked filter: what the SQL of a query decides, for records that lie in no table."""
+    return all(any(_equal(body.get(field), choice) for choice in wanted) for field, wanted in choices.items())
+
+
+def _equal(value: Any, choice: Scalar) -> bool:
+    if choice is None or isinstance(choice, bool) or isinstance(value, bool):
+        return value is choice
+    return isinstance(value, str | int | float) and isinstance(value, str) == isinstance(choice, str) and value == choice
 
 
 def _choices(field: str, value: Any) -> list[Scalar]:

@@ -61,10 +61,10 @@ def page(session: Session, tenant: str, collection: str, filter_: Filter | None,
     check_collection(collection)
     if not 1 <= limit <= MAX_LIMIT:
         raise Invalid("limit_invalid", f"A page has 1 to {MAX_LIMIT} records.", problems=[Problem("$.limit", f"must be 1 to {MAX_LIMIT}")])
-    after = None if cursor is None else _key_of(cursor)
+    after = None if cursor is None else key_of(cursor)
     rows, more = repository.query_page(session, tenant, collection, check_filter(filter_), after, limit)
     items = [RecordView(row.key, row.body, row.version, row.updated_at) for row in rows]
-    return Page(items, _cursor_of(items[-1].key) if more else None)
+    return Page(items, cursor_of(items[-1].key) if more else None)
 
 
 @use_case("records:read")
@@ -93,11 +93,13 @@ def collections(actor: Actor, database: Database) -> list[CollectionView]:
         return [CollectionView(name, count) for name, count in repository.count_by_collection(session, actor.tenant)]
 
 
-def _cursor_of(key: str) -> str:
+def cursor_of(key: str) -> str:
+    """The cursor of what comes after this key."""
     return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
 
 
-def _key_of(cursor: str) -> str:
+def key_of(cursor: str) -> str:
+    """The key in a cursor. Raises Invalid `cursor_invalid`."""
     try:
         key = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
         check_key(key)

@@ -9,20 +9,25 @@ It refuses to be: the rules of what a record may be (`documents`); what comes he
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import Session, col
+from sqlmodel import Session, col, select
 
-from app.core.db import CHUNK, now
+from app.core.db import CHUNK, insert_missing, now
+from app.records.chunking import Chunk
 from app.records.documents import Scalar
-from app.records.models import Record
+from app.records.models import Record, Snapshot, SnapshotChunk, SnapshotPart
 
 _TABLE: sa.Table = Record.__table__  # type: ignore[attr-defined]  # set by sqlmodel's metaclass
+_PARTS: sa.Table = SnapshotPart.__table__  # type: ignore[attr-defined]  # as above
+_CHUNKS: sa.Table = SnapshotChunk.__table__  # type: ignore[attr-defined]  # as above
+SNAPSHOT_ORDER = (col(Snapshot.created_at), col(Snapshot.id))
 _PAGE_BYTES = 2 << 20
+_SNAPSHOTS = 7_140_013  # PostgreSQL: the lock of keeping and forgetting snapshots
 _NUMBER = ("integer", "real")
 
 
@@ -148,3 +153,84 @@ def replace(session: Session, tenant: str, collection: str, key: str, text: str,
     statement = sa.update(_TABLE).where(*where, _TABLE.c.version == expected_version)
     changed = session.connection().execute(statement.values(body=text, version=expected_version + 1, updated_at=at)).rowcount
     return expected_version + 1 if changed == 1 else None
+
+
+def stream(session: Session, tenant: str, collection: str, choices: Mapping[str, Sequence[Scalar]]) -> Iterator[tuple[str, int, str]]:
+    """Key, version and body text of every record that the filter finds, in byte order of keys, as they are at one moment."""
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    query = (
+        sa.select(_TABLE.c.key, _TABLE.c.version, sa.cast(_TABLE.c.body, sa.Text))
+        .where(_TABLE.c.tenant == tenant, _TABLE.c.collection == collection)
+        .where(*(_condition(field, values, is_sqlite) for field, values in choices.items()))
+        .order_by(_TABLE.c.key)
+    )
+    with session.connection().execution_options(yield_per=1000).execute(query) as result:
+        yield from ((key, version, text) for key, version, text in result)
+
+
+def add_chunks(session: Session, tenant: str, chunks: Sequence[Chunk]) -> None:
+    """Keep chunks; those that are there already stay as they are."""
+    rows = {chunk.digest: {"tenant": tenant, "digest": chunk.digest, "content": chunk.content} for chunk in chunks}
+    insert_missing(session, _CHUNKS, [rows[digest] for digest in sorted(rows)])
+
+
+def find_snapshot(session: Session, tenant: str, id_: str) -> Snapshot | None:
+    """One snapshot or None."""
+    return session.get(Snapshot, (tenant, id_))
+
+
+def snapshots_of(tenant: str, collection: str | None) -> Any:
+    """The query of a tenant's snapshots, for a page of them."""
+    query = select(Snapshot).where(Snapshot.tenant == tenant)
+    return query if collection is None else query.where(Snapshot.collection == collection)
+
+
+def add_snapshot(session: Session, row: Snapshot, parts: Sequence[tuple[str, str]]) -> bool:
+    """Keep a snapshot; `parts` are the last key and digest of each chunk. False where a chunk is gone: another was forgotten meanwhile."""
+    _one_at_a_time(session)
+    digests = sorted({digest for _, digest in parts})
+    there = 0
+    for start in range(0, len(digests), CHUNK):
+        some = _CHUNKS.c.digest.in_(digests[start : start + CHUNK])
+        there += session.connection().execute(sa.select(sa.func.count()).where(_CHUNKS.c.tenant == row.tenant, some)).scalar_one()
+    if there != len(digests):
+        return False
+    session.add(row)
+    session.flush()
+    rows = [{"tenant": row.tenant, "snapshot": row.id, "last_key": last, "digest": digest} for last, digest in parts]
+    insert_missing(session, _PARTS, rows)
+    return True
+
+
+def parts_after(session: Session, tenant: str, id_: str, after: str | None, limit: int) -> list[tuple[str, bytes]]:
+    """Last key and content of the first `limit` chunks of a snapshot that hold a key after `after`."""
+    query = (
+        sa.select(_PARTS.c.last_key, _CHUNKS.c.content)
+        .join(_CHUNKS, sa.and_(_CHUNKS.c.tenant == _PARTS.c.tenant, _CHUNKS.c.digest == _PARTS.c.digest))
+        .where(_PARTS.c.tenant == tenant, _PARTS.c.snapshot == id_)
+        .order_by(_PARTS.c.last_key)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(_PARTS.c.last_key > after)
+    return [(last_key, content) for last_key, content in session.connection().execute(query)]
+
+
+def forget_snapshot(session: Session, tenant: str, id_: str) -> None:
+    """Delete a snapshot with its parts, and the chunks of it that no other snapshot holds."""
+    _one_at_a_time(session)
+    connection = session.connection()
+    mine = sa.and_(_PARTS.c.tenant == tenant, _PARTS.c.snapshot == id_)
+    digests = sorted(set(connection.execute(sa.select(_PARTS.c.digest).where(mine)).scalars()))
+    connection.execute(sa.delete(_PARTS).where(mine))
+    still = sa.select(_PARTS.c.digest).where(_PARTS.c.tenant == tenant, _PARTS.c.digest == _CHUNKS.c.digest).exists()
+    for start in range(0, len(digests), CHUNK):
+        some = _CHUNKS.c.digest.in_(digests[start : start + CHUNK])
+        connection.execute(sa.delete(_CHUNKS).where(_CHUNKS.c.tenant == tenant, some, ~still))
+    session.delete(session.get_one(Snapshot, (tenant, id_)))
+
+
+def _one_at_a_time(session: Session) -> None:
+    """Whoever keeps a snapshot and whoever forgets one must not miss each other's chunks; SQLite has one writer anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection().exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SNAPSHOTS})")

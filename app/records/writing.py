@@ -51,6 +51,32 @@ def store_many(session: Session, tenant: str, collection: str, bodies: Mapping[s
     return repository.versions(session, tenant, collection, list(bodies))
 
 
+def store_each(
+    session: Session, tenant: str, collection: str, bodies: Mapping[str, dict[str, Any]], expected: Mapping[str, int], *, atomic: bool
+) -> dict[str, int | None]:
+    """Write several records, some only where they have the `expected` version; returns each one's version, None where it was not written.
+
+    `atomic`: all or none; then raises Conflict `version_conflict`, and nothing of it stays, if one does not have its version.
+    """
+    if not expected:
+        return dict(store_many(session, tenant, collection, bodies))
+    with session.begin_nested():
+        found = {key: _store_where(session, tenant, collection, key, bodies[key], expected.get(key)) for key in sorted(bodies)}
+        missed = [place for place, key in enumerate(bodies, start=1) if found[key] is None]
+        if atomic and missed:
+            shown = ", ".join(map(str, missed[:5]))
+            detail = f"{len(missed)} of {len(bodies)} records do not have the version that was expected (number {shown}); none was written."
+            raise Conflict("version_conflict", detail, fix="Read these records again, and write with their present versions.")
+    return found
+
+
+def _store_where(session: Session, tenant: str, collection: str, key: str, body: dict[str, Any], expected: int | None) -> int | None:
+    try:
+        return store(session, tenant, collection, key, body, expected)
+    except Conflict:
+        return None
+
+
 @use_case("records:write")
 def put_record(
     actor: Actor, database: Database, collection: str, key: str, body: dict[str, Any], expected_version: int | None = None
