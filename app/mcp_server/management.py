@@ -13,6 +13,7 @@ from app.mcp_server import approving, authoring, operating
 from app.mcp_server.effect_tools import EFFECT_TOOLS
 from app.mcp_server.entry import OUTWARD, PAGE, SAME_AGAIN, TOOL, WRITES, Management
 from app.mcp_server.fields import boolean, integer, number, obj, one_of, text
+from app.mcp_server.pausing import PAUSE_TOOLS
 from app.registry.entries import MANAGERS
 
 _PAGE, _TOOL = PAGE, TOOL
@@ -239,6 +240,7 @@ _TABLE = (
         SAME_AGAIN,
     ),
     *EFFECT_TOOLS,
+    *PAUSE_TOOLS,
     Management(
         "toolmint_import_records",
         "Import records into a collection",
