@@ -39,7 +39,10 @@ class Keyed:
 
 @dataclass(slots=True)
 class Keys:
-    """The keys of one run. `plan` holds those of a rehearsal, as `(effect, key)`; `checked` counts what was compared."""
+    """The keys of one run. `plan` holds those of a rehearsal, as `(effect, key)`, all of them if `plan_whole`.
+
+    `checked` counts what was compared, `unchecked` what had no key, or none that is still listed.
+    """
 
     program: Program
     connectors: Connectors
@@ -47,6 +50,7 @@ class Keys:
     run_id: str
     args: Mapping[str, Any]
     plan: frozenset[tuple[str, str]] | None = None
+    plan_whole: bool = True
     checked: int = 0
     unchecked: int = 0
     _names: dict[str, tuple[EffectRule, EffectPort] | None] = field(default_factory=dict)
@@ -59,7 +63,7 @@ class Keys:
             return None
         known = {} if self.plan is not None else repository.seated(session, self.run_id, [one.identity for one in keyed if one.identity])
         for offset, (now, outcome) in enumerate(zip(keyed, outcomes, strict=False)):
-            if _keyless(outcome):
+            if _keyless(outcome) or self._unlisted(message["id"], now):
                 self.unchecked += 1
                 continue
             self.checked += 1
@@ -81,6 +85,9 @@ class Keys:
             if row is not None and row.fingerprint != digest_text(now.item):
                 return {"position": row.position, "recorded": {"item": _cut(row.item)}, "asked": {"item": _cut(now.item or now.code)}}
         return None
+
+    def _unlisted(self, effect: str, now: Keyed) -> bool:
+        return self.plan is not None and not self.plan_whole and (effect, now.key) not in self.plan
 
     def _planned(self, effect: str, now: Keyed) -> bool:
         return self.plan is not None and (effect, now.key) in self.plan

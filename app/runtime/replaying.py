@@ -12,7 +12,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from app.core import feed
@@ -104,7 +104,10 @@ def _unusable(error: ToolmintError) -> tuple[str, dict[str, Any]]:
 
 @dataclass(slots=True)
 class Player:
-    """One replay under way. `unasked` are the recorded seats, `(step, chunk)`, that have not been asked for again yet."""
+    """One replay under way; `whole`: the run came to its end by itself.
+
+    `unasked` are the recorded seats, `(step, chunk)`, that have not been asked for again yet.
+    """
 
     runtime: Runtime
     run: Run
@@ -116,7 +119,6 @@ class Player:
     whole: bool
     asked: int = 0
     reached: str = "end"
-    _last: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, runtime: Runtime, run: Run, program: Program) -> Player:
@@ -128,7 +130,9 @@ class Player:
             plan = json.loads(journaled.payload(session, run.plan)) if run.plan else None
             seats = journaled.seats(session, run.id)
         planned = frozenset((one["effect"], encode(one["key"])) for one in plan) if plan is not None else None
-        keys = Keys(program, runtime.connectors, run.tenant, run.id, args, planned if run.dry_run else None)
+        summary = run.plan_summary or {}
+        whole = summary.get("listed") == summary.get("total")
+        keys = Keys(program, runtime.connectors, run.tenant, run.id, args, planned if run.dry_run else None, whole)
         return cls(runtime, run, program, args, keys, seats, len(seats), ended_by_itself(run))
 
     async def play(self) -> tuple[str, dict[str, Any]]:
@@ -168,7 +172,7 @@ class Player:
     async def _converse(self) -> Message:
         session = await self.runtime.engine.session(self.program)
         try:
-            await session.start(self.args, now=self.run.started_at or self.run.created_at, seed=self.run.seed)
+            await session.start(self.args, now=self._told or self.run.started_at or self.run.created_at, seed=self.run.seed)
             while True:
                 message = await session.receive()
                 if message["t"] in ("read", "perform"):
@@ -184,9 +188,14 @@ class Player:
             raise _JournalEnds
         if answer.refused:
             code, words = answer.value
-            await session.refuse(code, words, answer.at)
+            await session.refuse(code, words, self._told or answer.at)
         else:
-            await session.answer(answer.value, answer.at)
+            await session.answer(answer.value, self._told or answer.at)
+
+    @property
+    def _told(self) -> int | None:
+        """The one instant that the tool is told throughout; None where it was told the time of each answer."""
+        return self.run.started_at if self.run.as_of is None and self.run.dry_run else self.run.as_of
 
     def _recorded(self, message: Message) -> Recorded:
         """The journaled answer for this very request. Raises Differs."""

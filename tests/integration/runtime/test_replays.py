@@ -71,6 +71,8 @@ async def test_a_run_whose_effects_were_skipped_or_dry_is_replayed_with_the_same
         assert (await played(w, skipped.run_id))["keys"] == {"checked": 2, "unchecked": 0}
         report = await played(w, rehearsed.run_id)
         assert report["state"] == "same" and report["keys"] == {"checked": 3, "unchecked": 0}
+        long, _ = await w.call(group="g", to=[f"u{number}@example.org" for number in range(700)], dry_run=True)
+        assert (await played(w, long.run_id))["keys"] == {"checked": 500, "unchecked": 200}
 
 
 async def test_time_randomness_and_ids_of_a_run_that_crashed_and_was_resumed_are_the_same_in_its_replay(
