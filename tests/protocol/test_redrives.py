@@ -189,7 +189,8 @@ async def test_an_agent_looks_at_causes_redrives_and_follows_it_over_mcp(world: 
             answer = await client.call_tool(name, args)
             assert not answer.is_error, answer
             assert answer.structured_content is not None
-            return answer.structured_content
+            content: dict[str, Any] = answer.structured_content
+            return content
 
         causes = await ask("toolmint_queues", state="dead", by_cause=True, tool=tool)
         assert causes["items"][0]["count"] == 2 and isinstance(causes["mark"], int)
