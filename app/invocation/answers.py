@@ -53,7 +53,7 @@ def answer_of_row(actor: Actor, database: Database, run_id: str, evidence: str, 
     """The answer of a run as it stands, with the ledger's present counts."""
     row = read_run(actor, database, run_id)
     over = row["state"] not in OPEN_RUNS
-    body = {name: row[name] for name in SHOWN}
+    body = {name: row[name] for name in SHOWN} | ({} if over else {"progress": row["progress"]})
     return RunAnswer({**body, "error": _error(row["error"]), "replayed": replayed and over}, over, evidence)
 
 

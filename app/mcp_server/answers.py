@@ -43,15 +43,33 @@ def run_result(answer: RunAnswer) -> dict[str, Any]:
     meta = run_meta(answer)
     if not answer.over:
         text = (
-            f"run_in_progress: the run {body['id']} goes on in the background. Do not call the tool again with the same purpose; "
+            f"run_in_progress: the run {body['id']} goes on in the background{_so_far(body['progress'])}. "
+            "Do not call the tool again with the same purpose; "
             f'follow it with toolmint_run_status {{"id": "{body["id"]}"}}.'
         )
         return {"content": [_text(text)], "isError": True, "_meta": meta | {"toolmint/code": "run_in_progress"}}
     if body["state"] == "completed":
         return {"content": [_text(_encode(body["result"]))], "structuredContent": body["result"], "isError": False, "_meta": meta}
     error = body["error"] or {"code": f"run_{body['state']}", "message": f"The run is {body['state']}."}
-    text = f"{error['code']}: {error.get('message') or 'The run failed.'}"
-    return {"content": [_text(text)], "isError": True, "_meta": meta | {"toolmint/code": error["code"]}}
+    return {"content": [_text("\n".join(_told(body, error)))], "isError": True, "_meta": meta | {"toolmint/code": error["code"]}}
+
+
+def _told(body: Mapping[str, Any], error: Mapping[str, Any]) -> list[str]:
+    """A run that ended without a result: why, where, what to do, and what it had done by then. A tool's own failure speaks for itself."""
+    line = f" (tool.py line {error['line']})" if error.get("line") else ""
+    lines = [f"{error['code']}: {error.get('message') or 'The run failed.'}{line}"]
+    if error.get("business"):
+        return lines
+    lines += [error["fix"]] if error.get("fix") else []
+    for effect, counts in body["effects"].items():
+        lines.append(f"{effect}: " + ", ".join(f"{number} {name}" for name, number in counts.items() if number and name != "distinct"))
+    return [*lines, f"Run {body['id']}, version {body['version']}."]
+
+
+def _so_far(progress: Mapping[str, Any]) -> str:
+    if progress["done"] is None:
+        return ""
+    return f" ({progress['done']} of {progress['total'] if progress['total'] is not None else 'an unknown number'} so far)"
 
 
 def run_meta(answer: RunAnswer) -> dict[str, Any]:

@@ -23,10 +23,10 @@ from sqlmodel import Session
 from app.connectors.port import Connectors, EffectPort, LocalEffect, Reply, Request, is_local
 from app.core.db import CHUNK, Database
 from app.core.errors import Invalid, ToolmintError
-from app.runtime.journal import Journal
+from app.runtime.journal import Journal, digest_text, encode
 from app.runtime.models import Effect
 from app.runtime.performing import Outcome, outcome_of
-from app.runtime.plans import PlanBook, fingerprint_of
+from app.runtime.plans import PlanBook
 from app.runtime.program import EffectRule, Program
 from app.runtime.repository.effects import Claim
 from app.spec.expressions import effect_identity
@@ -89,13 +89,13 @@ class Overlay:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """An item with its identity, key and canonical form; `error` says why it has none of these."""
+    """An item with its identity, key and canonical form, and that as text; `error` says why it has none of these."""
 
     asked: Any
     identity: str = ""
     key: list[Any] | None = None
     canonical: dict[str, Any] = field(default_factory=dict)
-    fingerprint: str = ""
+    text: str = ""
     error: dict[str, str] | None = None
 
 
@@ -146,7 +146,7 @@ class Rehearsal:
             said = "; ".join(f"{problem.path} {problem.message}" for problem in error.problems) or error.detail
             return _Item(asked, error={"code": error.code, "message": said[:500]})
         identity = effect_identity(self.tenant, self.program.tool, rule.declared.id, key)
-        return _Item(asked, identity, key, canonical, fingerprint_of(canonical))
+        return _Item(asked, identity, key, canonical, encode(canonical))
 
     def _admit(self, rule: EffectRule, asked: Iterable[_Item]) -> None:
         """Count distinct keys for `limits.per_run`, as a real run does."""
@@ -213,7 +213,7 @@ class Rehearsal:
         would = self._would(rule, row)
         outcome = happened
         if would != "perform":
-            differs = would == "skip" and row.fingerprint != item.fingerprint
+            differs = would == "skip" and row.fingerprint != digest_text(item.text)
             outcome = outcome_of(row.state, row.receipt, row.error, status="skipped" if would == "skip" else None, differs=differs)
         short = bytes.fromhex(item.identity)
         if short in self._seen:
@@ -233,7 +233,8 @@ class Rehearsal:
         }
         if error is not None:
             entry["error"] = error
-        self.book.add(entry, item.identity, item.fingerprint or fingerprint_of(item.asked))
+        text = item.text or encode(item.asked)
+        self.book.add(entry, item.identity, digest_text(text), len(text))
 
 
 def _outcome(reply: Reply) -> Outcome:

@@ -14,6 +14,15 @@ from app.runtime.program import Program
 from app.spec.invariants import check_invariants
 
 Counts = dict[str, dict[str, int]]
+_MEND = "Mend tool.py and publish the next version, or roll back; what this run has done is not done again."
+FIXES = {
+    "tool_crashed": f"The tool has a bug at this line, and the same call crashes again. {_MEND}",
+    "result_too_large": f"Return counts and a bounded sample, or raise limits.result_bytes in a new spec revision. {_MEND}",
+    "result_invalid": f"The tool returned what its spec's outputs do not allow. {_MEND}",
+    "invariant_violated": f"The tool reports what did not happen, or not all that did; trust the ledger, not the result. {_MEND}",
+    "run_timed_out": "Call again: what is done is skipped and the rest is done. If it never ends, pass less, or raise limits.timeout_s.",
+}
+"""What to do about a run that the platform failed; a tool's own failures say that themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +42,14 @@ class Ending:
 
 
 def failure(code: str, message: str, **data: Any) -> Ending:
-    """A failed run with a stable code."""
-    return Ending("failed", error={"code": code, "message": message, **data})
+    """A failed run with a stable code, and what to do about it."""
+    return Ending("failed", error=error_of(code, message, **data))
+
+
+def error_of(code: str, message: str, **data: Any) -> dict[str, Any]:
+    """What a run's row keeps of a failure."""
+    fix = {"fix": FIXES[code]} if code in FIXES and not data.get("business") else {}
+    return {"code": code, "message": message, **fix, **data}
 
 
 def closing(message: Mapping[str, Any]) -> Ending:
@@ -67,4 +82,4 @@ def judge(program: Program, args: Mapping[str, Any], result: Any, counts: Counts
 
 
 def _failed(code: str, message: str, counts: Counts) -> Ending:
-    return Ending("failed", error={"code": code, "message": message}, effects=counts)
+    return Ending("failed", error=error_of(code, message), effects=counts)

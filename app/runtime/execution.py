@@ -100,7 +100,8 @@ class Execution:
         except FencedOut:
             ending = Ending("lost")
         except ToolmintError as error:
-            ending = self._stopped() or failure(error.code, error.detail, **error.data)
+            fix = {"fix": error.fix} if error.fix else {}
+            ending = self._stopped() or failure(error.code, error.detail, **(fix | error.data))
         return await self._record(ending, measured)
 
     def _performer(self) -> _Performs:

@@ -13,7 +13,6 @@ from typing import Any
 from sqlmodel import Session
 
 from app.core.errors import Conflict
-from app.runtime.journal import digest_text, encode
 
 MOST_LISTED = 500
 MOST_LISTED_BYTES = 1_000_000
@@ -54,8 +53,8 @@ class PlanBook:
     _bytes: int = 0
     _digest: Any = field(default_factory=lambda: hashlib.sha256(FORMAT))
 
-    def add(self, entry: dict[str, Any], identity: str, fingerprint: str) -> None:
-        """One effect: `{"effect", "key", "item", "would", "may_differ"}`, its identity and the fingerprint of its canonical item."""
+    def add(self, entry: dict[str, Any], identity: str, fingerprint: str, size: int) -> None:
+        """One effect: `{"effect", "key", "item", "would", "may_differ"}`, its identity, its canonical item's fingerprint and size."""
         effect, would = entry["effect"], entry["would"]
         tally = self.counts.setdefault(effect, {})
         tally[would] = tally.get(would, 0) + 1
@@ -65,7 +64,7 @@ class PlanBook:
         if self.total <= MOST_BOUND:
             self.marks += mark(identity, fingerprint)
         if len(self.listed) < MOST_LISTED and self._bytes <= MOST_LISTED_BYTES:
-            self._bytes += len(encode(entry["item"]))
+            self._bytes += size
             self.listed.append(entry)
 
     def summary(self) -> Summary:
@@ -82,11 +81,6 @@ class PlanBook:
 def mark(identity: str, fingerprint: str) -> bytes:
     """Says that an effect with this identity and content is in a plan."""
     return hashlib.sha256(f"{identity}\n{fingerprint}".encode()).digest()[:MARK]
-
-
-def fingerprint_of(item: Any) -> str:
-    """The digest of a canonical item, as its effect row keeps it."""
-    return digest_text(encode(item))
 
 
 def bound_by(marks: bytes) -> frozenset[bytes]:

@@ -41,7 +41,8 @@ async def test_a_call_answers_in_the_shape_of_the_interface(database: Database, 
         answer = await call_tool(CALLER, h.calls, "send_notes", {"group": "g", "to": ["a@example.com", "b@example.com"]})
         body = answer.body
         assert answer.over and len(answer.evidence) == 64
-        assert set(body) == {"id", "tool", "version", "channel", "state", "replayed", "result", "error", "plan", "effects", "trace_id"}
+        shape = {"id", "tool", "version", "channel", "state", "replayed", "result", "error", "plan", "effects", "trace_id"}
+        assert set(body) == shape | {"plan_summary", "approval"}
         assert (body["tool"], body["version"], body["channel"], body["state"]) == ("send_notes", 1, "stable", "completed")
         assert body["result"]["done"] == 2 and body["effects"]["send"]["done"] == 2 and body["replayed"] is False
         row = views.read_run(CALLER, database, body["id"])
