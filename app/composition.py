@@ -85,5 +85,5 @@ def start_logging(settings: Settings) -> None:
     """JSON lines on standard error, without secrets, and without libraries that say what nobody asked."""
     hidden = [text for text in (settings.admin_key, settings.anthropic_api_key, settings.smtp_url) if text]
     logs.setup(settings.log_level, hidden)
-    for name in ("alembic", "arq"):
+    for name in ("alembic", "arq", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)

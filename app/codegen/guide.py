@@ -84,7 +84,7 @@ def how_to_write(example: str = EXAMPLES[0]) -> str:
 def effect_catalogue(catalog: ConnectorCatalog, names: frozenset[str] | None = None) -> str:
     """The connector kinds with the schemas of their config and of what a tool passes; only those in `names` if given."""
     kinds = [row for row in catalog.as_json() if names is None or row["name"] in names]
-    shown = [{key: row[key] for key in ("name", "role", "local", "config_schema", "item_schema")} for row in kinds]
+    shown = [{key: row[key] for key in ("name", "role", "local", "key_fields", "config_schema", "item_schema")} for row in kinds]
     return tagged("connectors", json.dumps(shown, indent=1))
 
 

@@ -22,6 +22,7 @@ It refuses to be: a simulation of a provider. It has no delays, no order of its 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -30,8 +31,10 @@ from sqlmodel import Session
 
 from app.connectors.address import BadAddress, canonical_address
 from app.connectors.email_kind import canonical_email, email_kind, email_message_id
+from app.connectors.http_kind import canonical_request, http_kind
+from app.connectors.notify_kind import canonical_notification, notify_kind
 from app.connectors.port import Connectors, EffectPort, LocalEffect, Lookup, ReadPort, Reply, Request
-from app.connectors.records import RecordsGet, RecordsPut, RecordsPutMany, RecordsQuery
+from app.connectors.records import RecordsGet, RecordsPut, RecordsPutMany, RecordsQuery, RecordsSnapshot
 from app.spec.catalog import ConnectorKind
 
 _CRASHES = ("crash", "crash_before")
@@ -106,21 +109,25 @@ def _address(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class ScriptedEmail:
-    """`email.send` that sends nothing. It is remote whatever production uses: the harder case is the one to verify."""
+class ScriptedRemote(ABC):
+    """A remote effect that sends nothing and answers on cue; of production's kind."""
 
     script: Script
     performed: list[Performed]
-    kind: ConnectorKind = field(default_factory=lambda: email_kind(local=False))
-    concurrency: int = 8
+    kind: ConnectorKind
+    concurrency: int = field(default=8, kw_only=True)
 
+    @abstractmethod
     def canonical(self, config: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
         """As in production."""
-        return canonical_email(self.kind, item)
 
+    @abstractmethod
     def message_id(self, effect_id: str, config: dict[str, Any]) -> str | None:
         """As in production."""
-        return email_message_id(effect_id, config)
+
+    @abstractmethod
+    def receipt(self, request: Request) -> dict[str, Any]:
+        """What the world says of one that happened, in the shape that production has."""
 
     async def perform(self, request: Request) -> Reply:
         """Answer on cue; raises ScriptedCrash where the cue is to die."""
@@ -134,10 +141,10 @@ class ScriptedEmail:
             self.script.crash()
         if answer == "lose_reply":
             return Reply("unknown", code="reply_lost", message="the reply was lost, by the script")
-        return Reply("done", receipt={"reply": "250 2.0.0 accepted by the script", "queue_id": f"S{len(self.performed)}"})
+        return Reply("done", receipt=self.receipt(request))
 
     def looks_up(self, config: dict[str, Any]) -> bool:
-        """Where the script has such an answer. Production's e-mail cannot be asked."""
+        """Where the script has such an answer."""
         return self.script.looks_up
 
     async def look_up(self, request: Request) -> Lookup:
@@ -148,6 +155,67 @@ class ScriptedEmail:
         if answer == "not_done":
             return Lookup("not_done", code="not_found", message="not found, by the script")
         return Lookup("unknown", code="unclear", message="the script cannot tell")
+
+
+@dataclass(frozen=True)
+class ScriptedEmail(ScriptedRemote):
+    """`email.send` that sends nothing. It is remote whatever production uses: the harder case is the one to verify."""
+
+    kind: ConnectorKind = field(default_factory=lambda: email_kind(local=False))
+
+    def canonical(self, config: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+        """As in production."""
+        return canonical_email(self.kind, item)
+
+    def message_id(self, effect_id: str, config: dict[str, Any]) -> str | None:
+        """As in production."""
+        return email_message_id(effect_id, config)
+
+    def receipt(self, request: Request) -> dict[str, Any]:
+        """A reply and a queue id."""
+        return {"reply": "250 2.0.0 accepted by the script", "queue_id": f"S{len(self.performed)}"}
+
+
+@dataclass(frozen=True)
+class ScriptedHttp(ScriptedRemote):
+    """`http.request` that asks nobody: every request is answered with 200, and the fields that the spec keeps with texts of the script."""
+
+    kind: ConnectorKind = field(default_factory=http_kind)
+
+    def canonical(self, config: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+        """As in production."""
+        return canonical_request(self.kind, config, item)
+
+    def message_id(self, effect_id: str, config: dict[str, Any]) -> str | None:
+        """As in production."""
+        return effect_id
+
+    def receipt(self, request: Request) -> dict[str, Any]:
+        """A status, and what the spec keeps."""
+        keep = request.config.get("keep", {})
+        kept = {part: dict.fromkeys(keep.get(part, ()), "scripted") for part in ("headers", "fields")}
+        return {"status": 200, **kept}
+
+
+@dataclass(frozen=True)
+class ScriptedNotify(ScriptedRemote):
+    """`notify.send` that tells nobody."""
+
+    kind: ConnectorKind = field(default_factory=notify_kind)
+
+    def canonical(self, config: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+        """As in production."""
+        return canonical_notification(self.kind, config, item)
+
+    def message_id(self, effect_id: str, config: dict[str, Any]) -> str | None:
+        """As in production."""
+        return effect_id
+
+    def receipt(self, request: Request) -> dict[str, Any]:
+        """The channel with a status, as of a webhook, or with the words of a mail server."""
+        name = request.item["channel"]
+        by_mail = "email" in request.config["channels"][name]
+        return {"channel": name, **({"reply": "250 2.0.0 accepted by the script", "queue_id": "S"} if by_mail else {"status": 200})}
 
 
 @dataclass(frozen=True)
@@ -192,8 +260,11 @@ def scripted(script: Sequence[dict[str, Any]] = (), crash: Callable[[], NoReturn
     performed: list[Performed] = []
     effects: list[EffectPort] = [
         ScriptedEmail(cues, performed),
+        ScriptedHttp(cues, performed),
+        ScriptedNotify(cues, performed),
         ScriptedLocal(RecordsPut(), cues),
         ScriptedLocal(RecordsPutMany(), cues),
+        ScriptedLocal(RecordsSnapshot(), cues),
     ]
     reads: list[ReadPort] = [RecordsGet(), RecordsQuery()]
     return ScriptedConnectors({port.kind.name: port for port in reads}, {port.kind.name: port for port in effects}, performed=performed)

@@ -31,6 +31,8 @@ class Settings(BaseModel):
     redis_url: str = ""
     smtp_url: str = Field(default="", repr=False)
     smtp_connections: int = Field(default=10, ge=1, le=200)
+    smtp_domain_at_once: int = Field(default=0, ge=0, le=200)
+    smtp_domain_per_second: float = Field(default=0, ge=0, le=10_000)
     admin_key: str = Field(default="", repr=False)
     samples: bool = True
     tools_dir: Path = Path("generated_tools/published")
@@ -53,6 +55,8 @@ class Settings(BaseModel):
     circuit_rest_s: float = Field(default=2.0, ge=0.1, le=3600)
     circuit_longest_s: float = Field(default=60.0, ge=0.1, le=86_400)
     log_level: str = "info"
+    keep_journals_days: float = Field(default=30.0, ge=0, le=36_500)
+    keep_answers_days: float = Field(default=90.0, ge=0, le=36_500)
     rubric_correctness: float = Field(default=1.0, ge=0, le=1)
     rubric_safety: float = Field(default=0.95, ge=0, le=1)
     rubric_idempotency: float = Field(default=1.0, ge=0, le=1)

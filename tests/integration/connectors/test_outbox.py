@@ -59,7 +59,8 @@ def test_mail_is_local_without_a_server_and_remote_with_one(sqlite_database: Dat
     assert is_local(production(Settings(), sqlite_database).effects["email.send"])
     with_server = production(Settings(smtp_url="smtp://127.0.0.1:2525"), sqlite_database)
     assert is_remote(with_server.effects["email.send"])
-    assert with_server.catalog.names("effect") == ["email.send", "records.put", "records.put_many"]
+    names = ["email.send", "http.request", "notify.send", "records.put", "records.put_many", "records.snapshot"]
+    assert with_server.catalog.names("effect") == names
     assert with_server.catalog.names("read") == ["records.get", "records.query"]
     with pytest.raises(Invalid, match="smtp_url_invalid"):
         production(Settings(smtp_url="mail.example.com"), sqlite_database)
