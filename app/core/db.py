@@ -27,6 +27,7 @@ from sqlalchemy.sql.schema import ScalarElementColumnDefault
 from sqlmodel import Session
 
 from app.core.clock import Clock, SystemClock
+from app.core.faults import committed
 
 CHUNK = 500
 _LAST = "last"
@@ -93,11 +94,13 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session whose changes are committed together at the end, or not at all."""
-        with self._in_turn(), self._writer() as connection, connection.begin(), self._session(connection, autoflush=True) as session:
-            yield session
-            session.flush()
-            for last in session.info.pop(_LAST, ()):
-                last(session)
+        with self._in_turn(), self._writer() as connection:
+            with connection.begin(), self._session(connection, autoflush=True) as session:
+                yield session
+                session.flush()
+                for last in session.info.pop(_LAST, ()):
+                    last(session)
+            committed(session.info)
 
     @contextmanager
     def _writer(self) -> Iterator[sa.Connection]:

@@ -3,15 +3,20 @@
 `TOOLMINT_FAULTS="effect.performing.after=kill:3"` kills this process the third time that it passes that point.
 Actions: `kill` (SIGKILL), `stop` (SIGSTOP), `raise` (FaultInjected).
 
+Beside the places in `POINTS`, every transition of a state machine has two: `effect.planned-claimed.before` is passed inside the
+transaction that makes it, `….after` once that is committed.
+
 It refuses to be: a switch for features. An armed point never changes a result, it only ends or stalls a process.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 POINTS = frozenset(
     {
@@ -35,6 +40,10 @@ POINTS = frozenset(
         "publish.files.after",
     }
 )
+
+
+_CROSSING = re.compile(r"[a-z]+\.[a-z_]+-[a-z_]+\.(before|after)")
+_CROSSED = "crossed"
 
 
 class FaultInjected(Exception):
@@ -64,7 +73,7 @@ def arm(text: str) -> None:
     for part in filter(None, text.split(",")):
         point, _, rest = part.partition("=")
         action, _, nth = rest.partition(":")
-        if point not in POINTS or action not in _ACTIONS:
+        if not (point in POINTS or _CROSSING.fullmatch(point)) or action not in _ACTIONS:
             raise ValueError(f"no such fault: {part!r}")
         armed[point] = (_ACTIONS[action], int(nth or 1))
     _armed.clear()
@@ -80,6 +89,22 @@ def fault(point: str) -> None:
     action, nth = _armed[point]
     if _passed[point] == nth:
         action()
+
+
+def crossing(info: dict[Any, Any], machine: str, moves: Iterable[tuple[str, str]]) -> None:
+    """Pass the point before each of these transitions; that after it is passed when the transaction of `info` is committed."""
+    if not _armed:
+        return
+    for before, after in moves:
+        point = f"{machine}.{before}-{after}"
+        fault(f"{point}.before")
+        info.setdefault(_CROSSED, []).append(f"{point}.after")
+
+
+def committed(info: dict[Any, Any]) -> None:
+    """Pass the points after the transitions of a transaction that is committed."""
+    for point in info.pop(_CROSSED, ()):
+        fault(point)
 
 
 arm(os.environ.get("TOOLMINT_FAULTS", ""))

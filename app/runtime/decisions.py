@@ -17,8 +17,9 @@ from app.core.errors import Conflict, Forbidden, NotFound
 from app.observability import audit
 from app.runtime.models import Effect, Run, RunIdentity
 from app.runtime.repository.bulk import shift
+from app.runtime.repository.crossing import crosses_run
 from app.runtime.repository.recovery import cancel_open
-from app.runtime.state import OPEN_RUNS, check_run
+from app.runtime.state import OPEN_RUNS
 from app.runtime.verdicts import check_verdict, resolved
 from app.runtime.views import effect_row, run_row
 from app.runtime.visibility import seen_by
@@ -90,7 +91,7 @@ def _no_run(run_id: str) -> NotFound:
 
 
 def _cancel_waiting(session: Session, run: Run) -> None:
-    check_run(run.state, "cancelled")
+    crosses_run(session, run.state, "cancelled")
     run.state, run.finished_at, run.identity = "cancelled", now(session), None
     for identity in session.exec(select(RunIdentity).where(RunIdentity.run_id == run.id)).all():
         session.delete(identity)

@@ -15,6 +15,7 @@ from sqlmodel import Session
 from app.core.bulk import Bulk
 from app.core.db import CHUNK, insert_missing, now
 from app.runtime.models import Effect, EffectEvent, Ledger
+from app.runtime.repository.crossing import crosses_effects
 from app.runtime.repository.journal import Journaled, write_journal
 from app.runtime.state import NEW, Decision, Existing, Seat, check_effect, decide
 
@@ -110,6 +111,7 @@ class EventLog:
 
     def write(self, session: Session) -> None:
         if self.rows:
+            crosses_effects(session, ((row[1], row[2]) for row in self.rows))
             _EVENTS.execute(session, self.rows, at=self.at)
 
 

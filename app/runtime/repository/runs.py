@@ -21,11 +21,12 @@ from app.observability import audit
 from app.runtime.models import OPEN_RUNS as RUNS_OPEN
 from app.runtime.models import Effect, Run, RunBound, RunIdentity, Sighting, is_open
 from app.runtime.plans import Proviso
+from app.runtime.repository.crossing import crosses_run
 from app.runtime.repository.effects import Claim
 from app.runtime.repository.flow import hold, not_paused
 from app.runtime.repository.journal import store, write_journal, write_logs
 from app.runtime.repository.recovery import cancel_open, recover_claims
-from app.runtime.state import COUNTED, MAX_CRASHES, OPEN_RUNS, check_run
+from app.runtime.state import COUNTED, MAX_CRASHES, OPEN_RUNS
 
 runs: sa.Table = Run.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
 COME_AGAIN_MS = 500
@@ -81,7 +82,7 @@ def _begin(session: Session, wanted: NewRun) -> Begun:
             return answered
     if wanted.proviso is not None:
         wanted.proviso(session, row["id"])
-    check_run("new", row["state"])
+    crosses_run(session, "new", row["state"])
     store(session, [(row["args"], wanted.args)], at)
     identity = wanted.identity.id if wanted.identity else None
     insert_rows(session, runs, [{**row, "identity": identity, "created_at": row["started_at"] or at}])
@@ -143,7 +144,6 @@ def finish(session: Session, ends: list[Finish]) -> list[bool]:
 
 def _finish(session: Session, end: Finish) -> bool:
     at = now(session)
-    check_run("executing", end.state)
     values: dict[str, Any] = {"state": end.state, "owner": None, "finished_at": at, "error": end.error, **end.measured}
     texts = [*end.stored, *(text for text in (end.result, end.plan) if text is not None)]
     if end.result is not None:
@@ -157,6 +157,7 @@ def _finish(session: Session, end: Finish) -> bool:
         values["identity"] = None
     if not _guarded(session, end.run_id, end.owner, end.fence, values):
         return False
+    crosses_run(session, "executing", end.state)
     write_journal(session, (end.steps, texts), at)
     write_logs(session, end.logs)
     if released:
@@ -228,10 +229,10 @@ def _release(session: Session, item: Release) -> bool:
     if item.crashed:
         _after_crash(session, run, at + item.delay_ms)
     elif item.paused:  # taken again once `not_paused` holds; the sweep looks each second
-        _move(run, "scheduled")
+        _move(session, run, "scheduled")
         run.due_at, run.waits_for = at, item.waits_for
     else:
-        _move(run, "available")
+        _move(session, run, "available")
         run.due_at = at + item.delay_ms
         outbox.enqueue(session, "execute_run", run.id, run.due_at)
     detail = {"reason": item.reason, "crashed": item.crashed}
@@ -239,22 +240,21 @@ def _release(session: Session, item: Release) -> bool:
     return True
 
 
-def _move(run: Run, after: str) -> None:
-    check_run(run.state, after)
+def _move(session: Session, run: Run, after: str) -> None:
+    crosses_run(session, run.state, after)
     run.state, run.owner = after, None
 
 
 def _after_crash(session: Session, run: Run, due_at: int) -> None:
     run.crashes += 1
     if run.crashes < MAX_CRASHES:
-        _move(run, "scheduled")
+        _move(session, run, "scheduled")
         run.due_at = due_at
         outbox.enqueue(session, "execute_run", run.id, due_at)
         return
-    _move(run, "quarantined")
+    _move(session, run, "quarantined")
     run.identity, run.finished_at = None, now(session)
-    fix = "It is not tried again by itself. See the service's log; call again once the cause is gone: nothing is done twice."
-    run.error = {"code": "run_quarantined", "message": f"the run ended its process {run.crashes} times", "fix": fix}
+    run.error = {"code": "run_quarantined", "message": f"the run ended its process {run.crashes} times"}
     session.connection().execute(sa.delete(RunIdentity).where(col(RunIdentity.run_id) == run.id))
     cancel_open(session, run.id)
     feed.announce(session, "run.finished", run.id, run.tenant, state=run.state)
@@ -269,11 +269,13 @@ def claim(session: Session, run_id: str, owner: str, most: Callable[[str], int |
     if most is not None and _too_many(session, run_id, most, at):
         return None
     waiting = sa.and_(runs.c.id == run_id, runs.c.state.in_(["available", "scheduled"]), runs.c.due_at <= at, not_paused(runs))
-    started = sa.func.coalesce(runs.c.started_at, at)
-    values = {"state": "executing", "owner": owner, "fence": runs.c.fence + 1, "started_at": started, "waits_for": None}
-    if session.connection().execute(sa.update(runs).where(waiting).values(**values)).rowcount != 1:
+    run = session.exec(select(Run).where(waiting).with_for_update()).first()
+    if run is None:
         return None
-    return session.exec(select(Run).where(Run.id == run_id)).one()
+    crosses_run(session, run.state, "executing")
+    run.state, run.owner, run.fence, run.started_at, run.waits_for = "executing", owner, run.fence + 1, run.started_at or at, None
+    session.add(run)
+    return run
 
 
 def _too_many(session: Session, run_id: str, most: Callable[[str], int | None], at: int) -> bool:
