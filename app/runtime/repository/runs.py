@@ -254,7 +254,8 @@ def _after_crash(session: Session, run: Run, due_at: int) -> None:
         return
     _move(session, run, "quarantined")
     run.identity, run.finished_at = None, now(session)
-    run.error = {"code": "run_quarantined", "message": f"the run ended its process {run.crashes} times"}
+    fix = "It is not tried again by itself. See the service's log; call again once the cause is gone: nothing is done twice."
+    run.error = {"code": "run_quarantined", "message": f"the run ended its process {run.crashes} times", "fix": fix}
     session.connection().execute(sa.delete(RunIdentity).where(col(RunIdentity.run_id) == run.id))
     cancel_open(session, run.id)
     feed.announce(session, "run.finished", run.id, run.tenant, state=run.state)
