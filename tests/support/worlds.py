@@ -20,6 +20,7 @@ from app.core.db import Database
 from app.core.feed import Feed
 from app.runtime import views
 from app.runtime.ending import Ending
+from app.runtime.flow.limits import Limits
 from app.runtime.process import Call, Runtime
 from app.runtime.program import Program
 from app.runtime.recovery import sweep
@@ -112,6 +113,7 @@ class World:
     connectors: ScriptedConnectors
     programs: dict[int, Program]
     lease_s: float = 15.0
+    flow: Limits | None = None
     runtime: Runtime = field(init=False)
     feed: Feed = field(init=False)
 
@@ -128,7 +130,8 @@ class World:
     def another(self) -> Runtime:
         """A second process on the same database, not started yet."""
         load: Callable[[str, str, int], Program] = lambda _tenant, _tool, version: self.programs[version]  # noqa: E731  # a value
-        return Runtime(self.database, self.sandbox, self.connectors, load, self.feed, role="worker", lease_s=self.lease_s, heartbeat_s=0.1)
+        parts = (self.database, self.sandbox, self.connectors, load, self.feed)
+        return Runtime(*parts, role="worker", lease_s=self.lease_s, heartbeat_s=0.1, limits=self.flow)
 
     async def stop(self) -> None:
         await self.runtime.stop()
@@ -180,10 +183,11 @@ async def world(
     script: Sequence[dict[str, Any]] = (),
     *,
     lease_s: float = 15.0,
+    flow: Limits | None = None,
     **changes: Any,
 ) -> AsyncIterator[World]:
     """A started world with version 1 of a tool made of `source` and `sender_spec(**changes)`."""
-    made = World(database, sandbox, scripted(script), {1: program_of(sender_spec(**changes), source)}, lease_s)
+    made = World(database, sandbox, scripted(script), {1: program_of(sender_spec(**changes), source)}, lease_s, flow)
     await made.start()
     try:
         yield made

@@ -221,9 +221,9 @@ class Flow:
                 self._look.clear()
                 try:
                     await self._read()
-                except SQLAlchemyError:
+                except SQLAlchemyError as error:
                     # Nothing new begins meanwhile; what is paused is known again when the database is back.
-                    log.exception("flow control could not be read")
+                    log.warning("flow control could not be read: %s", type(error).__name__)
                     await asyncio.sleep(_AGAIN_S)
 
     async def _read(self) -> None:
