@@ -138,6 +138,10 @@ class SmtpConnection(asyncio.Protocol):
         self._midway = False
         return reply
 
+    async def noop(self) -> SmtpReply:
+        """Ask for nothing: whether the session is as good as it looks. Raises Broken."""
+        return await self._command("NOOP")
+
     def abort(self) -> None:
         """Drop the connection at once."""
         self.lost = True

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import os
 import re
 import stat
@@ -53,6 +54,10 @@ class Vault:
             return AESGCM(self._key(make=False)).decrypt(raw[:_NONCE], raw[_NONCE:], belongs_to.encode()).decode()
         except (InvalidTag, binascii.Error, ValueError):
             raise _unreadable("it was sealed with another key, or altered", "Enter the secret of this connection again.") from None
+
+    def mark(self, content: bytes) -> bytes:
+        """What tells two contents apart and lets nobody without the key guess at either."""
+        return hmac.digest(self._key(make=True), content, "sha256")
 
     def _look_up(self, reference: str) -> str:
         if match := _ENV.fullmatch(reference):

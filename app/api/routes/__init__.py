@@ -12,11 +12,25 @@ from starlette.routing import Route
 
 from app.api.docs import docs_page
 from app.api.problems import install
-from app.api.routes import approvals, candidates, effects, generations, keys, ledgers, pauses, records, replays, runs, specs, tools
+from app.api.routes import (
+    approvals,
+    candidates,
+    connections,
+    effects,
+    generations,
+    keys,
+    ledgers,
+    pauses,
+    records,
+    replays,
+    runs,
+    specs,
+    tools,
+)
 from app.api.services import Services
 
 PREFIX = "/api/v1"
-RESOURCES = (specs, candidates, generations, tools, runs, approvals, replays, ledgers, effects, records, pauses, keys)
+RESOURCES = (specs, candidates, generations, tools, runs, approvals, replays, ledgers, effects, records, connections, pauses, keys)
 
 
 def mount(app: FastAPI, services: Services) -> None:

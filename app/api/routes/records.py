@@ -1,4 +1,4 @@
-"""Records: read and write one, list a collection, import many."""
+"""Records: read and write one, list a collection, import many, keep them as they are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.bodies import parse_json, pieces, read_body
+from app.api.bodies import Body, checked, parse_json, pieces, read_body, takes
 from app.api.callers import Caller
 from app.api.once import once
 from app.api.services import House
@@ -21,6 +21,7 @@ from app.core.clock import iso
 from app.core.errors import Invalid
 from app.records.imports import import_records
 from app.records.reading import RecordView, collections, get_record, list_records
+from app.records.snapshots import delete_snapshot, list_snapshot_records, list_snapshots, read_snapshot, take_snapshot
 from app.records.writing import put_record
 
 router = APIRouter(tags=["records"])
@@ -82,6 +83,49 @@ async def post_import(collection: str, request: Request, actor: Caller, house: H
             return {"imported": report.imported, "failed": report.failed, "errors": report.errors}
 
         return await once(request, actor, json.dumps([mark.hexdigest()]).encode(), work)
+
+
+class SnapshotOf(Body):
+    """Which records: all of the collection unless `filter` says otherwise."""
+
+    filter: dict[str, Any] | None = None
+
+
+@router.post("/records/{collection}/snapshots", status_code=201, summary="Keep a collection as it is now", openapi_extra=takes(SnapshotOf))
+async def post_snapshot(collection: str, request: Request, actor: Caller, house: House) -> Response:
+    """201 `{"id", "collection", "filter", "count", "bytes", …}`. Refer to it in arguments as `{"snapshot": id}`."""
+    text = await read_body(request, MOST_BYTES) or b"{}"
+
+    async def work() -> dict[str, Any]:
+        body = checked(SnapshotOf, parse_json(text))
+        return await asyncio.to_thread(take_snapshot, actor, house.database, collection, body.filter)
+
+    return await once(request, actor, text, work, 201)
+
+
+@router.get("/snapshots", summary="List the snapshots")
+def get_snapshots(actor: Caller, house: House, collection: str | None = None, cursor: str | None = None, limit: int = 50) -> Any:
+    """Newest first."""
+    return list_snapshots(actor, house.database, collection, cursor, limit)
+
+
+@router.get("/snapshots/{snapshot_id}", summary="Read what a snapshot is")
+def get_snapshot(snapshot_id: str, actor: Caller, house: House) -> dict[str, Any]:
+    """`{"id", "collection", "filter", "count", "bytes", "created_at", "created_by"}`."""
+    return read_snapshot(actor, house.database, snapshot_id)
+
+
+@router.get("/snapshots/{snapshot_id}/records", summary="Read a snapshot's records")
+def get_snapshot_records(snapshot_id: str, actor: Caller, house: House, cursor: str | None = None, limit: int = 100) -> dict[str, Any]:
+    """By key."""
+    page = list_snapshot_records(actor, house.database, snapshot_id, cursor, limit)
+    return {"items": [_shown(view) for view in page.items], "next_cursor": page.next_cursor}
+
+
+@router.delete("/snapshots/{snapshot_id}", summary="Forget a snapshot")
+def remove_snapshot(snapshot_id: str, actor: Caller, house: House) -> dict[str, Any]:
+    """What it was."""
+    return delete_snapshot(actor, house.database, snapshot_id)
 
 
 def _pieces(body: IO[bytes]) -> Iterator[bytes]:
