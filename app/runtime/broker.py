@@ -8,7 +8,6 @@ It refuses to be: lenient. What the spec does not declare is refused, audited an
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -147,6 +146,7 @@ class Broker:
             group=group,
             subject=subject,
             message_id=port.message_id(identity, declared.config),
+            value=canonical,
         )
 
     def _plan(self, rule: EffectRule, step: int, intents: Sequence[Intent], journal: Journaled) -> Plan:
@@ -210,7 +210,7 @@ class Broker:
         return [task.claim for task in self._dropped if task.outcome is None]
 
     def _task(self, rule: EffectRule, intent: Intent, answer: Planned) -> Task:
-        request = make_request(self.holder.tenant, self.program.tool, rule.declared, intent.id, intent.item, intent.message_id)
+        request = make_request(self.holder.tenant, self.program.tool, rule.declared, intent.id, intent.value, intent.message_id)
         return Task(Claim(intent.id, self.holder.owner, answer.fence), answer.attempts, request)
 
     async def _do(self, rule: EffectRule, port: EffectPort, tasks: list[Task]) -> None:
@@ -246,8 +246,8 @@ def _has_no_key(outcome: Outcome) -> bool:
     return outcome["status"] == "failed" and outcome.get("error", {}).get("code") in _KEYLESS
 
 
-def make_request(tenant: str, tool: str, declared: Declared, effect_id: str, item: str, message_id: str | None) -> Request:
-    """What a port is handed for one effect row; `item` is the row's canonical JSON text. Attempt and deadline are set when it begins."""
+def make_request(tenant: str, tool: str, declared: Declared, effect_id: str, item: dict[str, Any], message_id: str | None) -> Request:
+    """What a port is handed for one effect row; `item` is canonical. Attempt and deadline are set when it begins."""
     return Request(
         effect_id=effect_id,
         tenant=tenant,
@@ -255,7 +255,7 @@ def make_request(tenant: str, tool: str, declared: Declared, effect_id: str, ite
         effect=declared.id,
         connector=declared.connector,
         config=declared.config,
-        item=json.loads(item),
+        item=item,
         message_id=message_id,
         attempt=1,
         deadline=0,

@@ -168,7 +168,7 @@ async def _ask(runtime: Runtime, program: Program, effect: str, group: Sequence[
 
 async def _answer(runtime: Runtime, port: LookupEffect, program: Program, doubt: Doubt) -> Lookup:
     declared = program.rules[doubt.effect].declared
-    request = make_request(doubt.tenant, doubt.tool, declared, doubt.id, doubt.item, doubt.message_id)
+    request = make_request(doubt.tenant, doubt.tool, declared, doubt.id, json.loads(doubt.item), doubt.message_id)
     deadline = runtime.database.clock.monotonic() + round(ANSWER_S * 1000)
     try:
         async with asyncio.timeout(ANSWER_S):

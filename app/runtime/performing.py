@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +25,7 @@ from app.core.errors import Conflict
 from app.core.faults import fault
 from app.core.writer import GroupWriter
 from app.observability import metrics
+from app.runtime.desk import Desk
 from app.runtime.flow.gate import UNGATED, Gate
 from app.runtime.places import Places
 from app.runtime.repository.effects import Claim, Move, move
@@ -80,18 +82,32 @@ async def perform_remote(
 
     A task whose outcome is None afterwards was not begun, or was fenced. Raises FencedOut once the lease is over.
     """
-    queue = Turns(port, tasks, lambda task, wait_ms: _put_off(hands, task, wait_ms))
+    desk = Desk(hands.writer)
+    queue = Turns(port, tasks, lambda task, wait_ms: _put_off(hands, desk, task, wait_ms))
     place = hands.places.of(port)
-    recording: list[asyncio.Future[bool]] = []
+    ended: Counter[str] = Counter()
+
+    def record(task: Task, end: Move, receipt: dict[str, Any] | None = None) -> None:
+        """Have the end written; the lane goes on meanwhile, so that this shares its commit with the next beginnings."""
+
+        def recorded(held: bool) -> None:
+            if not held:
+                task.fenced = True
+                return
+            task.outcome = _outcome(status_of(end.after), receipt, json.loads(end.error) if end.error is not None else None)
+            ended[end.after] += 1
+            fault("effect.recorded")
+
+        desk.tell(end, recorded)
 
     async def perform(task: Task) -> None:
         async with place:
-            if not go_on() or not await _begin(hands, task):
+            if not go_on() or not await _begin(hands, desk, task):
                 return
             reply = await _reply(hands, port, task)
         gate.note(task.claim.id, reply)
         fault("effect.performed")
-        recording.append(_record(hands, port.kind.name, declared, task, reply))
+        record(task, _end(hands, declared, task, reply), reply.receipt)
 
     async def lane() -> None:
         while (task := await queue.next(go_on)) is not None:
@@ -100,7 +116,7 @@ async def perform_remote(
                 if not go_on():
                     return
                 if later is not None:
-                    recording.append(_written(hands, port.kind.name, task, _resting(task, later)))
+                    record(task, _resting(task, later))
                 else:
                     await perform(task)
             finally:
@@ -108,17 +124,19 @@ async def perform_remote(
                 queue.ended(task)
 
     ends: list[Any] = await asyncio.gather(*(lane() for _ in range(lanes)), return_exceptions=True)
-    ends += await asyncio.gather(*recording, return_exceptions=True)
+    ends += await asyncio.gather(desk.settled(), return_exceptions=True)
+    for after, count in ended.items():
+        metrics.EFFECTS.labels(port.kind.name, after).inc(count)
     for end in ends:
         if isinstance(end, BaseException):
             raise end
 
 
-async def _begin(hands: Hands, task: Task) -> bool:
+async def _begin(hands: Hands, desk: Desk, task: Task) -> bool:
     if hands.covered_until() <= hands.clock.monotonic():
         raise FencedOut
     fault("effect.claimed")
-    if not await hands.writer.put(move, Move(task.claim, "claimed", "performing", task.attempts + 1)):
+    if not await desk.ask(Move(task.claim, "claimed", "performing", task.attempts + 1)):
         task.fenced = True
         return False
     task.attempts += 1
@@ -126,12 +144,12 @@ async def _begin(hands: Hands, task: Task) -> bool:
     return True
 
 
-async def _put_off(hands: Hands, task: Task, wait_ms: int) -> None:
+async def _put_off(hands: Hands, desk: Desk, task: Task, wait_ms: int) -> None:
     """Give a task that was not begun back to the queue, due when its lane is ready; no attempt is counted."""
     error = error_text("lane_busy", "what it goes to takes no more for now")
     again = hands.clock.now() + wait_ms
     back = Move(task.claim, "claimed", "planned", task.attempts, error_code="lane_busy", error=error, next_at=again)
-    if await hands.writer.put(move, back):
+    if await desk.ask(back):
         task.outcome = outcome_of("planned", None, error)
     else:
         task.fenced = True
@@ -154,31 +172,10 @@ async def _reply(hands: Hands, port: RemoteEffect, task: Task) -> Reply:
 _NOT_SENT = Reply("refused_now", code="lease_over", message="its time was over before anything was sent")
 
 
-def _record(hands: Hands, connector: str, declared: Declared, task: Task, reply: Reply) -> asyncio.Future[bool]:
-    """Have the end written; the lane goes on meanwhile, so that this shares its commit with the next beginnings."""
-    return _written(hands, connector, task, _end(hands, declared, task, reply))
-
-
 def _resting(task: Task, later: int) -> Move:
     """What is not attempted waits in the retry queue; no attempt is counted."""
     error = error_text("circuit_open", "what it goes to has not answered for a while, so it is not tried before its next turn")
     return Move(task.claim, "claimed", "retry_wait", task.attempts, error_code="circuit_open", error=error, next_at=later)
-
-
-def _written(hands: Hands, connector: str, task: Task, end: Move) -> asyncio.Future[bool]:
-    def recorded(answer: asyncio.Future[bool]) -> None:
-        if answer.cancelled() or answer.exception() is not None:
-            return
-        if not answer.result():
-            task.fenced = True
-            return
-        task.outcome = outcome_of(end.after, end.receipt, end.error)
-        metrics.EFFECTS.labels(connector, end.after).inc()
-        fault("effect.recorded")
-
-    answer = hands.writer.put(move, end)
-    answer.add_done_callback(recorded)
-    return answer
 
 
 def _end(hands: Hands, declared: Declared, task: Task, reply: Reply) -> Move:
@@ -209,11 +206,17 @@ def error_text(code: str, message: str) -> str:
 
 def outcome_of(state: str, receipt: str | None, error: str | None, *, status: str | None = None, differs: bool = False) -> Outcome:
     """What a tool is told: the wire's outcome object, without empty fields."""
-    outcome: Outcome = {"status": status or status_of(state)}
+    said = status or status_of(state)
+    received = json.loads(receipt) if receipt is not None else None
+    return _outcome(said, received, json.loads(error) if error is not None else None, differs)
+
+
+def _outcome(status: str, receipt: dict[str, Any] | None, error: dict[str, Any] | None, differs: bool = False) -> Outcome:
+    outcome: Outcome = {"status": status}
     if receipt is not None:
-        outcome["receipt"] = json.loads(receipt)
-    if error is not None and outcome["status"] not in ("done", "skipped"):
-        outcome["error"] = json.loads(error)
+        outcome["receipt"] = receipt
+    if error is not None and status not in ("done", "skipped"):
+        outcome["error"] = error
     if differs:
         outcome["differs"] = True
     return outcome

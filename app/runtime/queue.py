@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ async def _perform(runtime: Runtime, program: Program, effect_id: str, group: Se
     port = runtime.connectors.effect(declared.connector, declared.config)
     metrics.RETRIES.labels(declared.connector).inc(len(group))
     hands = runtime.engine.hands(group[0].owner)
-    requests = [make_request(due.tenant, due.tool, declared, due.id, due.item, due.message_id) for due in group]
+    requests = [make_request(due.tenant, due.tool, declared, due.id, json.loads(due.item), due.message_id) for due in group]
     tasks = [Task(due.claim, due.attempts, request) for due, request in zip(group, requests, strict=True)]
     gate = runtime.engine.gate_of(group[0].tenant, group[0].tool, declared)
     go_on: Callable[[], bool] = lambda: not (stopped.is_set() or runtime.leaving or gate.paused() is not None)  # noqa: E731  # a value

@@ -24,18 +24,21 @@ events: sa.Table = EffectEvent.__table__  # type: ignore[attr-defined]  # as abo
 ledgers: sa.Table = Ledger.__table__  # type: ignore[attr-defined]  # as above
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """One item that asks to become an effect: its identity, its key and canonical item as JSON text."""
+class Intent(NamedTuple):
+    """One item that asks to become an effect: its identity, its key and canonical item as JSON text, and that item as a value.
+
+    All but the value, in this order, is what a new row holds of it.
+    """
 
     id: str
     position: int
     key: str
-    item: str
-    fingerprint: str
     group: str | None
     subject: str | None
+    item: str
+    fingerprint: str
     message_id: str | None
+    value: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,7 @@ class Plan:
     last: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(NamedTuple):
     """What became of one intent: the decision, and the row as it is now."""
 
     decision: Decision
@@ -74,8 +76,7 @@ class Planned:
     state: str = "claimed"
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """An effect that this process holds."""
 
     id: str
@@ -83,8 +84,7 @@ class Claim:
     fence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(NamedTuple):
     """A guarded transition of a held effect, perhaps through `via`. `attempts` is what the row shall show afterwards."""
 
     claim: Claim
@@ -222,9 +222,7 @@ def _insert(session: Session, plan: Plan, intents: Sequence[Intent], at: int) ->
     """
     if session.get_bind().dialect.name == "postgresql":
         intents = sorted(intents, key=lambda intent: intent.id)
-    rows = [
-        (each.id, each.position, each.key, each.group, each.subject, each.item, each.fingerprint, each.message_id) for each in intents
-    ]
+    rows = [each[:-1] for each in intents]
     named = {"tenant": plan.tenant, "tool": plan.tool, "effect": plan.effect, "ledger": plan.ledger}
     return _INSERT.execute(session, rows, **_of_plan(plan, at), **named).rowcount
 
@@ -299,6 +297,12 @@ def move(session: Session, moves: list[Move]) -> list[bool]:
             _log_move(log, item)
     log.write(session)
     return held
+
+
+def move_together(session: Session, batches: list[list[Move]]) -> list[list[bool]]:
+    """`move` for callers that make several moves at once."""
+    held = iter(move(session, [item for batch in batches for item in batch]))
+    return [[next(held) for _ in batch] for batch in batches]
 
 
 def _row(item: Move) -> tuple[Any, ...]:
