@@ -14,9 +14,12 @@ from dataclasses import dataclass
 
 from app.candidates import verifying
 from app.codegen import writing
+from app.codegen.generation import expire_replies
 from app.composition import CHAIN, Services
+from app.connectors.outbox import expire_emails
 from app.core import feed
 from app.invocation.posts import expire_posts
+from app.observability import metrics
 from app.observability.sealing import seal
 from app.registry import bundled
 from app.runtime import lookups
@@ -24,6 +27,7 @@ from app.runtime.queue import next_due, note_unknown, workable
 from app.runtime.recovery import sweep
 from app.runtime.redrives import JOB, open_decisions
 from app.runtime.replay import waiting_replays
+from app.runtime.retention import Keep, prune
 from jobs.floor import Floor
 
 logger = logging.getLogger(__name__)
@@ -87,6 +91,16 @@ def _what_expires(services: Services) -> Wanted:
     return []
 
 
+def _what_is_kept_no_longer(services: Services) -> Wanted:
+    keep = Keep.of(services.settings)
+    prune(services.database, keep)
+    if keep.answers_ms is not None:
+        before = services.database.clock.now() - keep.answers_ms
+        metrics.PRUNED.labels("emails").inc(expire_emails(services.database, before))
+        metrics.PRUNED.labels("replies").inc(expire_replies(services.database, before))
+    return []
+
+
 async def _bundled_tools(services: Services) -> Wanted:
     if services.settings.samples:
         await bundled.advance(services.catalog)
@@ -103,6 +117,7 @@ CHORES = (
     Chore("publish the bundled tools", 2.0, _bundled_tools),
     Chore("count what nobody can know", 5.0, _in_thread(_unknown_effects)),
     Chore("seal the audit trail", 1.0, _in_thread(_unsealed_events)),
+    Chore("prune what is kept no longer", 10.0, _in_thread(_what_is_kept_no_longer)),
     Chore("expire signals and answers of former requests", 60.0, _in_thread(_what_expires)),
 )
 

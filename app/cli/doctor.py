@@ -104,12 +104,23 @@ def _database(settings: Settings) -> Iterator[Row]:
         with database.writing() as session:
             session.connection().execute(sa.text("SELECT 1"))
         yield Row("database", "write lock", True, f"taken in {(time.monotonic() - began) * 1000:.0f} ms")
+        yield Row("database", "size", True, _size(database))
         found, wanted = migration.current(database), migration.head()
         detail = "empty, will be made at the first start" if found is None else f"revision {found}"
         yield Row("database", "schema", found in {None, wanted}, detail, f"this release needs {wanted}: run `toolmint migrate`")
         yield from _clock(database)
     finally:
         database.close()
+
+
+def _size(database: Database) -> str:
+    with database.engine.connect() as connection:
+        if not database.is_sqlite:
+            return f"{connection.exec_driver_sql('SELECT pg_database_size(current_database())').scalar_one() / 1e6:.1f} MB"
+        page, pages, free = (
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_size", "page_count", "freelist_count")
+        )
+    return f"{page * pages / 1e6:.1f} MB, {page * free / 1e6:.1f} MB of it free for reuse"
 
 
 def _clock(database: Database) -> Iterator[Row]:

@@ -117,3 +117,12 @@ def _check(model: str, brief: str, repairs: int) -> None:
         raise Invalid(
             "generation_invalid", f"This generation cannot be started: {problems[0].path} {problems[0].message}.", problems=problems
         )
+
+
+def expire_replies(database: Database, before: int, most: int = 100) -> int:
+    """For the sweeper: remove what models answered for generations that ended before `before` (ms), at most `most`; returns how many.
+
+    What they wrote stays as candidates, and what it cost in the usage meter.
+    """
+    with database.writing() as session:
+        return repository.drop_replies(session, before, most)

@@ -61,3 +61,11 @@ def held_by(owner: str) -> sa.ColumnElement[bool]:
 def waiting_ids(session: Session, queued_before: int) -> list[str]:
     lost = sa.and_(queued(), col(Generation.updated_at) < queued_before)
     return list(session.exec(select(Generation.id).where(sa.or_(deserted(session), lost)).order_by(col(Generation.id))))
+
+
+def drop_replies(session: Session, before: int, most: int) -> int:
+    """Delete the oldest replies of generations that have ended since before `before`; returns how many."""
+    over = sa.and_(col(Generation.id) == col(GenerationReply.generation_id), col(Generation.state).not_in(["queued", "writing"]))
+    old = sa.exists().where(over, col(Generation.updated_at) < before)
+    some = sa.select(col(GenerationReply.generation_id)).where(old).order_by(col(GenerationReply.at)).limit(most)
+    return session.connection().execute(sa.delete(GenerationReply).where(col(GenerationReply.generation_id).in_(some))).rowcount

@@ -94,3 +94,12 @@ def list_outbox(actor: Actor, database: Database, cursor: str | None = None, lim
         found = repository.newest_emails(session, actor.tenant, before, limit + 1, recipient)
     rows = [OutboxView(**row.model_dump(exclude={"tenant"})) for row in found]
     return OutboxPage(rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None)
+
+
+def expire_emails(database: Database, before: int, most: int = 500) -> int:
+    """For the sweeper: remove the oldest e-mails that were put here before `before` (ms), at most `most`; returns how many.
+
+    Their effects stay done in the ledger, with the id of what was here.
+    """
+    with database.writing() as session:
+        return repository.drop_emails(session, before, most)

@@ -35,6 +35,13 @@ def newest_emails(session: Session, tenant: str, before: int | None, limit: int,
     return list(session.exec(query))
 
 
+def drop_emails(session: Session, before: int, most: int) -> int:
+    """Delete those of the `most` oldest e-mails that are older than `before`; returns how many."""
+    oldest = select(OutboxEmail.id).order_by(col(OutboxEmail.id)).limit(most)
+    which = (col(OutboxEmail.id).in_(oldest), col(OutboxEmail.at) < before)
+    return session.connection().execute(sa.delete(OutboxEmail).where(*which)).rowcount
+
+
 def find_connection(session: Session, tenant: str, name: str) -> Connection | None:
     """One connection or None."""
     return session.get(Connection, (tenant, name))

@@ -121,6 +121,7 @@ CIRCUITS = Instrument(
 PAUSES = Instrument(Gauge, "toolmint_pauses", "What is paused, by scope", ("scope",), options={"multiprocess_mode": "mostrecent"})
 GUESTS = Instrument(Counter, "toolmint_guests", "Guests started in the sandbox")
 REPLAYS = Instrument(Counter, "toolmint_replays", "Runs that were played again from their journal, by outcome", ("state",))
+PRUNED = Instrument(Counter, "toolmint_pruned_rows", "Rows that retention removed, by kind", ("kind",))
 GATE_SECONDS = Instrument(Histogram, "toolmint_gate_seconds", "Time of a verification gate", ("gate",), options={"buckets": _SECONDS})
 COMMIT_ITEMS = Instrument(Histogram, "toolmint_group_commit_items", "Writes that shared a commit", options={"buckets": _ITEMS})
 MODEL_CALLS = Instrument(Counter, "toolmint_model_calls", "Questions to a model, by outcome", ("outcome",))
@@ -136,6 +137,7 @@ INSTRUMENTS = (
     PAUSES,
     GUESTS,
     REPLAYS,
+    PRUNED,
     GATE_SECONDS,
     COMMIT_ITEMS,
     MODEL_CALLS,

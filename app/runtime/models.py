@@ -37,7 +37,7 @@ class Run(SQLModel, table=True):
     `waits_for`: the connector whose pause it waits for, where that is why it is scheduled.
 
     `as_of`: the instant that the tool is told throughout, where it is not that of the run. `plan_summary`: what a dry run found in all.
-    `kept`: what retention has left: `all`, `answers` (arguments, result and plan, no journal) or `nothing` but this row.
+    `kept`: what retention has left: `all`, `pruning` (the journal is going), `answers` (arguments, result, plan) or `nothing` but this row.
     """
 
     __tablename__ = "run"

@@ -89,7 +89,10 @@ async def _report(runtime: Runtime, replay: Replay, run: Run) -> tuple[str, dict
             raise Failed("replay_given_up", f"This replay ended its worker {MOST_ATTEMPTS} times.", fix="See the log of the worker.")
         program = await asyncio.to_thread(runtime.load, run.tenant, run.tool, run.version)
         player = await asyncio.to_thread(Player.of, runtime, run, program)
-        return await player.play()
+        found = await player.play()
+        if (await asyncio.to_thread(_run, runtime.database, run.id)).kept != "all":  # its journal went while it was played
+            raise pruned(run.id)
+        return found
     except ToolmintError as error:
         return _unusable(error)
     except Exception:

@@ -45,7 +45,7 @@ def run_row(session: Session, run: Run) -> dict[str, Any]:
         "actor": run.actor,
         "source": run.source,
         "trace_id": run.trace_id,
-        "kept": run.kept,
+        "kept": "answers" if run.kept == "pruning" else run.kept,
         "result": _kept(session, run, run.result),
         "error": run.error,
         "plan": _kept(session, run, run.plan),

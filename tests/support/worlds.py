@@ -138,10 +138,10 @@ class World:
         await self.feed.stop()
 
     async def call(
-        self, *, key: str | None = None, dry_run: bool = False, version: int = 1, here: bool = True, **args: Any
+        self, *, key: str | None = None, ttl_s: int | None = None, dry_run: bool = False, version: int = 1, here: bool = True, **args: Any
     ) -> tuple[Begun, Ending | None]:
         """Begin a run and drive it to its end, if it is to run here."""
-        identity = Identity(key, digest(args), None) if key else None
+        identity = Identity(key, digest(args), ttl_s and ttl_s * 1000) if key else None
         call = Call(args, identity, dry_run=dry_run, here=here)
         begun, execution = await self.runtime.begin(CALLER, self.programs[version], call)
         return begun, await self.runtime.drive(execution) if execution else None

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
-from app.core.db import insert_missing, insert_rows
+from app.core.db import execute_many, insert_missing, insert_rows
 from app.runtime.models import LogLine, Payload, Step
 
 steps: sa.Table = Step.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
 payloads: sa.Table = Payload.__table__  # type: ignore[attr-defined]  # as above
 log_lines: sa.Table = LogLine.__table__  # type: ignore[attr-defined]  # as above
+RESTORED_MS = 300_000
 Journaled = tuple[Sequence[dict[str, Any]], Sequence[tuple[str, str]]]
 
 
@@ -27,9 +30,17 @@ def write_journal(session: Session, journal: Journaled, at: int) -> None:
 
 
 def store(session: Session, texts: Sequence[tuple[str, str]], at: int) -> None:
-    """Keep texts by their digest, each once."""
+    """Keep texts by their digest, each once. One that was stored a while ago is marked as used again, so that no pruner takes it now."""
     if texts:
-        insert_missing(session, payloads, [{"digest": digest, "body": body, "created_at": at} for digest, body in sorted(set(texts))])
+        rows = [{"digest": digest, "body": body, "created_at": at} for digest, body in sorted(set(texts))]
+        execute_many(session, "store", _store(session.get_bind().dialect.name), rows)
+
+
+@cache
+def _store(dialect: str) -> Any:
+    insert = (sqlite if dialect == "sqlite" else postgresql).insert(payloads)
+    stale = payloads.c.created_at < insert.excluded.created_at - sa.literal_column(str(RESTORED_MS))
+    return insert.on_conflict_do_update(index_elements=["digest"], set_={"created_at": insert.excluded.created_at}, where=stale)
 
 
 def write_logs(session: Session, lines: Sequence[dict[str, Any]]) -> None:
