@@ -83,6 +83,8 @@ class Exchanges:
             code = "http_disconnected" if progress.sent else "http_unreachable"
             return progress.answer or _lost(progress, code, f"the connection failed: {type(error).__name__}")
         except (httpcore2.ProtocolError, httpcore2.UnsupportedProtocol) as error:
+            if "disconnected" in str(error):  # httpcore's word for an end before any answer
+                return progress.answer or _lost(progress, "http_disconnected", "the server closed the connection without an answer")
             return progress.answer or _lost(progress, "http_garbled", f"the server's answer is no HTTP: {type(error).__name__}")
         except OSError as error:  # TLS that breaks in ways that httpcore does not name
             return progress.answer or _lost(progress, "http_unreachable", f"the connection failed: {type(error).__name__}")
