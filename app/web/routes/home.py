@@ -62,7 +62,7 @@ def _matters(desk: Desk, groups: list[dict[str, Any]], waiting: list[dict[str, A
             plural(row["count"], noun),
             f"{row['tool']}, {row['error_code'] or 'no error'}",
             address(f"/queues/{state}", tool=row["tool"], error_code=row["error_code"]),
-            "Decide" if state == "unknown" else "Look",
+            "Decide" if state == "unknown" and desk.actor.may("effects:resolve") else "Look",
         )
         for state, noun in _CAUSES.items()
         for row in sorted(groups, key=lambda row: -row["count"])
@@ -71,7 +71,8 @@ def _matters(desk: Desk, groups: list[dict[str, Any]], waiting: list[dict[str, A
     for one in waiting:
         mine = one["author"] == desk.actor.id
         what = "Candidate waits for another actor" if mine else "Candidate waits for a decision"
-        found.append(Matter("waiting", what, one["tool"], f"/candidates/{one['id']}", "Look" if mine else "Decide", one["created_at"]))
+        action = "Decide" if desk.actor.may("candidates:approve") and not mine else "Look"
+        found.append(Matter("waiting", what, one["tool"], f"/candidates/{one['id']}", action, one["created_at"]))
     stuck = list_runs(desk.actor, desk.database, state="quarantined", limit=SHOWN)["items"]
     found += [
         Matter("quarantined", "Run is quarantined", f"{run['tool']} v{run['version']}", f"/runs/{run['id']}", "Look", run["created_at"])
