@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.access.permissions import use_case
+from app.connectors.named import names_connections
+from app.connectors.named import require as require_connections
 from app.core.actor import Actor
 from app.core.errors import Invalid, NotFound, TooLarge, ToolmintError
 from app.core.feed import Signal
@@ -70,7 +72,7 @@ async def call_tool(
 
     Raises NotFound `tool_not_found` (unknown and forbidden alike), `version_not_found`, TooLarge
     `input_too_large`, Invalid `args_invalid`, `idempotency_conflict`, Limited `too_many_calls`, Unavailable `paused`,
-    Conflict `artifact_altered`,
+    Conflict `artifact_altered`, `connection_unknown`,
     and what `leave` raises for a call that carries an approval or needs one.
     """
     key = check_key(key)
@@ -81,6 +83,8 @@ async def call_tool(
         program, choice = await _program(actor, calls, entry, args, key, version)
         _check(program, args)
         identity = None if dry_run else identity_of(actor, program.spec, args, key)
+        if not dry_run and names_connections(program.spec):
+            await asyncio.to_thread(_connected, actor, calls, program, identity)
         await admitted(actor, calls, tool, identity)
         wait_s = min(max(0.0, waiting.wait_s), MOST_WAIT_S)
         ends_at = asyncio.get_running_loop().time() + wait_s
@@ -101,6 +105,12 @@ async def call_tool(
         if dry_run:
             answer.body["needs_approval"] = needs_approval(actor, program.spec)
         return answer
+
+
+def _connected(actor: Actor, calls: Calls, program: Program, identity: Identity | None) -> None:
+    """Raise Conflict `connection_unknown` rather than begin what cannot be sent; what was answered before is answered again."""
+    if identity is None or not calls.runtime.answered(identity):
+        require_connections(calls.database, actor.tenant, program.spec)
 
 
 async def _asked(actor: Actor, calls: Calls, tool: str, approval: str) -> CallApproval:

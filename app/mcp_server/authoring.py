@@ -12,6 +12,7 @@ from typing import Any
 from app.candidates.reading import read_candidate, read_report
 from app.candidates.submission import submit_candidate
 from app.codegen.generation import start_generation
+from app.connectors.named import warnings
 from app.invocation.guide import TOPICS as TOPICS
 from app.invocation.guide import guide_text
 from app.mcp_server.answers import text_result, value_result
@@ -45,7 +46,9 @@ async def guide(ask: Ask) -> dict[str, Any]:
 
 async def save(ask: Ask) -> dict[str, Any]:
     """`POST /specs`."""
-    return value_result(await save_spec(ask.actor, ask.services.database, ask.args, ask.services.connectors.catalog))
+    services = ask.services
+    saved = await save_spec(ask.actor, services.database, ask.args, services.connectors.catalog)
+    return value_result({**saved, "warnings": await asyncio.to_thread(warnings, services.database, ask.actor.tenant, ask.args)})
 
 
 async def submit(ask: Ask) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from sqlmodel import Session
 
 from app.access.permissions import use_case
 from app.candidates.publishing import PublishableCandidate, mark_published, publishable
+from app.connectors.named import require
 from app.core import feed
 from app.core.actor import Actor
 from app.core.db import now
@@ -32,7 +33,8 @@ def publish(
     """Make the next version of the candidate and move the channel to it: `{"tool", "version", "digest", "channel", "candidate_id"}`.
 
     `tool`, where given, must be the candidate's. Raises what `publishable` raises (`candidate_not_found`, `candidate_not_passed`,
-    `approval_required`, …), Conflict `report_mismatch`, Invalid `channel_invalid`, `candidate_of_other_tool`. Refusals are audited.
+    `approval_required`, …), Conflict `report_mismatch` or
+    `connection_unknown`, Invalid `channel_invalid`, `candidate_of_other_tool`. Refusals are audited.
     """
     if channel != STABLE:
         problem = Problem("$.channel", f"{channel[:40]!r} takes no publications", f"Publish to {STABLE}.")
@@ -50,6 +52,7 @@ def publish(
     saved = load_spec(catalog.database, actor.tenant, candidate.tool, candidate.spec_revision)
     if saved.digest != candidate.spec_digest:
         raise Conflict("candidate_altered", "The spec is not what the candidate was verified against.", fix="Submit it again.")
+    require(catalog.database, actor.tenant, saved.spec)
     artifact = make_artifact(saved.spec, candidate.files, catalog.kinds)
     version = _store(actor, catalog, candidate, artifact, reason)
     catalog.forget(actor.tenant)
