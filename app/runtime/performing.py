@@ -102,12 +102,15 @@ async def perform_remote(
 
     async def perform(task: Task) -> None:
         async with place:
+            later = gate.shut(task.claim.id)
+            if later is not None:
+                return record(task, _resting(task, later))
             if not go_on() or not await _begin(hands, desk, task):
-                return
+                return None
             reply = await _reply(hands, port, task)
-        gate.note(task.claim.id, reply)
+        spared = gate.note(task.claim.id, reply)
         fault("effect.performed")
-        record(task, _end(hands, declared, task, reply), reply.receipt)
+        return record(task, _end(hands, declared, task, reply, spared), reply.receipt)
 
     async def lane() -> None:
         while (task := await queue.next(go_on)) is not None:
@@ -178,13 +181,14 @@ def _resting(task: Task, later: int) -> Move:
     return Move(task.claim, "claimed", "retry_wait", task.attempts, error_code="circuit_open", error=error, next_at=later)
 
 
-def _end(hands: Hands, declared: Declared, task: Task, reply: Reply) -> Move:
+def _end(hands: Hands, declared: Declared, task: Task, reply: Reply, spared: bool) -> Move:
+    """`spared`: it failed because what it goes to answers nobody, so that it may fail as often as it takes."""
     receipt = json.dumps(reply.receipt, ensure_ascii=False) if reply.receipt is not None else None
     error = error_text(reply.code, reply.message) if reply.verdict != "done" else None
     after = {
         "done": "done",
         "refused": "failed",
-        "refused_now": after_refusal(task.attempts, declared.retry),
+        "refused_now": "retry_wait" if spared else after_refusal(task.attempts, declared.retry),
         "unknown": "unknown",
     }[reply.verdict]
     via = None

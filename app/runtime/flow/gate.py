@@ -32,8 +32,12 @@ class Gate(Protocol):
         """
         ...
 
-    def note(self, effect_id: str, reply: Reply) -> None:
-        """Count what the world said."""
+    def shut(self, effect_id: str) -> int | None:
+        """When (ms) to come again, for an effect that was admitted and has waited for a place since: what it goes to is gone."""
+        ...
+
+    def note(self, effect_id: str, reply: Reply) -> bool:
+        """Count what the world said. True: it says nothing about this effect, since what it goes to does not answer anybody."""
         ...
 
     def leave(self, effect_id: str) -> None:
@@ -50,8 +54,11 @@ class _Ungated:
     async def admit(self, effect_id: str, go_on: GoOn) -> int | None:
         return None
 
-    def note(self, effect_id: str, reply: Reply) -> None:
+    def shut(self, effect_id: str) -> int | None:
         return None
+
+    def note(self, effect_id: str, reply: Reply) -> bool:
+        return False
 
     def leave(self, effect_id: str) -> None:
         return None
@@ -112,8 +119,13 @@ class LimitedGate:
             return await self.board.ask_circuit(self.circuit, effect_id)
         return None
 
-    def note(self, effect_id: str, reply: Reply) -> None:
+    def shut(self, effect_id: str) -> int | None:
+        circuit = self.circuit
+        return None if circuit.opened is None or circuit.trial == effect_id else circuit.opened.trial_at
+
+    def note(self, effect_id: str, reply: Reply) -> bool:
         self.board.count(self.circuit, effect_id, reply)
+        return self.circuit.opened is not None
 
     def leave(self, effect_id: str) -> None:
         if self.shares is not None:

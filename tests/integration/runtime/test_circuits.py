@@ -1,0 +1,130 @@
+"""Circuits through the real runtime: what does not answer costs few attempts, and is tried again until it does."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+from sqlmodel import select
+
+from app.core.actor import DEFAULT_TENANT
+from app.core.clock import from_iso
+from app.core.db import Database
+from app.observability.models import AuditEvent
+from app.runtime import views
+from app.runtime.flow.limits import Fuse, Limits
+from app.runtime.flow.pausing import circuits_of
+from app.runtime.queue import next_due, work_queue, workable
+from app.sandbox.sandbox import Sandbox
+from tests.support.waiting import until_async as until
+from tests.support.worlds import CALLER, world
+
+pytestmark = pytest.mark.anyio
+MANY = [f"n{number}@example.org" for number in range(300)]
+LANES = 8  # of the scripted twin
+QUICK = Limits(fuse=Fuse(failures=5, rest_ms=150, longest_ms=300))
+SLOW = Limits(fuse=Fuse(failures=5, rest_ms=60_000, longest_ms=60_000))
+AWAY = {"effect": "send", "when": {}, "answer": "refuse_now"}
+
+
+def attempts(database: Database) -> int:
+    with database.reading() as session:
+        return int(session.connection().execute(sa.text("SELECT sum(attempts) FROM effect")).scalar_one())
+
+
+def actions(database: Database) -> list[str]:
+    with database.reading() as session:
+        found = session.exec(select(AuditEvent.action).where(AuditEvent.action.startswith("circuit.")).order_by(AuditEvent.id))  # type: ignore[attr-defined,arg-type]  # SQLModel's column types
+        return list(found)
+
+
+async def test_what_is_away_costs_few_attempts_and_the_run_completes_with_everyone_in_the_retry_queue(
+    database: Database, sandbox: Sandbox
+) -> None:
+    async with world(database, sandbox, flow=SLOW, script=[AWAY]) as w:
+        begun, ending = await w.call(group="g", to=MANY)
+        assert ending is not None and ending.state == "completed" and ending.result is not None
+        assert ending.result["retrying"] == len(MANY) and w.run(begun.run_id)["effects"]["send"]["retrying"] == len(MANY)
+        assert attempts(database) <= 5 + LANES
+        await until(lambda: len(circuits_of(database, DEFAULT_TENANT)) == 1, what="the circuit is open for all to see")
+        (circuit,) = circuits_of(database, DEFAULT_TENANT)
+        assert (circuit["connector"], circuit["tool"], circuit["state"]) == ("email.send", "send_notes", "open")
+        assert circuit["error"] == "scripted_refusal" and actions(database) == ["circuit.opened"]
+        rows = views.list_effects(CALLER, database, state="retry_wait", limit=500)["items"]
+        assert len(rows) == len(MANY)
+        untried = [row for row in rows if row["attempts"] == 0]
+        assert {row["error"]["code"] for row in untried} == {"circuit_open"}
+        trial_at = from_iso(circuit["trial_at"])
+        assert all(abs(from_iso(row["next_at"]) - trial_at) < 1000 for row in untried), "they wait for the next trial"
+
+
+async def test_nothing_is_attempted_while_a_circuit_rests_not_even_by_the_queue_of_another_process(
+    database: Database, sandbox: Sandbox
+) -> None:
+    async with world(database, sandbox, flow=SLOW, script=[AWAY]) as w:
+        await w.call(group="g", to=MANY)
+        await until(lambda: len(circuits_of(database, DEFAULT_TENANT)) == 1, what="the circuit is open")
+        before = attempts(database)
+        other = w.another()
+        await other.start()
+        try:
+            with database.writing() as session:
+                session.connection().execute(sa.text("UPDATE effect SET next_at = 1"))
+            assert next_due(database, workable(other)) is None and await work_queue(other) == 0
+            assert attempts(database) == before
+            w.runtime, mine = other, w.runtime
+            _, ending = await w.call(group="h", to=["late@example.org"])
+            w.runtime = mine
+            assert ending is not None and ending.result is not None and ending.result["retrying"] == 1
+            assert attempts(database) == before, "the other process knows that it is open"
+        finally:
+            await other.stop()
+
+
+async def test_one_trial_at_a_time_finds_out_that_it_answers_again_and_then_everyone_is_sent_to_once(
+    database: Database, sandbox: Sandbox
+) -> None:
+    script = [AWAY | {"times": 16}]
+    async with world(database, sandbox, flow=QUICK, script=script, retry={"max_attempts": 20, "initial_delay_s": 0.1}) as w:
+        _, ending = await w.call(group="g", to=MANY)
+        assert ending is not None and ending.state == "completed"
+
+        async def worked() -> bool:
+            await work_queue(w.runtime)
+            return len(w.sent()) == len(MANY)
+
+        await until(worked, 20.0, "everyone is sent to")
+        assert sorted(w.sent()) == sorted(MANY) and attempts(database) == len(MANY) + 16
+        await until(lambda: circuits_of(database, DEFAULT_TENANT) == [], what="the circuit is closed")
+        assert actions(database) == ["circuit.opened", "circuit.closed"]
+
+
+async def test_a_trial_that_fails_doubles_the_rest_up_to_the_longest(sqlite_database: Database, sandbox: Sandbox) -> None:
+    async with world(sqlite_database, sandbox, flow=QUICK, script=[AWAY], retry={"max_attempts": 2, "initial_delay_s": 0.1}) as w:
+        await w.call(group="g", to=MANY[:20])
+        before = attempts(sqlite_database)
+
+        async def tried() -> bool:
+            await work_queue(w.runtime)
+            found = circuits_of(sqlite_database, DEFAULT_TENANT)
+            return bool(found) and found[0]["trials"] >= 4
+
+        await until(tried, 10.0, "four trials have failed")
+        assert {row["state"] for row in views.read_ledger(CALLER, sqlite_database, "notes", "g")["items"]} == {"retry_wait"}, "none is dead"
+        (circuit,) = circuits_of(sqlite_database, DEFAULT_TENANT)
+        assert attempts(sqlite_database) - before <= circuit["trials"] + 1
+        with sqlite_database.reading() as session:
+            assert session.connection().execute(sa.text("SELECT rest_ms FROM open_circuit")).scalar_one() == 300
+
+
+async def test_a_reply_that_is_lost_again_and_again_opens_it_and_leaves_few_unknowns(sqlite_database: Database, sandbox: Sandbox) -> None:
+    async with world(sqlite_database, sandbox, flow=SLOW, script=[AWAY | {"answer": "lose_reply"}]) as w:
+        _, ending = await w.call(group="g", to=MANY)
+        assert ending is not None and ending.result is not None
+        assert ending.result["unknown"] <= 5 + LANES and ending.result["unknown"] + ending.result["retrying"] == len(MANY)
+
+
+async def test_refusals_for_good_are_answers_and_open_nothing(sqlite_database: Database, sandbox: Sandbox) -> None:
+    async with world(sqlite_database, sandbox, flow=SLOW, script=[AWAY | {"answer": "refuse_for_good"}]) as w:
+        _, ending = await w.call(group="g", to=MANY)
+        assert ending is not None and ending.result is not None and ending.result["failed"] == len(MANY)
+        assert circuits_of(sqlite_database, DEFAULT_TENANT) == []
