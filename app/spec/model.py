@@ -111,10 +111,14 @@ class WorldRecord(Value):
     body: dict[str, Any]
 
 
+SnapshotName = Annotated[str, StringConstraints(pattern=r"^snap_[0-9a-z_]{1,64}$")]
+
+
 class World(Value):
-    """The small world of an example: records by collection, and scripted answers."""
+    """The small world of an example: records by collection, snapshots (by id, of which collection) of them, and scripted answers."""
 
     records: dict[str, tuple[WorldRecord, ...]] = Field(default_factory=dict)
+    snapshots: dict[SnapshotName, Name] = Field(default_factory=dict, exclude_if=lambda found: not found)  # saved specs keep their digests
     script: tuple[ScriptEntry, ...] = ()
 
 

@@ -26,6 +26,7 @@ from app.core.db import Database
 from app.core.errors import NotFound, ToolmintError
 from app.core.feed import Feed
 from app.observability import metrics
+from app.records.snapshots import take_as
 from app.records.writing import store_many
 from app.runtime.ending import Ending
 from app.runtime.journal import encode
@@ -213,3 +214,5 @@ def _furnish(database: Database, tenant: str, world: World) -> None:
     with database.writing() as session:
         for collection, records in world.records.items():
             store_many(session, tenant, collection, {record.key: record.body for record in records})
+        for name, collection in world.snapshots.items():
+            take_as(session, tenant, name, collection)

@@ -146,7 +146,7 @@ class Host:
 
     def _asked(self, effect: Mapping[str, Any], place: tuple[int, int], item: Any) -> Asked:
         try:
-            spelled = canonical(effect["connector"], item)
+            spelled = canonical(effect["connector"], effect.get("config", {}), item)
             key = key_of(effect["key"], self.args, spelled)
         except (Refused, KeyUnusable) as error:
             code = error.code if isinstance(error, Refused) else "key_unusable"

@@ -5,12 +5,14 @@ It refuses to be: the real connectors. It agrees with them on what a tool can se
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-LOCAL = frozenset({"records.put", "records.put_many"})
+LOCAL = frozenset({"records.put", "records.put_many", "records.snapshot"})
 """Connectors whose effect commits together with its record, so that it is never unknown."""
 
 PAGE = 500
@@ -18,10 +20,14 @@ _ATOM = r"[\w!#$%&'*+\-/=?^`{|}~]+"
 _LOCAL_PART = re.compile(rf"(?=.{{1,64}}$){_ATOM}(?:\.{_ATOM})*")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?:{_LABEL}\.)+[a-z][a-z0-9-]{{0,61}}[a-z0-9]")
+_URL = re.compile(r"(?:https://(?P<host>[a-z0-9.-]+(?::[0-9]{1,5})?))?(?P<path>/[A-Za-z0-9._~:/?@!$&'()*+,;=%-]*)")
+_CLIMBS = re.compile(r"(^|/)(\.|%2e){1,2}(/|$)|//|%2f|%5c", re.IGNORECASE)
 _NEEDED = {
     "email.send": ("to", "subject", "text"),
     "sms.send": ("to", "text"),
     "whatsapp.send": ("to",),
+    "http.request": ("method", "url"),
+    "notify.send": ("channel", "subject", "text"),
     "records.put": ("key", "body"),
     "records.put_many": ("records",),
 }
@@ -36,17 +42,37 @@ class Refused(Exception):
         self.message = message
 
 
-def canonical(connector: str, item: Any) -> dict[str, Any]:
+def canonical(connector: str, config: Mapping[str, Any], item: Any) -> dict[str, Any]:
     """The item in the one spelling that keys are made of. Raises Refused for an item that the connector cannot take."""
     if not isinstance(item, dict):
         raise Refused("item_invalid", "an item is an object")
     missing = [name for name in _NEEDED.get(connector, ()) if name not in item]
     if missing:
         raise Refused("item_invalid", f"{connector} needs {', '.join(missing)}")
+    if connector == "http.request":
+        _check_request(config, item)
+    if connector == "notify.send" and item["channel"] not in config.get("channels", {}):
+        raise Refused("item_invalid", "$.item.channel is no channel of the spec")
     if connector != "email.send":
         return dict(item)
     given = {name: value for name, value in item.items() if value is not None}
     return {**given, **{name: canonical_address(given[name]) for name in ("to", "reply_to") if name in given}}
+
+
+def _check_request(config: Mapping[str, Any], item: Mapping[str, Any]) -> None:
+    found = _URL.fullmatch(item["url"]) if isinstance(item["url"], str) else None
+    if found is None or _CLIMBS.search(found["path"].partition("?")[0]):
+        raise Refused("item_invalid", "$.item.url is no https URL, or no path below a connection")
+    if found["host"] is None if "connection" not in config else found["host"] is not None:
+        raise Refused(
+            "item_invalid", "$.item.url is a path where the config names a connection, and https://host/path where it names hosts"
+        )
+    if found["host"] is not None and found["host"] not in config.get("hosts", ()):
+        raise Refused("item_invalid", "$.item.url goes to a host that the spec does not declare")
+    if item["method"] not in config.get("methods", ()):
+        raise Refused("item_invalid", "$.item.method is none that the spec declares")
+    if "json" in item and "text" in item:
+        raise Refused("item_invalid", "$.item.text stands beside json")
 
 
 def canonical_address(address: Any) -> str:
@@ -78,6 +104,7 @@ class World:
     def __init__(self) -> None:
         self.records: dict[str, dict[str, dict[str, Any]]] = {}
         self.versions: dict[tuple[str, str], int] = {}
+        self.snapshots: dict[str, tuple[str, list[dict[str, Any]]]] = {}
 
     def add(self, collection: str, key: str, body: dict[str, Any]) -> int:
         """Write one record; returns its version, which counts its writes from 1."""
@@ -85,6 +112,14 @@ class World:
         version = self.versions.get((collection, key), 0) + 1
         self.versions[collection, key] = version
         return version
+
+    def keep(self, collection: str, wanted: Mapping[str, Any], name: str = "") -> tuple[str, int]:
+        """Keep the records as they are now; returns the snapshot's id (which follows from them unless it is given) and their number."""
+        rows = self._rows(collection, wanted)
+        text = json.dumps([collection, rows], sort_keys=True)
+        name = name or f"snap_{hashlib.sha256(text.encode()).hexdigest()[:40]}"
+        self.snapshots.setdefault(name, (collection, json.loads(text)[1]))
+        return name, len(rows)
 
     def as_dict(self) -> dict[str, Any]:
         """The shape in which a world is written down: `{"records": {collection: [{"key", "body"}]}}`, sorted by key."""
@@ -100,28 +135,64 @@ class World:
         raise Refused("no_twin", f"a trial has no twin of {connector}")
 
     def _page(self, config: Mapping[str, Any], query: Mapping[str, Any]) -> dict[str, Any]:
+        if ("collection" in query) == ("snapshot" in query):
+            raise Refused("query_invalid", "a query reads a collection or a snapshot; name one of the two")
         declared = list(config.get("collections", ()))
-        collection = query.get("collection")
-        if not isinstance(collection, str) or collection not in declared:
-            raise Refused("collection_not_declared", f"the spec lets this read see {', '.join(declared)} only")
         wanted = query.get("filter") or {}
+        collection, rows = self._source(query, wanted)
+        if collection not in declared:
+            code = "snapshot_not_found" if "snapshot" in query else "collection_not_declared"
+            raise Refused(code, f"the spec lets this read see {', '.join(declared)} only")
         limit = int(query.get("limit") or PAGE)
         after = query.get("cursor")
-        rows = [
-            {"key": key, "body": body, "version": self.versions[collection, key]}
-            for key, body in sorted(self.records.get(collection, {}).items())
-            if (after is None or key > after) and all(_matches(body.get(name), value) for name, value in wanted.items())
-        ]
+        rows = [row for row in rows if after is None or row["key"] > after]
         more = len(rows) > limit
         return {"items": rows[:limit], "next_cursor": rows[limit - 1]["key"] if more else None}
+
+    def _source(self, query: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+        if "snapshot" not in query:
+            return str(query["collection"]), self._rows(str(query["collection"]), wanted)
+        collection, rows = self.snapshots.get(str(query["snapshot"]), ("", []))
+        return collection, [row for row in rows if all(_matches(row["body"].get(name), value) for name, value in wanted.items())]
+
+    def _rows(self, collection: str, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return [
+            {"key": key, "body": body, "version": self.versions[collection, key]}
+            for key, body in sorted(self.records.get(collection, {}).items())
+            if all(_matches(body.get(name), value) for name, value in wanted.items())
+        ]
 
     def perform(self, connector: str, config: Mapping[str, Any], item: Mapping[str, Any], effect_id: str) -> dict[str, Any]:
         """Carry out one effect; returns its receipt. Raises Refused where it is refused for good."""
         if connector == "records.put":
             return self._put(str(config.get("collection")), item)
         if connector == "records.put_many":
-            return {"records": [self._put(str(config.get("collection")), record) for record in item["records"]]}
+            return self._put_many(str(config.get("collection")), item)
+        if connector == "records.snapshot":
+            name, count = self.keep(str(config.get("collection")), item.get("filter") or {})
+            return {"snapshot": name, "count": count}
+        if connector == "http.request":
+            keep = config.get("keep", {})
+            return {"status": 200, **{part: dict.fromkeys(keep.get(part, ()), "scripted") for part in ("headers", "fields")}}
+        if connector == "notify.send":
+            by_mail = "email" in config["channels"][item["channel"]]
+            told = {"reply": "250 2.0.0 accepted by the script", "queue_id": "S"} if by_mail else {"status": 200}
+            return {"channel": item["channel"], **told}
         return {"message_id": f"<{effect_id}@trial.invalid>"}
+
+    def _put_many(self, collection: str, item: Mapping[str, Any]) -> dict[str, Any]:
+        fits = [self._has_version(collection, record) for record in item["records"]]
+        if not any(fits) or (item.get("atomic") and not all(fits)):
+            raise Refused("version_conflict", f"{fits.count(False)} of {len(fits)} records do not have the version that was expected")
+        error = {"code": "version_conflict", "message": "the record does not have the version that was expected"}
+        told = [
+            self._put(collection, record) if fit else {"key": str(record["key"]), "error": error}
+            for record, fit in zip(item["records"], fits, strict=True)
+        ]
+        return {"records": told}
+
+    def _has_version(self, collection: str, record: Mapping[str, Any]) -> bool:
+        return record.get("expected_version") in (None, self.versions.get((collection, record["key"]), 0))
 
     def _put(self, collection: str, item: Mapping[str, Any]) -> dict[str, Any]:
         key = str(item["key"])

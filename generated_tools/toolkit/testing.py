@@ -68,7 +68,8 @@ def trial(
 ) -> Trial:
     """Call a tool's `run` once, as a run of its own.
 
-    `world` adds records (to those of `after`), and may hold a `script` as the spec's examples do. `script` says how an effect
+    `world` adds records (to those of `after`), keeps `snapshots` (`{id: collection}`, of the records as they then are), and may hold a
+    `script` as the spec's examples do. `script` says how an effect
     whose item has the fields of `when` is answered: `refuse_now`, `refuse_for_good`, `lose_reply` each time (or `times`),
     `crash` and `crash_before` once, after which the run starts again from the top with its journal. An effect on records is
     done or failed in one transaction, so there `refuse_now` fails for good and `lose_reply` is `done`. `after` goes on with that
@@ -81,6 +82,8 @@ def trial(
     for collection, records in (world or {}).get("records", {}).items():
         for record in records:
             books.world.add(collection, record["key"], _copied(record["body"]))
+    for name, collection in (world or {}).get("snapshots", {}).items():
+        books.world.keep(collection, {}, name)
     faults = [*(world or {}).get("script", ()), *script]
     host = Host(contract, _copied(args), books, faults, _milliseconds(now))
     crashes, ended = 0, _attempt(run, args, host, contract)
