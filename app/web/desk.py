@@ -25,6 +25,7 @@ from app.core.actor import Actor
 from app.core.db import Database
 from app.core.errors import Forbidden, Invalid, Unauthenticated
 from app.core.texts import text_problems
+from app.invocation.pausing import list_pauses
 from app.web.pages import Page
 from app.web.security import BODY_BYTES, refuse_other_sites
 from app.web.services import Services
@@ -90,7 +91,8 @@ class Desk:
         if part is not None and self.partial:
             return HTMLResponse(self.render(part, **values), status)
         note = self.hall.sessions.open_note(self.request.cookies.get(self.hall.sessions.note_cookie))
-        page = Page(self.actor, self.csrf, self.request.url.path, note, self.name_of)
+        pauses = list_pauses(self.actor, self.services.calls, limit=MOST_PAUSES)["items"]
+        page = Page(self.actor, self.csrf, self.request.url.path, note, self.name_of, pauses)
         answer = HTMLResponse(self.hall.templates.get_template(template).render(**values, page=page), status)
         if note is not None:
             answer.delete_cookie(self.hall.sessions.note_cookie, secure=self.hall.sessions.secure, httponly=True, samesite="lax")

@@ -34,6 +34,7 @@ NAVIGATION: tuple[tuple[str, tuple[Place, ...]], ...] = (
             Place("/runs", "Runs", "run", "r"),
             Place("/ledgers", "Ledgers", "ledger", "l"),
             Place("/queues", "Queues", "queue", "q"),
+            Place("/pauses", "Pauses", "pause", "z"),
             Place("/outbox", "Outbox", "mail", "m", "records:read"),
         ),
     ),

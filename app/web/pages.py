@@ -7,10 +7,11 @@ does not run where a part is rendered alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -28,14 +29,15 @@ TEMPLATES = Path(__file__).parents[2] / "templates"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What every page knows: who looks at it (None: signed out), its token, its path, the note of a redirect, and how to
-    call an actor by its id."""
+    """What every page knows: who looks at it (None: signed out), its token, its path, the note of a redirect, how to call
+    an actor by its id, and what is paused."""
 
     actor: Actor | None
     csrf: str
     path: str
     note: str | None = None
     names: Callable[[str], str] = str
+    pauses: Sequence[Mapping[str, Any]] = ()
 
     def may(self, permission: str) -> bool:
         """Whether to offer an action; the use case decides again."""

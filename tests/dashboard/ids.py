@@ -70,6 +70,7 @@ def pages(site: Site) -> dict[str, str]:
         "unknowns": "/queues/unknown",
         "unknown effect": f"/effects/{UNKNOWN}",
         "done effect": "/effects/eff_spring-2026_0000",
+        "pauses": "/pauses",
         "outbox": "/outbox",
         "audit": "/audit",
         "keys": "/keys",

@@ -11,12 +11,28 @@ from starlette.staticfiles import StaticFiles
 from app.web.desk import Hall
 from app.web.failures import install
 from app.web.pages import STATIC, environment
-from app.web.routes import audit, candidates, effects, home, keys, ledgers, outbox, redrives, runs, sign_in, tools, tries, versions
+from app.web.routes import (
+    approvals,
+    audit,
+    candidates,
+    effects,
+    home,
+    keys,
+    ledgers,
+    outbox,
+    pauses,
+    redrives,
+    runs,
+    sign_in,
+    tools,
+    tries,
+    versions,
+)
 from app.web.security import Shield
 from app.web.services import Services
 from app.web.sessions import Sessions, signing_secret
 
-RESOURCES = (sign_in, home, tools, versions, tries, candidates, runs, ledgers, effects, redrives, outbox, audit, keys)
+RESOURCES = (sign_in, home, tools, versions, tries, candidates, runs, approvals, ledgers, effects, redrives, pauses, outbox, audit, keys)
 
 
 def mount(app: FastAPI, services: Services) -> None:
