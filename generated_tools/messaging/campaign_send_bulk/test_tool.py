@@ -115,6 +115,24 @@ def test_the_address_may_stand_in_another_field() -> None:
     assert counted(t)["sent"] == 1
 
 
+def test_a_snapshot_is_written_to_as_it_was_when_it_was_taken() -> None:
+    customers = [{"key": str(n), "body": {"mail": f"u{n}@example.com", "name": f"N{n}"}} for n in range(3)]
+    kept = world({"subject": "Hello {{name}}", "text": "News."}, customers=customers) | {"snapshots": {"snap_spring": "customers"}}
+    args = {"campaign_id": "c", "template_id": "t", "recipients": {"snapshot": "snap_spring", "address_field": "mail"}}
+    t = trial(run, args, world=kept)
+    assert counted(t) == {"given": 3, "distinct": 3, "sent": 3}
+    assert [item["subject"] for item in t.items("send")] == ["Hello N0", "Hello N1", "Hello N2"]
+    later = world(customers=[{"key": "9", "body": {"mail": "new@example.com"}}])
+    assert counted(trial(run, args, world=later, after=t)) == {"given": 3, "distinct": 3, "skipped": 3}
+
+
+def test_a_snapshot_that_is_not_there_is_refused() -> None:
+    t = send({"snapshot": "snap_none"})
+    assert t.error is not None
+    assert t.error["code"] == "snapshot_not_found"
+    assert t.effects == []
+
+
 def test_a_collection_that_the_spec_does_not_name_is_refused() -> None:
     t = send({"collection": "employees"})
     assert t.error is not None

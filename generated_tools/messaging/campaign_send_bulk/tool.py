@@ -123,7 +123,9 @@ def recipients(args: Args, ctx: Context) -> Iterator[Recipient]:
             yield Recipient(address, address, shared)
         return
     field_name = source.get("address_field", "email")
-    for row in ctx.read_pages("audience", collection=source["collection"], filter=source.get("filter", {})):
+    snapshot = source.get("snapshot")
+    where = {"snapshot": snapshot} if snapshot else {"collection": source.get("collection"), "filter": source.get("filter", {})}
+    for row in ctx.read_pages("audience", **where):
         address = row["body"].get(field_name)
         label = address if isinstance(address, str) else f"record {row['key']}"
         yield Recipient(address, label, {**shared, **printable(row["body"])})
