@@ -88,6 +88,22 @@ def resolve_effects(actor: Actor, database: Database, selection: Selection, verd
     return _decide(actor, database, decision, selection)
 
 
+@use_case("effects:resolve")
+def preview(actor: Actor, database: Database, kind: Kind, selection: Selection) -> dict[str, Any]:
+    """What a decision would be about now: `count`, `mark` to decide on exactly this, `releases` (tool, version) that they failed on,
+    and the `subjects` of some. Raises as the decision would."""
+    decision = _prepare(actor, database, kind, selection, "")
+    with database.reading() as session:
+        seen = bulk.described(session, _which(decision, selection))
+    return {"count": decision.count, "mark": decision.mark, **seen}
+
+
+def _which(decision: BulkDecision, selection: Selection) -> Any:
+    if selection.ids is None:
+        return bulk.matching(_wanted(decision))
+    return bulk.named(decision.tenant, BEFORE[decision.kind], selection.ids)
+
+
 def _prepare(actor: Actor, database: Database, kind: Kind, selection: Selection, reason: str) -> BulkDecision:
     """The row, with its mark and the number that matches; not stored yet."""
     named = selection.ids
@@ -136,9 +152,8 @@ def _count_named(session: Session, decision: BulkDecision, named: Sequence[str])
 
 def _policies(actor: Actor, releases: Releases, decision: BulkDecision, selection: Selection, version: int) -> dict[str, str]:
     """`on_unknown` by effect of the version that is to take over. Raises Invalid `version_unfit`, and what loading raises."""
-    which = bulk.matching(_wanted(decision)) if selection.ids is None else bulk.named(decision.tenant, BEFORE[decision.kind], selection.ids)
     with releases.database.reading() as session:
-        found = bulk.kinds(session, which)
+        found = bulk.kinds(session, _which(decision, selection))
     tools = {tool for tool, _, _ in found} | ({selection.tool} if selection.tool is not None else set())
     if len(tools) != 1:
         problem = Problem("$.version", "belongs to one tool, and these dead letters do not", "Name the tool in the filter.")

@@ -32,8 +32,9 @@ from app.web.services import Services
 from app.web.sessions import NOTE_S, Sessions, Ticket
 
 SAFE = frozenset({"GET", "HEAD"})
-MOST_FIELDS = 500
+MOST_FIELDS = 1100  # the boxes of a long list that are all checked
 MOST_NAMES = 5000
+MOST_PAUSES = 500
 
 
 @dataclass(frozen=True, slots=True)

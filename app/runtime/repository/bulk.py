@@ -85,6 +85,15 @@ def kinds(session: Session, which: sa.ColumnElement[bool]) -> list[tuple[str, st
     ]
 
 
+def described(session: Session, which: sa.ColumnElement[bool]) -> dict[str, Any]:
+    """The distinct `releases` (tool, version) of some effects, and the `subjects` of the first ten."""
+    columns = (effects.c.tool, effects.c.version)
+    releases = session.connection().execute(sa.select(*columns).where(which).distinct().order_by(*columns).limit(100)).all()
+    first = sa.select(effects.c.id, effects.c.subject).where(which).order_by(effects.c.seq).limit(10)
+    subjects = [{"effect_id": row.id, "subject": row.subject} for row in session.connection().execute(first)]
+    return {"releases": [(row.tool, row.version) for row in releases], "subjects": subjects}
+
+
 def states_of(session: Session, tenant: str, ids: Sequence[str]) -> dict[str, str]:
     """The state of each of these effects that is there."""
     query = sa.select(effects.c.id, effects.c.state).where(effects.c.tenant == tenant, effects.c.id.in_(ids))

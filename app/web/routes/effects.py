@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound, ToolmintError
+from app.runtime.causes import list_causes
 from app.runtime.decisions import resolve_effect
 from app.runtime.views import QUEUES, count_effects, list_effects, read_effect
 from app.web.desk import At, Desk, go_to
 from app.web.listing import PAGE, listing
+from app.web.routes.redrives import FILTERS, KINDS, VERDICTS
 
 router = APIRouter()
-VERDICTS = {
-    "confirm_done": "It was done: the provider's log shows it.",
-    "retry": "It was not done: perform it again.",
-    "abandon": "Give it up: it shall not happen.",
-}
+MOST_CAUSES = 200
 
 
 @router.get("/queues")
@@ -33,20 +32,22 @@ def queues(desk: At) -> Response:
 def index(desk: At, state: str) -> Response:
     if state not in QUEUES:
         raise NotFound("queue_not_found", "There is no such queue.", fix="Open the queues from the sidebar.")
-    view = listing(desk, f"/queues/{state}", "tool", "error_code")
-    found = list_effects(
-        desk.actor,
-        desk.database,
-        state=state,
-        tool=view.given("tool"),
-        error_code=view.given("error_code"),
-        cursor=view.cursor or None,
-        limit=PAGE,
-    )
-    groups = [] if desk.partial else count_effects(desk.actor, desk.database)
+    view = listing(desk, f"/queues/{state}", *FILTERS)
+    given = {name: view.given(name) for name in FILTERS}
+    found = list_effects(desk.actor, desk.database, state=state, **given, cursor=view.cursor or None, limit=PAGE)
+    decides = state in KINDS and desk.actor.may("effects:resolve")
+    more = {} if desk.partial else _around(desk, state, view.filters)
+    return desk.show("effects/index.html", part="effects/_rows.html", view=view, found=found, state=state, decides=decides, **more)
+
+
+def _around(desk: Desk, state: str, filters: Mapping[str, str]) -> dict[str, Any]:
+    """What stands around the rows: the queues with their totals, the causes, how many match the filters (None: too many causes to say)."""
+    groups = count_effects(desk.actor, desk.database)
     totals = {queue: sum(row["count"] for row in groups if row["state"] == queue) for queue in QUEUES}
-    causes = sorted((row for row in groups if row["state"] == state), key=lambda row: -row["count"])
-    return desk.show("effects/index.html", part="effects/_rows.html", view=view, found=found, state=state, totals=totals, causes=causes)
+    causes = list_causes(desk.actor, desk.database, state=state, limit=MOST_CAUSES)
+    fitting = [row for row in causes["items"] if all(value in ("", row[name]) for name, value in filters.items())]
+    matching = None if causes["next_cursor"] else sum(row["count"] for row in fitting)
+    return {"totals": totals, "causes": causes, "matching": matching}
 
 
 @router.get("/effects/{effect_id}")

@@ -44,6 +44,16 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => delete button.dataset.copied, 1200);
 });
 
+/* data-checks: checks every box of this name; data-checked: says how many of them are. */
+document.addEventListener("change", (event) => {
+  const all = event.target.closest("[data-checks]");
+  const name = all ? all.dataset.checks : event.target.name;
+  const boxes = [...document.querySelectorAll("input[type=checkbox]")].filter((box) => name && box.name === name);
+  if (all) for (const box of boxes) box.checked = all.checked;
+  const number = boxes.filter((box) => box.checked).length;
+  for (const sign of document.querySelectorAll("[data-checked]")) if (sign.dataset.checked === name) sign.textContent = `${number} selected`;
+});
+
 /* data-live: the state of an event stream, shown beside what it feeds. */
 for (const [name, state] of [["after:connection", "live"], ["error", "reconnecting"], ["before:connection", "reconnecting"]]) {
   document.addEventListener(`htmx:sse:${name}`, (event) => {
