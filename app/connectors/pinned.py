@@ -19,6 +19,12 @@ import httpcore2
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_PRIVATE = tuple(
+    map(
+        ipaddress.ip_network,
+        ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "::1/128", "fc00::/7"),
+    )
+)
 _METADATA = frozenset(map(ipaddress.ip_address, ("169.254.169.254", "fd00:ec2::254", "100.100.100.200")))
 
 
@@ -33,7 +39,7 @@ def may_connect(text: str, *, private: bool) -> bool:
         return False
     if address.is_global:
         return True
-    return private and (address.is_private or address.is_loopback or _is_shared(address))
+    return private and any(address in network for network in _PRIVATE)
 
 
 def _innermost(address: Address) -> Address:
@@ -44,10 +50,6 @@ def _innermost(address: Address) -> Address:
             wrapped = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         return wrapped or address
     return address
-
-
-def _is_shared(address: Address) -> bool:
-    return isinstance(address, ipaddress.IPv4Address) and address in ipaddress.ip_network("100.64.0.0/10")
 
 
 async def resolve(host: str, port: int, *, private: bool) -> list[str]:
