@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test bench lint lock
+.PHONY: help setup demo run test bench chaos lint lock
 
 VENV := .venv
 IN := $(VENV)/bin/python
@@ -15,6 +15,7 @@ help:
 	@echo "make run     set up and start the service"
 	@echo "make test    set up and run every test, type check and lint"
 	@echo "make bench   print the benchmark table"
+	@echo "make chaos   kill, stop and wake processes of a service that sends, for ten minutes; status 1 if a promise is broken"
 	@echo "make lint    ruff, formatter, mypy and the import contracts"
 	@echo "make lock    renew requirements.lock from pyproject.toml"
 	@echo "make setup   the virtual environment alone"
@@ -54,6 +55,9 @@ test: setup
 
 bench: setup
 	@$(IN) -m tests.bench
+
+chaos: setup
+	@$(IN) -m tests.chaos $(CHAOS)
 
 lint: setup
 	@$(VENV)/bin/ruff check .

@@ -1,0 +1,81 @@
+"""The two books that are compared: what the ledger holds and how it came to it, and what the SMTP server accepted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.core.db import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One transition of an effect; `actor` is an owner's id, a run's, `recovery`, `queue` or a person's."""
+
+    before: str
+    after: str
+    at: int
+    fence: int
+    actor: str
+
+
+@dataclass(slots=True)
+class Row:
+    """An effect: its address, state, and its life so far."""
+
+    id: str
+    to: str
+    policy: str
+    state: str
+    message_id: str
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def campaign(self) -> str:
+        return self.to.partition(".")[0]
+
+    def lost_by(self) -> list[str]:
+        """The owners that were performing it when they were gone, in order."""
+        owners: list[str] = []
+        performer = ""
+        for event in self.events:
+            if event.after == "performing":
+                performer = event.actor
+            elif event.before == "performing" and event.actor == "recovery":
+                owners.append(performer)
+        return owners
+
+    @property
+    def doubts(self) -> int:
+        """How often it was unknown."""
+        return sum(event.after == "unknown" for event in self.events)
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """`rows` by address; `accepted`: the server's lines by address, in order."""
+
+    rows: Mapping[str, Row]
+    accepted: Mapping[str, Sequence[dict[str, Any]]]
+
+
+_ROWS = sa.text("SELECT id, subject, on_unknown, state, message_id FROM effect WHERE ledger = 'campaigns'")
+_EVENTS = sa.text("SELECT effect_id, before, after, at, fence, actor FROM effect_event ORDER BY seq")
+
+
+def read_books(database: Database, lines: Sequence[dict[str, Any]]) -> Books:
+    """Everything, as it is now."""
+    with database.reading() as session:
+        connection = session.connection()
+        rows = {row.id: Row(row.id, row.subject, row.on_unknown, row.state, row.message_id) for row in connection.execute(_ROWS)}
+        for event in connection.execute(_EVENTS):
+            if event.effect_id in rows:
+                rows[event.effect_id].events.append(Event(event.before, event.after, event.at, event.fence, event.actor))
+    accepted: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in lines:
+        accepted[line["to"]].append(line)
+    return Books({row.to: row for row in rows.values()}, accepted)

@@ -1,0 +1,148 @@
+"""The judge: every promise of the durable runtime, compared with what the SMTP server wrote down for itself.
+
+It refuses to be: lenient. What it cannot explain by a blow is a broken promise.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from app.runtime.state import EFFECT_MOVES
+from tests.chaos.blows import PROMISED_S, Blow
+from tests.chaos.books import Books, Row
+from tests.chaos.site import CONNECTIONS
+
+
+@dataclass(slots=True)
+class Findings:
+    """What one scenario came to. `broken` names each promise that was not kept, with an example."""
+
+    kills: int = 0
+    effective: int = 0
+    zombies: int = 0
+    recipients: Counter[str] = field(default_factory=Counter)
+    duplicates: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
+    lost: int = 0
+    most_in_flight: int = 0
+    recoveries: dict[str, list[float]] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+    def expect(self, promise: str, offenders: Iterable[object]) -> None:
+        """Note a broken promise, unless nobody offends against it."""
+        found = list(offenders)
+        if found:
+            self.broken.append(f"{promise}: {len(found)} times, such as {found[0]}")
+
+    def took(self, *kinds: str) -> list[float]:
+        return [seconds for kind in kinds for seconds in self.recoveries.get(kind, [])]
+
+    @property
+    def median(self) -> float:
+        found = self.took("kill", "everything")
+        return statistics.median(found) if found else 0.0
+
+
+def judge_doubts(books: Books, blows: Sequence[Blow], addresses: Sequence[str], found: Findings) -> None:
+    """The ledger before anybody gave a verdict: each doubt has its blow, and there are no more of them than sends in flight."""
+    interrupted = Counter(owner for row in books.rows.values() for owner in row.lost_by())
+    found.kills = sum(len([victim for victim in blow.victims if victim.name != "web"]) for blow in blows if blow.kind != "zombie")
+    found.effective = sum(
+        any(interrupted[owner] for owner in victim.owners) for blow in blows if blow.kind != "zombie" for victim in blow.victims
+    )
+    found.zombies = sum(any(interrupted[owner] for owner in blow.owners) for blow in blows if blow.kind == "zombie")
+    for blow in blows:
+        for victim in blow.victims:
+            number = sum(interrupted[owner] for owner in victim.owners)
+            found.most_in_flight = max(found.most_in_flight, number)
+            if number > CONNECTIONS:
+                found.broken.append(f"unknowns are at most the sends in flight ({CONNECTIONS}): {number} at {blow.kind} of {victim.name}")
+    struck = frozenset(owner for blow in blows for owner in blow.owners)
+    found.expect("every doubt has its cause", (owner for owner in interrupted if owner not in struck))
+    rows = [books.rows[to] for to in addresses if to in books.rows]
+    found.recipients += Counter(row.policy for row in rows)
+    found.unknown += Counter(row.policy for row in rows for _ in range(row.doubts))
+    missing = [to for to in addresses if to not in books.rows]
+    stuck = [row for row in rows if row.state != "done" and (row.policy, row.state) != ("hold", "unknown")]
+    found.lost += len(missing) + len(stuck)
+    found.expect("nobody is lost", [*missing, *((row.to, row.state) for row in stuck)])
+    found.expect("an unknown is held, not repeated", (row.to for row in rows if row.policy == "hold" and row.doubts > 1))
+    _judge_recovery(books, blows, found)
+
+
+def judge_end(books: Books, blows: Sequence[Blow], addresses: Sequence[str], found: Findings) -> None:
+    """The ledger after the verdicts, against the server's log: done = accepted = distinct."""
+    rows = [books.rows[to] for to in addresses if to in books.rows]
+    found.expect("all are done after the verdicts", (row.to for row in rows if row.state != "done"))
+    found.expect(
+        "what is done was accepted by the server", (row.to for row in rows if row.state == "done" and row.to not in books.accepted)
+    )
+    found.expect("the server was sent nothing else", set(books.accepted) - set(addresses))
+    for row in rows:
+        copies = books.accepted.get(row.to, ())
+        found.duplicates[row.policy] += max(0, len(copies) - 1)
+        if len(copies) > 1:
+            same = len({line["message_id"] for line in copies}) == 1
+            if row.policy == "hold":
+                found.broken.append(f"policy hold repeats nothing: {row.to} has {len(copies)} copies")
+            elif not same or len(copies) > 1 + row.doubts:
+                found.broken.append(f"a duplicate has the Message-ID of the first and was unknown: {row.to} {len(copies)} {row.doubts}")
+    found.expect("every life is legal and fences grow", (row.to for row in rows if not _legal(row)))
+    found.expect("nothing is sent after its process was fenced out", _late(books, rows))
+
+
+def _legal(row: Row) -> bool:
+    state, fence = "new", 0
+    for event in row.events:
+        if event.before != state or event.after not in EFFECT_MOVES[state] or event.fence < fence:
+            return False
+        state, fence = event.after, event.fence
+    return state == row.state
+
+
+def _late(books: Books, rows: Iterable[Row]) -> Iterable[str]:
+    """Mails that the server accepted while nobody was performing them: a zombie's work."""
+    for row in rows:
+        spells = _spells(row)
+        for line in books.accepted.get(row.to, ()):
+            if not any(began <= line["at"] <= ended for began, ended in spells):
+                yield f"{row.to} at {line['at']}, performed {spells}"
+
+
+def _spells(row: Row) -> list[tuple[int, float]]:
+    """When it was being performed, in ms UTC."""
+    spells: list[tuple[int, float]] = []
+    began = 0
+    for event in row.events:
+        if event.after == "performing":
+            began = event.at
+        elif event.before == "performing":
+            spells.append((began, event.at))
+    return spells
+
+
+def _judge_recovery(books: Books, blows: Sequence[Blow], found: Findings) -> None:
+    """How long after each blow the server accepted the next mail of each campaign that it interrupted, from a process not hit."""
+    begun: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    hit: dict[str, set[str]] = defaultdict(set)
+    for row in books.rows.values():
+        for owner in row.lost_by():
+            hit[owner].add(row.campaign)
+        for event in row.events:
+            if event.after == "performing" and row.to in books.accepted:
+                begun[row.campaign].append((event.at, event.actor))
+    for times in begun.values():
+        times.sort()
+    for blow in blows:
+        campaigns = {campaign for owner in blow.owners for campaign in hit[owner]}
+        nexts = [next((at for at, owner in begun[each] if at > blow.at and owner not in blow.owners), None) for each in campaigns]
+        seconds = [(at - blow.at) / 1000 for at in nexts if at is not None]
+        if not seconds:
+            continue
+        found.recoveries.setdefault(blow.kind, []).append(max(seconds))
+        limit = PROMISED_S[blow.kind]
+        if max(seconds) > limit:
+            found.broken.append(f"the next effect within {limit:g} s of {blow.kind}: {max(seconds):.1f} s")

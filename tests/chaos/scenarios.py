@@ -1,0 +1,41 @@
+"""THE table of scenarios: how many workers, on which database, and what is done to them.
+
+It refuses to be: random. What chance decides (whom, when, in which order) is drawn from the seed by `blows`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """`kills` and `everything` count SIGKILLs that interrupted an effect; `zombies` are stopped past their lease and woken.
+
+    Campaigns of `size` recipients are called until there were `campaigns` of each policy and every blow has fallen.
+    """
+
+    name: str
+    workers: int
+    database: str
+    campaigns: int
+    size: int
+    kills: int
+    everything: int = 0
+    zombies: int = 0
+    lease_s: float = 15.0
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The operator's settings: what is not named here is as it comes."""
+        beat = min(2.0, self.lease_s / 6)
+        return {"TOOLMINT_WORKERS": str(self.workers), "TOOLMINT_LEASE_S": str(self.lease_s), "TOOLMINT_HEARTBEAT_S": f"{beat:.2f}"}
+
+
+LONG = (
+    Scenario("one worker", 1, "sqlite", campaigns=6, size=3000, kills=18, everything=3),
+    Scenario("two workers", 2, "sqlite", campaigns=5, size=3000, kills=12, everything=1, zombies=3, lease_s=4),
+    Scenario("four workers", 4, "postgresql", campaigns=5, size=3000, kills=12, everything=1, zombies=3, lease_s=4),
+)
+SHORT = (Scenario("short form", 2, "sqlite", campaigns=1, size=1000, kills=3, zombies=1, lease_s=3),)
+POLICIES = ("hold", "retry")
