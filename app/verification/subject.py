@@ -25,6 +25,7 @@ from app.spec.model import ExecutionSpec
 from app.verification.boxes import DYNAMIC
 
 DEFAULT_MODEL: str = Settings.model_fields["model"].default
+DEFAULT_MUTATION_SCORE: float = Settings.model_fields["mutation_score"].default
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Bench:
     """What gates may use.
 
     `sandbox` runs checkers, `guests` runs the candidate (apart from published tools), `template` is a migrated empty database to copy,
-    `scratch` a folder for this verification's private files, `model` stands in the baseline where the spec names none.
+    `scratch` a folder for this verification's private files, `model` stands in the baseline where the spec names none,
+    `mutation_score` is the least share of changes to the tool that its tests must notice.
     """
 
     sandbox: Sandbox
@@ -84,4 +86,5 @@ class Bench:
     template: Path
     scratch: Path
     model: str = DEFAULT_MODEL
+    mutation_score: float = DEFAULT_MUTATION_SCORE
     test_limits: ProcessLimits = DYNAMIC

@@ -103,7 +103,7 @@ async def bench_for(sandbox: Sandbox, settings: Settings) -> AsyncIterator[Bench
     scratch = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="bench-", dir=template.parent))
     guests = sandbox.apart()
     try:
-        yield Bench(sandbox, guests, template, scratch, settings.model)
+        yield Bench(sandbox, guests, template, scratch, settings.model, settings.mutation_score)
     finally:
         await guests.stop()
         await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)

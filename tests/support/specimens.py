@@ -48,10 +48,14 @@ WORLD = {"records": {"campaigns": [{"key": "spring", "body": {"name": "Ann"}}]}}
 ARGS = {"campaign": "spring", "recipients": ["a@example.com", "b@example.com", "A@example.com"]}
 
 
+def letter(to: str) -> dict[str, str]:
+    return {"to": to, "subject": "Hello from Ann", "text": "Good morning."}
+
+
 def test_each_recipient_is_greeted_once() -> None:
     t = trial(run, ARGS, world=WORLD)
     assert t.result == {"sent": 2, "skipped": 0, "waiting": 0, "failed": 0, "unknown": 0}
-    assert [item["to"] for item in t.items("send")] == ["a@example.com", "b@example.com"]
+    assert t.items("send") == [letter("a@example.com"), letter("b@example.com")]
 
 
 def test_a_second_call_greets_nobody_again() -> None:

@@ -1,0 +1,227 @@
+"""The author's tests against mutants of the tool: pytest collects once, then each mutant is tried in a fork of its own.
+
+Reads `{"module", "path", "tests": [...], "most", "seed"}`, and `options` for pytest; prints `{"baseline", "total", "tried", "mutants"}`, of
+each mutant `{"kind", "must", "line", "what", "status"}`. One is `killed` by a test that fails, by a crash or by its time; `survived` if
+every test that reaches its line passes; `uncovered` if none does. In a fork the live functions get the mutant's code, so that names
+which tests have imported see it.
+
+It refuses to be: a measure of lines. A line that is run and not judged counts as nothing here.
+"""
+
+from __future__ import annotations
+
+import ast
+import gc
+import importlib
+import json
+import os
+import random
+import resource
+import signal
+import sys
+import time
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .mutants import Mutant, mutants
+
+WORKERS = 2
+MOST_CPU_S = 5
+SLOWER = 20
+"""A mutant may take this many times what its tests take on the tool itself, and a second."""
+_LEFT_OUT = ("cacheprovider", "xdist", "faulthandler", "logging", "unraisableexception", "threadexception")
+_OPTIONS = ["-q", *(f"-pno:{name}" for name in _LEFT_OUT), "--capture=no", "--tb=no", "--assert=plain", "--noconftest", "-o", "addopts="]
+"""Nobody reads what a test says of a mutant: without these each one costs half as much."""
+
+_STOOD_IN = {"_DONE": "__import__('toolkit').Outcome('done')"}
+
+
+@dataclass
+class Trial:
+    """Pytest's loop, taken over: a baseline that notes which test reaches which line, then the mutants."""
+
+    module: str
+    path: str
+    most: int
+    seed: str
+    answer: dict[str, Any] = field(default_factory=lambda: {"baseline": "lost"})
+    reached: dict[int, list[tuple[float, pytest.Item]]] = field(default_factory=dict)
+    whole: list[tuple[float, pytest.Item]] = field(default_factory=list)
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        tree = ast.parse(Path(self.path).read_text(encoding="utf-8"))
+        live = importlib.import_module(self.module)
+        if not session.items or not self._baseline(session):
+            self.answer = {"baseline": "failed"}
+            return True
+        found = list(mutants(tree))
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        chosen = self._chosen(found)
+        statuses = dict(self._tried(session, live, tree, [found[index] for index in chosen]))
+        rows = [
+            {"kind": found[index].kind, "must": found[index].must, "line": found[index].line, "what": found[index].what, "status": status}
+            for index, status in zip(chosen, (statuses[place] for place in range(len(chosen))), strict=True)
+        ]
+        self.answer = {"baseline": "passed", "total": len(found), "tried": len(rows), "mutants": rows}
+        return True
+
+    def _chosen(self, found: Sequence[Mutant]) -> list[int]:
+        """All that must be noticed, and of the rest as many as there is room for."""
+        must = [index for index, mutant in enumerate(found) if mutant.must]
+        rest = [index for index, mutant in enumerate(found) if not mutant.must]
+        room = max(0, self.most - len(must))
+        if len(rest) > room:
+            rest = random.Random(self.seed).sample(rest, room)  # noqa: S311 - a sample that can be drawn again
+        return sorted(must[: self.most] + rest)
+
+    def _baseline(self, session: pytest.Session) -> bool:
+        for item in session.items:
+            lines: set[int] = set()
+
+            def trace(frame: types.FrameType, _event: str, _argument: Any, lines: set[int] = lines) -> Any:
+                if frame.f_code.co_filename != self.path:
+                    return None
+                lines.add(frame.f_lineno)
+                return trace
+
+            began = time.perf_counter()
+            sys.settrace(trace)
+            try:
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+            finally:
+                sys.settrace(None)
+            if session.testsfailed:
+                return False
+            took = time.perf_counter() - began
+            self.whole.append((took, item))
+            for line in lines:
+                self.reached.setdefault(line, []).append((took, item))
+        return True
+
+    def _tried(
+        self, session: pytest.Session, live: types.ModuleType, tree: ast.Module, chosen: Sequence[Mutant]
+    ) -> Iterator[tuple[int, str]]:
+        inner = _lines_of_functions(live)
+        under_way: dict[int, int] = {}
+        for place, mutant in enumerate(chosen):
+            timed = self.reached.get(mutant.line, []) if mutant.line in inner else self.whole
+            items = [item for _, item in sorted(timed, key=lambda each: each[0])]
+            if not items:
+                yield place, "uncovered"
+                continue
+            if len(under_way) >= WORKERS:
+                yield _ended(under_way)
+            cpu_s = min(MOST_CPU_S, 1 + int(SLOWER * sum(took for took, _ in timed)))
+            under_way[self._fork(session, live, tree, mutant, items, cpu_s)] = place
+        while under_way:
+            yield _ended(under_way)
+
+    def _fork(
+        self, session: pytest.Session, live: types.ModuleType, tree: ast.Module, mutant: Mutant, items: list[pytest.Item], cpu_s: int
+    ) -> int:
+        pid = os.fork()
+        if pid:
+            return pid
+        status = 1
+        try:
+            resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+            signal.alarm(4 * cpu_s)
+            mutant.apply()
+            _swap(live, compile(ast.fix_missing_locations(tree), self.path, "exec", dont_inherit=True))
+            status = 0 if _all_pass(session, items) else 1
+        except BaseException:  # noqa: BLE001 - whatever a mutant raises, it was noticed
+            status = 1
+        os._exit(status)
+
+
+def _all_pass(session: pytest.Session, items: list[pytest.Item]) -> bool:
+    session.testsfailed = 0
+    for item in items:
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+        if session.testsfailed:
+            return False
+    return True
+
+
+def _ended(under_way: dict[int, int]) -> tuple[int, str]:
+    pid, status = os.wait()
+    return under_way.pop(pid), "survived" if status == 0 else "killed"
+
+
+def _swap(live: types.ModuleType, code: types.CodeType) -> None:
+    """Give the live module the mutant's code: functions keep their identity, containers too, other values are set anew."""
+    fresh = types.ModuleType(live.__name__)
+    fresh.__file__ = live.__file__
+    fresh.__dict__.update({name: eval(text) for name, text in _STOOD_IN.items() if name in code.co_names or _uses(code, name)})  # noqa: S307
+    sys.modules[live.__name__] = fresh
+    try:
+        exec(code, fresh.__dict__)  # noqa: S102 - the tool with one change
+    finally:
+        sys.modules[live.__name__] = live
+    functions = _functions(fresh)
+    for name, function in _functions(live).items():
+        if name in functions:
+            function.__code__ = functions[name].__code__
+            function.__defaults__, function.__kwdefaults__ = functions[name].__defaults__, functions[name].__kwdefaults__
+    for name, value in vars(fresh).items():
+        if name.startswith("__") or isinstance(value, types.FunctionType | type | types.ModuleType):
+            continue
+        known = getattr(live, name, None)
+        if isinstance(known, dict) and isinstance(value, dict):
+            known.clear()
+            known.update(value)
+        else:
+            setattr(live, name, value)
+
+
+def _uses(code: types.CodeType, name: str) -> bool:
+    return any(isinstance(part, types.CodeType) and (name in part.co_names or _uses(part, name)) for part in code.co_consts)
+
+
+def _functions(module: types.ModuleType) -> dict[str, types.FunctionType]:
+    found: dict[str, types.FunctionType] = {}
+    for value in vars(module).values():
+        if isinstance(value, types.FunctionType) and value.__module__ == module.__name__:
+            found[value.__qualname__] = value
+        elif isinstance(value, type) and value.__module__ == module.__name__:
+            for member in vars(value).values():
+                function = getattr(member, "__func__", getattr(member, "fget", member))
+                if isinstance(function, types.FunctionType) and function.__module__ == module.__name__:
+                    found[function.__qualname__] = function
+    return found
+
+
+def _lines_of_functions(module: types.ModuleType) -> set[int]:
+    """Lines that run only when a function is called."""
+    found: set[int] = set()
+    waiting = [function.__code__ for function in _functions(module).values()]
+    while waiting:
+        code = waiting.pop()
+        found |= {line for _, _, line in code.co_lines() if line is not None and line != code.co_firstlineno}
+        waiting += [part for part in code.co_consts if isinstance(part, types.CodeType)]
+    return found
+
+
+def main() -> None:
+    """Try the mutants; pytest's own words go nowhere, the answer to the real standard output."""
+    request = json.load(sys.stdin)
+    answer = os.dup(1)
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(null, stream)
+    trial = Trial(request["module"], str(Path(request["path"]).resolve()), request["most"], request["seed"])
+    importlib.import_module(request["module"])
+    pytest.main([*_OPTIONS, *request.get("options", ()), *request["tests"]], plugins=[trial])
+    with os.fdopen(answer, "w") as out:
+        json.dump(trial.answer, out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The gate "mutation": the author's tests notice small changes to the tool, and every change that a business cannot afford to miss.
+
+What survives is told as the test to write, with the line and what changed. Coverage gates nothing: a suite without assertions was measured
+at 100 % coverage and a third of the mutants killed.
+
+It refuses to be: fooled by passing tests. It asks what they would say of a tool that does something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from app.core.errors import Failed
+from app.verification.boxes import Cut, ask
+from app.verification.findings import Finding, GateOutcome
+from app.verification.subject import Bench, Subject
+
+MOST = 300
+"""Mutants tried: all that must be noticed, and of the rest a sample that the candidate's digest draws."""
+WALL_S = 150.0
+_STATUSES = frozenset({"killed", "survived", "uncovered"})
+_TOLD = 12
+
+
+async def check_mutation(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
+    """Every mutant that must be noticed was killed, and of all at least `bench.mutation_score`."""
+    files = {**subject.files, "contract.py": subject.contract, "spec.json": subject.guest_spec}
+    request = {"module": "tool", "path": "tool.py", "tests": ["test_tool.py"], "most": MOST, "seed": subject.digest}
+    try:
+        answer = await ask(bench.sandbox, "run_mutants", request, files=files, limits=replace(bench.test_limits, wall_s=WALL_S))
+    except Cut as cut:
+        return GateOutcome([cut.finding])
+    except Failed as error:  # the tests share a process with their runner: one that says nothing was ended by them
+        return GateOutcome([_ended(error.detail)])
+    if not _well_formed(answer):
+        return GateOutcome([_ended("The run gave an answer that is not its own.")])
+    if answer["baseline"] != "passed":
+        return GateOutcome([_ended("The tests did not pass on the tool itself when they were run again.")])
+    return _judged(answer, bench.mutation_score)
+
+
+def _judged(answer: Mapping[str, Any], threshold: float) -> GateOutcome:
+    rows: Sequence[Mapping[str, Any]] = answer["mutants"]
+    killed = sum(row["status"] == "killed" for row in rows)
+    score = round(killed / len(rows), 3) if rows else 1.0
+    left = [row for row in rows if row["status"] != "killed"]
+    must = [row for row in left if row["must"]]
+    findings = [_survived(row, "error") for row in must]
+    if score < threshold:
+        findings.append(
+            Finding(
+                "mutation_score",
+                f"The tests notice {killed} of {len(rows)} changes to the tool; {threshold:.0%} is asked for.",
+                "Assert results, effects and their items in more cases; the changes that nothing noticed are listed.",
+                file="test_tool.py",
+            )
+        )
+        findings += [_survived(row, "error") for row in left if not row["must"]][:_TOLD]
+    evidence = {
+        "score": score,
+        "killed": killed,
+        "tried": len(rows),
+        "of": answer["total"],
+        "must_killed": {row["what"][:200]: row["status"] == "killed" for row in rows if row["must"]},
+        "survivors": [{"line": row["line"], "what": row["what"], "status": row["status"]} for row in left][:50],
+    }
+    return GateOutcome(findings, evidence)
+
+
+def _survived(row: Mapping[str, Any], severity: Any) -> Finding:
+    reached = "no test reaches that line" if row["status"] == "uncovered" else "every test still passes"
+    return Finding(
+        "mutant_survived",
+        f"tool.py line {row['line']}: {row['what']}, and {reached}.",
+        _TEST_TO_WRITE.get(row["kind"], "Write a test whose expected result or effects differ when this changes."),
+        severity=severity,
+        file="tool.py",
+        line=row["line"],
+    )
+
+
+_TEST_TO_WRITE = {
+    "effect_deleted": "Write a test that asserts this effect in trial(…).effects, with its item and status.",
+    "item_changed": "Write a test that asserts the whole item of this effect in trial(…).effects.",
+    "raise_passed": "Write a test that brings about this error and asserts trial(…).error['code'].",
+    "condition_negated": "Write one test for each side of this condition, with different expected results.",
+}
+
+
+def _well_formed(answer: Any) -> bool:
+    if not isinstance(answer, dict) or answer.get("baseline") not in ("passed", "failed"):
+        return False
+    if answer["baseline"] == "failed":
+        return True
+    rows = answer.get("mutants")
+    return (
+        set(answer) == {"baseline", "total", "tried", "mutants"}
+        and isinstance(rows, list)
+        and len(rows) == answer["tried"] <= answer["total"]
+        and all(isinstance(row, dict) and row.get("status") in _STATUSES for row in rows)
+    )
+
+
+def _ended(message: str) -> Finding:
+    return Finding("tests_ended", message, "Let the tests end by themselves, and give the same on every run.", file="test_tool.py")

@@ -1,0 +1,71 @@
+"""Tests are worth what they notice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.verification.mutation_gate import check_mutation
+from tests.support.bench import Lab, rules, subject
+from tests.support.specimens import TESTS, changed
+
+HEAD = "from tool import run\nfrom toolkit.testing import trial\n\n" + TESTS[TESTS.index("WORLD") : TESTS.index("def test_each")]
+
+VACUOUS = (
+    HEAD
+    + """
+def test_everything_runs() -> None:
+    for campaign in ("spring", "none"):
+        t = trial(run, {**ARGS, "campaign": campaign}, world=WORLD)
+        assert t is not None
+    trial(run, ARGS, after=trial(run, ARGS, world=WORLD))
+"""
+)
+
+
+def test_a_suite_that_asserts_results_errors_and_whole_items_passes(lab: Lab, scratch: Path) -> None:
+    outcome = lab.ask(check_mutation, subject(), scratch)
+    assert outcome.passed, outcome.findings
+    assert outcome.evidence["score"] >= 0.8 and outcome.evidence["tried"] == outcome.evidence["of"]
+    assert all(outcome.evidence["must_killed"].values())
+
+
+def test_a_suite_that_reaches_every_line_and_asserts_nothing_is_refused(lab: Lab, scratch: Path) -> None:
+    outcome = lab.ask(check_mutation, subject(tests=VACUOUS), scratch)
+    assert not outcome.passed
+    assert {"mutation_score", "mutant_survived"} == set(rules(outcome.findings))
+    deleted = next(finding for finding in outcome.findings if "performs nothing" in finding.message)
+    assert deleted.file == "tool.py" and deleted.line and "every test still passes" in deleted.message
+    assert deleted.fix == "Write a test that asserts this effect in trial(…).effects, with its item and status."
+
+
+def test_one_item_field_that_no_test_looks_at_is_enough_to_refuse(lab: Lab, scratch: Path) -> None:
+    tests = changed(
+        TESTS, 'assert t.items("send") == [letter("a@example.com"), letter("b@example.com")]', 'assert len(t.items("send")) == 2'
+    )
+    findings = lab.ask(check_mutation, subject(tests=tests), scratch).findings
+    assert set(rules(findings)) == {"mutant_survived"}
+    assert {finding.message.split("the item's ")[1].split(" ")[0] for finding in findings} == {"'subject'", "'text'"}
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("    import tool\n    tool.run = lambda args, ctx: None\n    assert tool.run(None, None) is None", "replaces the tool"),
+        ("    import os\n    os._exit(0)", "ends its runner"),
+    ],
+)
+def test_a_suite_that_tries_something_else_than_the_tool_is_refused(lab: Lab, scratch: Path, body: str, why: str) -> None:
+    tests = f"from tool import run\n\n\ndef test_x() -> None:\n{body}\n    assert run\n"
+    assert not lab.ask(check_mutation, subject(tests=tests), scratch).passed, why
+
+
+def test_a_mutant_that_never_ends_is_noticed_by_its_time(lab: Lab, scratch: Path) -> None:
+    tool = (
+        '"""Counts."""\n\nfrom contract import Args, Result\nfrom toolkit import Context\n\n\n'
+        "def run(args: Args, ctx: Context) -> Result:\n    left = 3\n    while left > 0:\n        left -= 1\n    return left\n"
+    )
+    tests = "from tool import run\n\n\ndef test_it_ends() -> None:\n    assert run({}, None) == 0\n"
+    outcome = lab.ask(check_mutation, subject(tool=tool, tests=tests), scratch)
+    assert outcome.passed, outcome.findings
