@@ -121,6 +121,28 @@ def _replay(verbs: Verbs) -> None:
     verb.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
+def _backup(verbs: Verbs) -> None:
+    def run(settings: Settings, options: argparse.Namespace) -> int:
+        from app.cli.backup import backup
+
+        return backup(settings, options.file, force=options.force)
+
+    verb = _verb(verbs, "backup", run, "copy the embedded store and its keys into one file, while the service runs or not")
+    verb.add_argument("file", type=Path, metavar="FILE", help="where to; readable by you only")
+    verb.add_argument("--force", action="store_true", help="replace a file that is there")
+
+
+def _restore(verbs: Verbs) -> None:
+    def run(settings: Settings, options: argparse.Namespace) -> int:
+        from app.cli.restore import restore
+
+        return restore(settings, options.file, nothing_since=options.nothing_since)
+
+    verb = _verb(verbs, "restore", run, "put a backup in the place of the embedded store, which is kept aside; the service must be stopped")
+    verb.add_argument("file", type=Path, metavar="FILE", help="what `toolmint backup` wrote")
+    verb.add_argument("--nothing-since", action="store_true", help="nothing was performed since, as in a move: go on and hold nothing")
+
+
 def _verify(verbs: Verbs) -> None:
     def run(settings: Settings, options: argparse.Namespace) -> int:
         from app.cli.verifying import verify
@@ -142,7 +164,21 @@ def _publish(verbs: Verbs) -> None:
     verb.add_argument("folder", type=Path, metavar="DIR", help="holds spec.json, tool.py and test_tool.py")
 
 
-ALL: tuple[Callable[[Verbs], None], ...] = (_up, _web, _worker, _doctor, _migrate, _keys, _audit, _call, _replay, _verify, _publish)
+ALL: tuple[Callable[[Verbs], None], ...] = (
+    _up,
+    _web,
+    _worker,
+    _doctor,
+    _migrate,
+    _keys,
+    _audit,
+    _call,
+    _replay,
+    _backup,
+    _restore,
+    _verify,
+    _publish,
+)
 
 
 def _verb(verbs: Verbs, name: str, run: Callable[[Settings, argparse.Namespace], int], says: str) -> argparse.ArgumentParser:

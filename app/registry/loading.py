@@ -12,6 +12,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlmodel import select
+
 from app.core.actor import SYSTEM, Actor
 from app.core.db import Database
 from app.core.errors import Conflict, NotFound
@@ -124,3 +126,16 @@ class Loader:
             fix="Remove its folder, and it is written again as it was published; or roll back to another version.",
             data={"problems": wrong},
         )
+
+
+def set_aside(database: Database, tools_dir: Path, aside: Path) -> int:
+    """Move folders that are not what this database published to `aside`, as after another database was restored; returns how many.
+
+    Those that belong here are written again from the database when they are next called.
+    """
+    with database.reading() as session:
+        known = {shelf.folder_of(tools_dir, row.tenant, row.tool, row.version): row.digest for row in session.exec(select(Version))}
+    strange = [folder for folder in shelf.folders(tools_dir) if folder not in known or problems_of(shelf.take(folder, known[folder]))]
+    for folder in strange:
+        shelf.move(folder, aside / folder.relative_to(tools_dir))
+    return len(strange)

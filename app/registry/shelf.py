@@ -58,6 +58,19 @@ def take(folder: Path, digest: str) -> Artifact:
     return Artifact(digest, files.pop(MANIFEST, ""), files)
 
 
+def folders(tools_dir: Path) -> list[Path]:
+    """The folders of versions that lie there, of all tenants."""
+    found = [*tools_dir.glob("*/[0-9]*"), *tools_dir.glob("@*/*/[0-9]*")]
+    return sorted(folder for folder in found if folder.is_dir() and folder.name.isdigit())
+
+
+def move(folder: Path, target: Path) -> None:
+    """Move a folder that is read-only."""
+    folder.chmod(0o755)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(folder, target)
+
+
 def stamp(folder: str) -> Stamp | None:
     """What changes whenever the folder or a file in it does; None where something is missing. About ten microseconds."""
     try:

@@ -35,6 +35,22 @@ def recover(session: Session, which: sa.ColumnElement[bool]) -> None:
     _shift(session, which & (policy == "retry"), "performing", ("unknown", "planned"), detail="holder gone", next_at=now(session), **died)
 
 
+def doubt(session: Session, which: sa.ColumnElement[bool], actor: str, detail: str, **values: Any) -> None:
+    """Effects under `hold` that may have been performed without this database knowing: planned, claimed, performing, retry_wait → unknown.
+
+    Each goes the way that it would have gone if it was.
+    """
+    which = which & (effects.c.on_unknown != "retry") & is_open("effect", OPEN_EFFECTS)
+    ways = {
+        "performing": ("unknown",),
+        "claimed": ("performing", "unknown"),
+        "planned": ("claimed", "performing", "unknown"),
+        "retry_wait": ("planned", "claimed", "performing", "unknown"),
+    }
+    for before, path in ways.items():
+        _shift(session, which, before, path, actor=actor, detail=detail, next_at=None, **values)
+
+
 def held_by(owners: Sequence[str]) -> sa.ColumnElement[bool]:
     """Whatever these owners hold."""
     return sa.and_(effects.c.owner.in_(owners), is_open("effect", OPEN_EFFECTS))
