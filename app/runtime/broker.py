@@ -8,6 +8,7 @@ It refuses to be: lenient. What the spec does not declare is refused, audited an
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -32,6 +33,7 @@ _POLL_S = 0.1
 LOCAL_BATCH = 100
 _BUSY = {"status": "retrying", "error": {"code": "busy_elsewhere", "message": "another run is performing it"}}
 _KEYLESS = ("item_invalid", "key_unusable")
+_HELD = ("claimed", "performing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Broker:
     gate_of: Callable[[str, str, Declared], Gate]
     wait_for: Callable[[str | None], None]
     planned: dict[str, int] = field(default_factory=dict)
+    _asked: Counter[str] = field(default_factory=Counter)
+    _open: list[asyncio.Future[None]] = field(default_factory=list)
     _dropped: list[Task] = field(default_factory=list)
 
     async def perform(self, effect_id: str, step: int, first: int, items: Sequence[Any], journal: Journal) -> list[Outcome]:
@@ -76,7 +80,7 @@ class Broker:
         if self.holder.bound is not None:
             hold_to(self.holder.bound, effect_id, ((intent.id, intent.fingerprint, intent.position) for intent in asked))
         fault("effect.planned")
-        ended = await self._carry_out(rule, port, self._plan(rule, step, asked, journal.take())) if asked else {}
+        ended = await self._in_turn(rule, port, self._plan(rule, step, asked, journal.take())) if asked else {}
         for intent in intents:
             outcome = ended[intent.id]
             if distinct[intent.id] is not intent:
@@ -86,6 +90,23 @@ class Broker:
         found = [outcome for outcome in outcomes if outcome is not None]
         self.count(effect_id, found)
         return found
+
+    def works_ahead(self, effect_id: str) -> bool:
+        """Whether a chunk may be begun while the one before is under way: where the world takes each effect for itself."""
+        rule = self.program.rules.get(effect_id)
+        return rule is not None and is_remote(self.connectors.effect(rule.declared.connector, rule.declared.config))
+
+    async def _in_turn(self, rule: EffectRule, port: EffectPort, plan: Plan) -> dict[str, Outcome]:
+        """Carry out a chunk while those before it may still be under way."""
+        earlier, mine = tuple(self._open), asyncio.get_running_loop().create_future()
+        self._open.append(mine)
+        self._asked[plan.effect] += len(plan.intents)
+        try:
+            return await self._carry_out(rule, port, plan, earlier)
+        finally:
+            self._asked[plan.effect] -= len(plan.intents)
+            self._open.remove(mine)
+            mine.set_result(None)
 
     def count(self, effect_id: str, outcomes: Sequence[Outcome]) -> None:
         """Note what a chunk asked for, performed or answered from the journal, for `limits.per_run`."""
@@ -103,7 +124,7 @@ class Broker:
         return rule
 
     def _admit(self, effect_id: str, rule: EffectRule, more: int) -> None:
-        total = self.planned.get(effect_id, 0) + more
+        total = self.planned.get(effect_id, 0) + self._asked[effect_id] + more
         most = rule.declared.limits.per_run
         if total > most:
             raise Invalid(
@@ -167,10 +188,13 @@ class Broker:
             journal=journal,
         )
 
-    async def _carry_out(self, rule: EffectRule, port: EffectPort, plan: Plan) -> dict[str, Outcome]:
+    async def _carry_out(
+        self, rule: EffectRule, port: EffectPort, plan: Plan, earlier: Sequence[asyncio.Future[None]]
+    ) -> dict[str, Outcome]:
         """Claim and perform what is free, then look again at what others hold until they have ended it or patience has.
 
-        Nothing that was claimed waits for others, so two runs never wait for each other.
+        Nothing that was claimed waits for others, so two runs never wait for each other. What an earlier chunk of this run asked for
+        is looked at again once that chunk is over.
         """
         ended: dict[str, Outcome] = {}
         clock = asyncio.get_running_loop().time
@@ -179,30 +203,36 @@ class Broker:
             answers = await self.hands.writer.submit(plan_chunks, plan)
             if plan.journal[0]:
                 fault("journal.step.after")
-            busy = await self._settle(rule, port, plan, answers, ended)
+            busy = await self._settle(rule, port, plan, answers, ended, early=bool(earlier))
             if not busy or plan.last or not self.go_on():
                 return ended | {intent.id: dict(_BUSY) for intent in busy}
-            await asyncio.sleep(_POLL_S)
+            if earlier:
+                await asyncio.wait(earlier)
+                earlier = ()
+            else:
+                await asyncio.sleep(_POLL_S)
             plan = replace(plan, intents=busy, journal=((), ()), last=clock() >= patience)
 
     async def _settle(
-        self, rule: EffectRule, port: EffectPort, plan: Plan, answers: Sequence[Planned], ended: dict[str, Outcome]
+        self, rule: EffectRule, port: EffectPort, plan: Plan, answers: Sequence[Planned], ended: dict[str, Outcome], *, early: bool
     ) -> list[Intent]:
+        """Perform what was claimed and note what has ended; returns what is to be looked at again."""
         tasks: list[Task] = []
         busy: list[Intent] = []
         for intent, answer in zip(plan.intents, answers, strict=True):
             if answer.decision == "claim":
                 tasks.append(self._task(rule, intent, answer))
-            elif answer.decision == "wait":
+            elif answer.decision == "wait" or (early and answer.decision == "duplicate" and answer.state in _HELD):
                 busy.append(intent)
             else:
                 ended[intent.id] = outcome_of(answer.state, answer.receipt, answer.error, status=answer.decision, differs=answer.differs)
-        self._dropped = tasks
+        self._dropped += tasks
         await self._do(rule, port, tasks)
         for task in tasks:
             if task.fenced:
                 raise FencedOut
             ended[task.claim.id] = task.outcome or {"status": "retrying"}
+        self._dropped = [task for task in self._dropped if task.outcome is None]
         return busy
 
     def held(self) -> list[Claim]:

@@ -121,6 +121,10 @@ class Rehearsal:
         """A rehearsal claims nothing."""
         return []
 
+    def works_ahead(self, effect_id: str) -> bool:
+        """What a chunk would do depends on the chunks before it."""
+        return False
+
     async def perform(self, effect_id: str, step: int, first: int, items: Sequence[Any], journal: Journal) -> list[Outcome]:
         """The outcome that each item would have. Raises Invalid as the broker does."""
         rule = self.program.rules.get(effect_id)

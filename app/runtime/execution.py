@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -29,6 +30,8 @@ from app.sandbox.session import GuestSession
 
 GRACE_S = 2.0
 PROGRESS_EVERY_MS = 500
+CHUNKS_UNDER_WAY = 2
+"""How many chunks of one call are worked on at once: the next is planned while the effects of the one before are in flight."""
 _REFUSED = ("effect_undeclared", "read_undeclared", "effect_limit_exceeded")
 Message = dict[str, Any]
 _Handler = Callable[[Message], Awaitable[Any]]
@@ -40,6 +43,8 @@ class _Performs(Protocol):
     def count(self, effect_id: str, outcomes: list[dict[str, Any]]) -> None: ...
 
     def held(self) -> list[Claim]: ...
+
+    def works_ahead(self, effect_id: str) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -61,6 +66,7 @@ class Execution:
     performer: _Performs = field(init=False)
     _receiving: bool = False
     _task: asyncio.Task[Message] | None = None
+    _under_way: deque[asyncio.Task[None]] = field(default_factory=deque)
     _logs: list[dict[str, Any]] = field(default_factory=list)
     _progress_at: int = 0
     _progress: tuple[int, int | None] | None = None
@@ -136,31 +142,71 @@ class Execution:
             measured.take(await session.close())
 
     async def _serve(self, session: GuestSession) -> Message:
-        handlers: dict[str, _Handler] = {"read": self._read, "perform": self._perform}
-        while True:
-            self._receiving = True
-            message = await session.receive()
-            self._receiving = False
-            kind = message["t"]
-            if kind in handlers:
-                if self.stopping is None:
-                    await self._answer(session, handlers[kind], message)
-                if self.stopping is not None:
-                    await session.cancel()
-            elif kind == "log":
-                self._log(message)
-            elif kind == "progress":
-                await self._note_progress(message["done"], message["total"])
-            else:
-                return message
+        try:
+            while True:
+                message = await self._receive(session)
+                kind = message["t"]
+                if kind == "perform":
+                    await self._answer_chunk(session, message)
+                elif kind == "read":
+                    await self._answer(session, self._read, message)
+                elif kind == "log":
+                    self._log(message)
+                elif kind == "progress":
+                    await self._note_progress(message["done"], message["total"])
+                else:
+                    await self._finish(0)
+                    return message
+        finally:
+            if self._under_way:  # what is in flight is awaited, whatever ended the conversation
+                await asyncio.wait(self._under_way)
 
-    async def _answer(self, session: GuestSession, handler: _Handler, message: Message) -> None:
+    async def _receive(self, session: GuestSession) -> Message:
+        """The guest's next message. Raises what a chunk under way has ended with meanwhile."""
+        receiving = asyncio.ensure_future(session.receive())
+        try:
+            while not receiving.done():
+                self._receiving = not self._under_way
+                await asyncio.wait({receiving, *self._under_way}, return_when=asyncio.FIRST_COMPLETED)
+                await self._finish(CHUNKS_UNDER_WAY)
+            return receiving.result()
+        finally:
+            self._receiving = False
+            receiving.cancel()
+
+    async def _finish(self, most: int) -> None:
+        """Wait until at most so many chunks are under way. Raises what one has raised."""
+        while self._under_way and (len(self._under_way) > most or self._under_way[0].done()):
+            await asyncio.wait([self._under_way[0]])
+            self._under_way.popleft().result()
+
+    async def _answer_chunk(self, session: GuestSession, message: Message) -> None:
+        """Begin to work on a chunk; where its kind does not allow that, or a resume is under way, answer it before anything else."""
+        ahead = self.performer.works_ahead(message["id"]) and not self.journal.unasked
+        await self._finish(CHUNKS_UNDER_WAY - 1 if ahead else 0)
+        before = self._under_way[-1] if self._under_way else None
+        answering = self._answer(session, self._perform, message, before)
+        if ahead:
+            self._under_way.append(asyncio.create_task(answering))
+        else:
+            await answering
+
+    async def _answer(self, session: GuestSession, handler: _Handler, message: Message, before: asyncio.Task[None] | None = None) -> None:
+        if self.stopping is None:
+            await self._tell(session, handler, message, before)
+        if self.stopping is not None:
+            await session.cancel()
+
+    async def _tell(self, session: GuestSession, handler: _Handler, message: Message, before: asyncio.Task[None] | None) -> None:
+        """Answer a request; chunks in their order, reads as soon as they are known."""
         kind, step, chunk, name = message["t"], message["step"], message.get("chunk", 0), message["id"]
         request = request_digest(message)
         answer = await self.journal.recorded(step, chunk, kind, name, request)
         if answer is None:
             started = self.engine.clock.monotonic()
             value, refused = await self._ask(handler, message)
+            if before is not None:
+                await asyncio.wait([before])
             answer = Recorded(value, self.engine.clock.now(), refused)
             if self.stopping is not None:
                 return
@@ -173,9 +219,9 @@ class Execution:
             self.performer.count(name, answer.value)
         if answer.refused:
             code, words = answer.value
-            await session.refuse(code, words, self.run.instant or answer.at)
+            await session.refuse(code, words, self.run.instant or answer.at, of=(step, chunk))
         else:
-            await session.answer(answer.value, self.run.instant or answer.at)
+            await session.answer(answer.value, self.run.instant or answer.at, of=(step, chunk))
 
     async def _ask(self, handler: _Handler, message: Message) -> tuple[Any, bool]:
         """The answer to a request that no earlier attempt has seen; with True it is a refusal, `[code, message]`."""
@@ -230,9 +276,7 @@ class Execution:
             return closing(message)
         if isinstance(self.performer, Rehearsal):
             book = self.performer.book
-            return Ending(
-                "completed", result=message["value"], plan=book.listed, plan_summary=book.summary(), marks=bytes(book.marks)
-            )
+            return Ending("completed", result=message["value"], plan=book.listed, plan_summary=book.summary(), marks=bytes(book.marks))
         if not self.program.rules and not self.program.spec.invariants:  # neither the database nor a child is asked
             return self.engine.check(self.run, self.program, message["value"])
         return await asyncio.to_thread(self.engine.check, self.run, self.program, message["value"])

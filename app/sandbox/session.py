@@ -26,6 +26,10 @@ _YIELD_EVERY = 200
 _CPU_SPENT = 0.7  # of the limit, which the kernel counts in whole ticks: under load it ends a process that has used less
 
 
+Seat = tuple[int, int]
+"""Which request: its step and chunk."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What a run used. `exit` is negative for a signal, None where its sandbox went away; times in ms, memory in KiB, sizes in bytes."""
@@ -43,8 +47,8 @@ class Usage:
 class GuestSession:
     """A child that waits for `start`. Then `receive` until a closing message (result, tool_error, crash, cancelled), then `close`.
 
-    Each read and perform that was received is answered once, in order, by `answer`, `refuse` or `cancel`. One task at a time receives;
-    any may answer or cancel.
+    Each read and perform that was received is answered once, by `answer`, `refuse` or `cancel`. One task at a time receives; any may
+    answer or cancel.
     """
 
     def __init__(self, server: ForkServer, child: Child, link: Link, limits: GuestLimits) -> None:
@@ -101,13 +105,13 @@ class GuestSession:
                 if message is not None:
                     return message
 
-    async def answer(self, value: Any, now: int) -> None:
-        """Answer the oldest open request. Raises TypeError or ValueError where the value is no JSON."""
-        self.link.send(encode({"t": "answer", "now": now, "value": value}))
+    async def answer(self, value: Any, now: int, of: Seat | None = None) -> None:
+        """Answer the open request `of` this step and chunk, else the oldest. Raises TypeError or ValueError where the value is no JSON."""
+        self.link.send(encode({"t": "answer", "now": now, **_addressed(of), "value": value}))
 
-    async def refuse(self, code: str, message: str, now: int) -> None:
-        """Refuse the oldest open request: the tool's call raises ToolError."""
-        self.link.send(encode({"t": "refuse", "now": now, "code": code, "message": message}))
+    async def refuse(self, code: str, message: str, now: int, of: Seat | None = None) -> None:
+        """Refuse an open request, as `answer` does: the tool's call raises ToolError."""
+        self.link.send(encode({"t": "refuse", "now": now, **_addressed(of), "code": code, "message": message}))
 
     async def cancel(self) -> None:
         """Have the tool's present or next call raise Cancelled. A tool that makes none is ended by `close` or its time limit."""
@@ -195,3 +199,12 @@ class GuestSession:
 
     def _time_out(self) -> None:
         self.link.fail(GuestTimedOut(self.limits.wall_s))
+
+
+def seat_of(request: Message) -> Seat:
+    """Which request this is."""
+    return request["step"], request.get("chunk", 0)
+
+
+def _addressed(of: Seat | None) -> dict[str, int]:
+    return {} if of is None else {"step": of[0], "chunk": of[1]}

@@ -5,14 +5,13 @@ It refuses to be: a part of the run. The runtime drives the very session that it
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from app.runtime.values import Guests
 from app.sandbox.limits import GuestLimits
-from app.sandbox.session import GuestSession, Usage
+from app.sandbox.session import GuestSession, Seat, Usage, seat_of
 
 
 @dataclass(slots=True)
@@ -55,7 +54,7 @@ class Witnessed(GuestSession):
     def __init__(self, inner: GuestSession, heard: Heard) -> None:
         self._inner = inner
         self._heard = heard
-        self._open: deque[tuple[str, str, list[Act]]] = deque()
+        self._open: dict[Seat, tuple[str, str, list[Act]]] = {}
         self.limits = inner.limits
 
     @property
@@ -71,28 +70,31 @@ class Witnessed(GuestSession):
         if kind == "perform":
             acts = [Act(message["id"], item) for item in message["items"]]
             self._heard.acts += acts
-            self._open.append((kind, message["id"], acts))
+            self._open[seat_of(message)] = (kind, message["id"], acts)
         elif kind == "read":
             self._heard.reads.append((message["id"], message["query"]))
-            self._open.append((kind, message["id"], []))
+            self._open[seat_of(message)] = (kind, message["id"], [])
         elif kind == "log":
             self._heard.logs.append((message["event"], message["fields"]))
         elif kind == "progress":
             self._heard.progress += 1
         return message
 
-    async def answer(self, value: Any, now: int) -> None:
-        _, _, acts = self._open.popleft()
+    async def answer(self, value: Any, now: int, of: Seat | None = None) -> None:
+        _, _, acts = self._close(of)
         for act, outcome in zip(acts, value if acts else (), strict=False):
             act.outcome = outcome
-        await self._inner.answer(value, now)
+        await self._inner.answer(value, now, of)
 
-    async def refuse(self, code: str, message: str, now: int) -> None:
-        kind, name, acts = self._open.popleft()
+    async def refuse(self, code: str, message: str, now: int, of: Seat | None = None) -> None:
+        kind, name, acts = self._close(of)
         self._heard.refused.append((kind, name, code))
         for act in acts:
             act.refused = code
-        await self._inner.refuse(code, message, now)
+        await self._inner.refuse(code, message, now, of)
+
+    def _close(self, of: Seat | None) -> tuple[str, str, list[Act]]:
+        return self._open.pop(next(iter(self._open)) if of is None else of)
 
     async def cancel(self) -> None:
         await self._inner.cancel()

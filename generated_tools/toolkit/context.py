@@ -67,7 +67,7 @@ class Exchange(Protocol):
 
 
 class _Ticket:
-    """A request whose answer is awaited; answers come in the order of requests."""
+    """A request whose answer is awaited."""
 
     __slots__ = ("answer",)
 
@@ -84,7 +84,7 @@ class Context:
         self._exchange = exchange
         self._now = now
         self._step = 0
-        self._waiting: deque[_Ticket] = deque()
+        self._waiting: dict[tuple[int, int], _Ticket] = {}
         self._cancelled = False
 
     @cached_property
@@ -168,8 +168,7 @@ class Context:
         if self._cancelled:
             raise Cancelled
         self._exchange.send(message)
-        ticket = _Ticket()
-        self._waiting.append(ticket)
+        ticket = self._waiting[message["step"], message.get("chunk", 0)] = _Ticket()
         return ticket
 
     def _settle(self, ticket: _Ticket) -> Any:
@@ -179,7 +178,8 @@ class Context:
                 self._cancelled = True
             if self._cancelled:
                 raise Cancelled
-            self._waiting.popleft().answer = answer
+            request = (answer["step"], answer["chunk"]) if "step" in answer else next(iter(self._waiting))
+            self._waiting.pop(request).answer = answer
         answer = ticket.answer
         self._now = max(self._now, answer.get("now", self._now))
         if answer["t"] == "refuse":

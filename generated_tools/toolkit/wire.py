@@ -2,7 +2,7 @@
 
 It refuses to be: a policy. What a frame may contain is checked by the host's session; the guest trusts its host.
 
-Guest to host, each answered once and in the order of the requests:
+Guest to host, each answered once:
 
     {"t": "read", "step": n, "id": ID, "query": {...}}                  value: what the connector read
     {"t": "read", "step": n, "id": ID, "query": {...}, "cursor": c}     one page; c is null for the first;
@@ -19,11 +19,12 @@ Guest to host, never answered:
 The last four end the conversation. Host to guest:
 
     {"t": "start", "args": {...}, "now": ms, "seed": hex}
-    {"t": "answer", "now": ms, "value": V}
-    {"t": "refuse", "now": ms, "code": C, "message": M}          in place of an answer: the call raises ToolError
+    {"t": "answer", "now": ms, "step": n, "chunk": k, "value": V}
+    {"t": "refuse", "now": ms, "step": n, "chunk": k, "code": C, "message": M}      in place of an answer: the call raises ToolError
     {"t": "cancel"}                                              in place of an answer: the call raises Cancelled
 
-`now` is milliseconds since the epoch, UTC. Steps count calls of the context from 1; a page of `read_pages` is a step of its own;
+An answer names its request; one that does not is to the oldest that is open. `now` is milliseconds since the epoch, UTC. Steps count
+calls of the context from 1; a page of `read_pages` is a step of its own;
 chunks count the parts of one `perform` step from 0, and `first` is the index of the chunk's first item within the step.
 """
 
