@@ -9,6 +9,8 @@ from app.runtime.models import Replay, Run
 from tests.dashboard.site import Site
 
 UNKNOWN = "eff_spring-2026_0033"
+DEAD = "eff_spring-2026_0032"
+REDRIVE = "redrive_seeded"
 TOOL = "campaign_send_bulk"
 
 
@@ -69,6 +71,15 @@ def pages(site: Site) -> dict[str, str]:
         "dead letters": "/queues/dead",
         "unknowns": "/queues/unknown",
         "unknown effect": f"/effects/{UNKNOWN}",
+        "dead letters of one cause": "/queues/dead?tool=campaign_send_bulk&effect=send&error_code=greylisted",
+        "a redrive of all": "/queues/dead/decision?error_code=greylisted",
+        "a verdict on all": "/queues/unknown/decision",
+        "nothing to redrive": "/queues/dead/decision?tool=quote_price",
+        "redrives": "/redrives",
+        "redrives that are over": "/redrives?state=completed",
+        "redrive under way": f"/redrives/{REDRIVE}",
+        "verdict on many": "/redrives/resolution_seeded",
+        "dead effect": f"/effects/{DEAD}",
         "done effect": "/effects/eff_spring-2026_0000",
         "pauses": "/pauses",
         "outbox": "/outbox",
