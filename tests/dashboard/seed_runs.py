@@ -9,9 +9,9 @@ from typing import Any
 from sqlmodel import Session
 
 from app.core import ids
-from app.runtime.models import Effect, EffectEvent, Ledger, LogLine, Payload, Replay, Run, Step
+from app.runtime.models import BulkDecision, Effect, EffectEvent, Ledger, LogLine, Payload, Replay, Run, Step
 
-MINUTE, HOUR = 60_000, 3_600_000
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 _STATES = ("done",) * 30 + ("retry_wait", "retry_wait", "dead", "unknown", "failed")
 _ERRORS = {
     "retry_wait": ("mailbox_busy", "450 4.2.1 mailbox busy"),
@@ -89,7 +89,19 @@ def plant_runs(session: Session, now: int) -> None:
     live.done, live.total = 420, 2000
     _steps(session, live, whole=False)
     live.effects = {"send": _ledger(session, live, "summer-2026", 60, now, only="done")}
+    _decisions(session, now)
     session.flush()
+
+
+def _decisions(session: Session, now: int) -> None:
+    """A redrive that is under way, and a verdict that is not."""
+    common = {"tenant": "default", "actor": "key_operator", "actor_name": "operator", "mark": 0, "tool": "campaign_send_bulk"}
+    times = {"created_at": now - MINUTE, "updated_at": now - 2000}
+    redrive = {"kind": "redrive", "reason": "The mail server takes more again.", "state": "running", "count": 1200, "moved": 500}
+    verdict = {"kind": "resolution", "reason": "All in the server's log.", "state": "completed", "count": 3, "moved": 2}
+    session.add(BulkDecision(id="redrive_seeded", error_code="greylisted", **redrive, **common, **times))
+    done = times | {"created_at": now - DAY, "finished_at": now - DAY}
+    session.add(BulkDecision(id="resolution_seeded", verdict="confirm_done", **verdict, **common, **done))
 
 
 def _run(session: Session, at: int, tool: str, version: int, state: str, args: dict[str, Any]) -> Run:
