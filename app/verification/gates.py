@@ -9,6 +9,7 @@ from app.verification.cost_gate import check_cost
 from app.verification.effects_gate import check_effects
 from app.verification.examples_gate import check_examples
 from app.verification.line import Gate
+from app.verification.mutation_gate import check_mutation
 from app.verification.path_gate import check_path
 from app.verification.policy_gate import check_policy
 from app.verification.rollback_gate import check_rollback
@@ -24,6 +25,7 @@ GATES: tuple[Gate, ...] = (
     Gate("effects", ("examples",), check_effects, 300),
     Gate("policy", ("imports",), check_policy, 120),
     Gate("tests", ("imports",), check_tests, 120),
+    Gate("mutation", ("tests",), check_mutation, 180),
     Gate("path", ("examples",), check_path, 120),
     Gate("rollback", ("examples",), check_rollback, 180),
     Gate("cost", ("path",), check_cost, 30),

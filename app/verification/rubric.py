@@ -115,8 +115,9 @@ def _tests(result: GateResult) -> float | None:
 
 DIMENSIONS: Mapping[str, tuple[Part, ...]] = {
     "correctness": (
-        Part("examples", "cases", 0.6, _share("cases")),
-        Part("tests", "passed", 0.4, _tests),
+        Part("examples", "cases", 0.45, _share("cases")),
+        Part("tests", "passed", 0.25, _tests),
+        Part("mutation", "score", 0.3, _number("score")),
     ),
     "safety": (
         Part("imports", "findings", 0.25, _clean),

@@ -44,6 +44,11 @@ from toolkit.testing import trial
 
 def test_nothing_is_lost() -> None:
     assert trial(run, {"cents": 100, "parts": 3}).result == {"part": 33, "larger": 1}
+
+
+def test_no_parts_at_all_are_refused() -> None:
+    t = trial(run, {"cents": 1, "parts": 0})
+    assert t.error is not None and t.error["code"] == "no_parts"
 '''
 PURE: dict[str, Any] = {
     "spec_version": "1",
