@@ -66,7 +66,7 @@ def query_page(
         query = query.where(_TABLE.c.key > after)
     rows: list[Row] = []
     size = 0
-    with session.connection().execution_options(yield_per=200).execute(query) as result:
+    with session.connection().execute(query.execution_options(yield_per=200)) as result:
         for key, text, version, updated_at in result:
             if len(rows) == limit or (rows and size + len(text) > _PAGE_BYTES):
                 return rows, True
@@ -164,7 +164,7 @@ def stream(session: Session, tenant: str, collection: str, choices: Mapping[str,
         .where(*(_condition(field, values, is_sqlite) for field, values in choices.items()))
         .order_by(_TABLE.c.key)
     )
-    with session.connection().execution_options(yield_per=1000).execute(query) as result:
+    with session.connection().execute(query.execution_options(yield_per=1000)) as result:
         yield from ((key, version, text) for key, version, text in result)
 
 

@@ -10,9 +10,9 @@ from app.connectors.port import Connectors, EffectPort, Reply, is_local
 from app.connectors.production import production
 from app.core.actor import SYSTEM
 from app.core.db import Database
-from app.core.errors import Invalid
+from app.core.errors import Invalid, NotFound
 from app.core.settings import Settings
-from app.records.reading import get_record
+from app.records.reading import get_record, list_records
 from app.records.writing import put_record
 from tests.support.requests import request_for
 
@@ -132,3 +132,59 @@ def test_items_that_are_refused_say_where(sqlite_database: Database, name: str, 
         port.canonical({"from_domain": "example.com", "collection": "c"}, item)
     assert refused.value.problems
     assert all(problem.path.startswith("$.item") for problem in refused.value.problems)
+
+
+def records_of(database: Database) -> dict[str, Any]:
+    return {view.key: view.body["v"] for view in list_records(SYSTEM, database, "customers").items}
+
+
+def test_put_many_writes_what_has_its_expected_version_and_tells_the_others(database: Database, connectors: Connectors) -> None:
+    put_record(SYSTEM, database, "customers", "a", {"v": 0})
+    records = [
+        {"key": "b", "body": {"v": 1}},
+        {"key": "a", "body": {"v": 1}, "expected_version": 1},
+        {"key": "c", "body": {"v": 1}, "expected_version": 4},
+    ]
+    reply = perform(connectors, database, "records.put_many", {"records": records})
+    assert reply.receipt is not None
+    told = reply.receipt["records"]
+    assert told[:2] == [{"key": "b", "version": 1}, {"key": "a", "version": 2}]
+    assert (told[2]["key"], told[2]["error"]["code"]) == ("c", "version_conflict")
+    assert records_of(database) == {"a": 1, "b": 1}
+
+
+def test_an_atomic_put_many_writes_all_or_none(database: Database, connectors: Connectors) -> None:
+    put_record(SYSTEM, database, "customers", "a", {"v": 0})
+    good = [{"key": "b", "body": {"v": 1}, "expected_version": 0}, {"key": "a", "body": {"v": 1}, "expected_version": 1}]
+    bad = {"records": [{"key": "b", "body": {"v": 9}}, {"key": "a", "body": {"v": 9}, "expected_version": 7}], "atomic": True}
+    reply = perform(connectors, database, "records.put_many", bad)
+    assert (reply.verdict, reply.code, reply.receipt) == ("refused", "version_conflict", None)
+    assert "number 2" in reply.message
+    assert records_of(database) == {"a": 0}
+    done = perform(connectors, database, "records.put_many", {"records": good, "atomic": True})
+    assert done == Reply("done", {"records": [{"key": "b", "version": 1}, {"key": "a", "version": 2}]})
+
+
+def test_a_put_many_of_which_nothing_fits_is_refused(database: Database, connectors: Connectors) -> None:
+    item = {"records": [{"key": "a", "body": {"v": 1}, "expected_version": 3}]}
+    reply = perform(connectors, database, "records.put_many", item)
+    assert (reply.verdict, reply.code) == ("refused", "version_conflict")
+
+
+def test_a_snapshot_is_taken_by_an_effect_and_read_like_a_collection(database: Database, connectors: Connectors) -> None:
+    for i in range(5):
+        put_record(SYSTEM, database, "customers", f"k{i}", {"v": i})
+    reply = perform(connectors, database, "records.snapshot", {"filter": {"v": [1, 2, 3]}})
+    assert reply.receipt is not None
+    assert reply.receipt["count"] == 3
+    put_record(SYSTEM, database, "customers", "k2", {"v": "changed"})
+    name = reply.receipt["snapshot"]
+    first = read(connectors, database, "records.query", QUERY, snapshot=name, limit=2)
+    assert [item["body"]["v"] for item in first["items"]] == [1, 2]
+    second = read(connectors, database, "records.query", QUERY, snapshot=name, limit=2, cursor=first["next_cursor"])
+    assert (second["items"], second["next_cursor"]) == ([{"key": "k3", "body": {"v": 3}, "version": 1}], None)
+    with pytest.raises(NotFound, match="snapshot_not_found"):
+        read(connectors, database, "records.query", {"collections": ["others"]}, snapshot=name)
+    for query in ({}, {"snapshot": name, "collection": "customers"}):
+        with pytest.raises(Invalid, match="query_invalid"):
+            read(connectors, database, "records.query", QUERY, **query)
