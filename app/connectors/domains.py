@@ -27,7 +27,7 @@ class _Domain:
     strikes: int = 0
 
     def idle(self, now: float) -> bool:
-        return not self.flying and not self.strikes and self.next_at <= now
+        return not self.flying and not self.strikes and max(self.next_at, self.rests_until) <= now
 
 
 class Domains:
@@ -72,9 +72,9 @@ class Domains:
         return _SOON_MS if found.flying >= self._most(found) else 0
 
     def went_well(self, domain: str) -> None:
-        """The domain took one, or refused it for a reason of its own."""
+        """The domain took one, or refused it for a reason of its own. While it rests that is news from before."""
         found = self._domains.get(domain)
-        if found is not None:
+        if found is not None and time.monotonic() >= found.rests_until:
             found.strikes = 0
 
     def said_too_much(self, domain: str) -> None:
