@@ -35,6 +35,7 @@ from app.invocation.desk import Calls
 from app.main import TrimmedHeaders
 from app.mcp_server import server as mcp
 from app.registry.catalog import Catalog, following
+from app.runtime.flow.limits import Limits
 from app.runtime.process import Runtime
 from app.sandbox.sandbox import Sandbox
 
@@ -98,7 +99,7 @@ def build(home: Path, script: Sequence[dict[str, Any]] = ()) -> tuple[FastAPI, l
         assert proof.ok, proof.failures()
         connectors = scripted(script)
         catalog = Catalog(database, settings.tools_dir, connectors.catalog)
-        runtime = Runtime(database, sandbox, connectors, catalog.load, feed, role="web")
+        runtime = Runtime(database, sandbox, connectors, catalog.load, feed, role="web", limits=Limits())
         await runtime.start()
         parts = Parts(settings, database, feed, connectors, catalog, runtime, Calls(runtime, catalog))
         rest.mount(app, parts)

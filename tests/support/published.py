@@ -22,6 +22,7 @@ from app.core.feed import Feed
 from app.invocation.desk import Calls
 from app.registry.catalog import Catalog, following
 from app.registry.publishing import publish
+from app.runtime.flow.limits import Limits
 from app.runtime.process import Runtime
 from app.sandbox.sandbox import Sandbox
 from app.spec.model import ExecutionSpec
@@ -88,14 +89,20 @@ class House:
 
 @asynccontextmanager
 async def house(
-    database: Database, sandbox: Sandbox, tools_dir: Path, script: Sequence[dict[str, Any]] = (), *, places: int = 4
+    database: Database,
+    sandbox: Sandbox,
+    tools_dir: Path,
+    script: Sequence[dict[str, Any]] = (),
+    *,
+    places: int = 4,
+    limits: Limits | None = None,
 ) -> AsyncIterator[House]:
     """The parts, started; stopped at the end of the block."""
     feed = Feed(database, interval_s=0.02)
     await feed.start()
     connectors = scripted(script)
     catalog = Catalog(database, tools_dir, connectors.catalog)
-    runtime = Runtime(database, sandbox, connectors, catalog.load, feed, role="web", lease_s=15, heartbeat_s=0.2)
+    runtime = Runtime(database, sandbox, connectors, catalog.load, feed, role="web", lease_s=15, heartbeat_s=0.2, limits=limits)
     await runtime.start()
     try:
         async with following(catalog, feed):
