@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlmodel import select
 
 from app.candidates.models import Candidate
+from app.invocation.models import CallApproval
 from app.runtime.models import Replay, Run
 from tests.dashboard.site import Site
 
@@ -32,6 +33,12 @@ def replayed(site: Site) -> str:
         return session.exec(select(Replay.run_id).where(Replay.state == "differs")).one()
 
 
+def approval(site: Site) -> str:
+    """The approval that waits."""
+    with site.database.reading() as session:
+        return session.exec(select(CallApproval.id).where(CallApproval.state == "waiting")).one()
+
+
 def pages(site: Site) -> dict[str, str]:
     """Every kind of page by a name."""
     candidates = {
@@ -56,6 +63,12 @@ def pages(site: Site) -> dict[str, str]:
         "candidate code": f"{passed}/code",
         "candidate spec": f"{passed}/spec",
         "candidate changes": f"{passed}/changes",
+        **_pages_of_runs(site),
+    }
+
+
+def _pages_of_runs(site: Site) -> dict[str, str]:
+    return {
         "runs": "/runs",
         "runs that failed": "/runs?state=failed&tool=quote_price",
         "no runs": "/runs?tool=nothing",
@@ -63,6 +76,9 @@ def pages(site: Site) -> dict[str, str]:
         "run under way": f"/runs/{run(site, 'executing')}",
         "replayed run": f"/runs/{replayed(site)}",
         "dry run": f"/runs/{run(site, 'completed', dry_run=True)}",
+        "approvals": "/approvals",
+        "no approvals": "/approvals?state=rejected",
+        "approval": f"/approvals/{approval(site)}",
         "quarantined run": f"/runs/{run(site, 'quarantined')}",
         "ledgers": "/ledgers",
         "ledger": "/ledgers/campaigns/spring-2026",
@@ -83,6 +99,10 @@ def pages(site: Site) -> dict[str, str]:
         "done effect": "/effects/eff_spring-2026_0000",
         "pauses": "/pauses",
         "outbox": "/outbox",
+        "connections": "/connections",
+        "new mail server": "/connections/new/smtp",
+        "new service": "/connections/new/http",
+        "connection": "/connections/orders_api",
         "audit": "/audit",
         "keys": "/keys",
         "revoke": "/keys?revoke=key_agent",

@@ -9,6 +9,7 @@ from typing import Any
 from sqlmodel import Session
 
 from app.core import ids
+from app.invocation.models import CallApproval
 from app.runtime.models import BulkDecision, Effect, EffectEvent, Ledger, LogLine, Payload, Replay, Run, Step
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -51,40 +52,8 @@ def plant_runs(session: Session, now: int) -> None:
             run.result = _payload(session, {"total": 12.5 * (10 + number)}, at)
     broken = _run(session, now - 40 * MINUTE, "campaign_send_bulk", 3, "quarantined", {"campaign_id": "huge", "template_id": "summer"})
     broken.crashes, broken.error = 3, {"code": "run_quarantined", "message": "The run killed its worker three times.", "retryable": False}
-    plan = [
-        {
-            "effect": "send",
-            "key": ["summer-2026", "summer", f"p{n}@example.com"],
-            "item": {"to": f"p{n}@example.com"},
-            "would": "skip" if n % 3 == 0 else "perform",
-            "may_differ": n > 0,
-        }
-        for n in range(6)
-    ]
-    dry = _run(session, now - 12 * MINUTE, "campaign_send_bulk", 2, "completed", {"campaign_id": "summer-2026", "template_id": "summer"})
-    dry.dry_run, dry.plan = True, _payload(session, plan, now)
-    difference = {
-        "what": "request",
-        "step": 3,
-        "chunk": 1,
-        "position": 207,
-        "recorded": {"kind": "perform", "name": "send", "item": '{"subject":"Spring","to":"p207@example.com"}'},
-        "asked": {"kind": "perform", "name": "send", "item": '{"subject":"Summer","to":"p207@example.com"}'},
-    }
-    report = {
-        "reached": "difference",
-        "steps": {"recorded": 5, "asked": 4},
-        "keys": {"checked": 200, "unchecked": 1},
-        "difference": difference,
-    }
-    again = {
-        "run_id": large.id,
-        "actor": "key_agent",
-        "trace_id": large.trace_id,
-        "created_at": now - HOUR,
-        "finished_at": now - HOUR + 900,
-    }
-    session.add(Replay(id=ids.new("rpl", now - HOUR), tenant="default", state="differs", report=report, **again))
+    _dry_run(session, now)
+    _replay(session, large, now)
     live = _run(session, now - 50_000, "campaign_send_bulk", 2, "executing", {"campaign_id": "summer-2026", "template_id": "summer"})
     live.done, live.total = 420, 2000
     _steps(session, live, whole=False)
@@ -102,6 +71,76 @@ def _decisions(session: Session, now: int) -> None:
     session.add(BulkDecision(id="redrive_seeded", error_code="greylisted", **redrive, **common, **times))
     done = times | {"created_at": now - DAY, "finished_at": now - DAY}
     session.add(BulkDecision(id="resolution_seeded", verdict="confirm_done", **verdict, **common, **done))
+
+
+def _replay(session: Session, large: Run, now: int) -> None:
+    difference = {
+        "what": "request",
+        "step": 3,
+        "chunk": 1,
+        "position": 207,
+        "recorded": {"kind": "perform", "name": "send", "item": '{"subject":"Spring","to":"p207@example.com"}'},
+        "asked": {"kind": "perform", "name": "send", "item": '{"subject":"Summer","to":"p207@example.com"}'},
+    }
+    report = {
+        "reached": "difference",
+        "steps": {"recorded": 5, "asked": 4},
+        "keys": {"checked": 200, "unchecked": 1},
+        "difference": difference,
+    }
+    session.add(
+        Replay(
+            id=ids.new("rpl", now - HOUR),
+            tenant="default",
+            run_id=large.id,
+            actor="key_agent",
+            trace_id=large.trace_id,
+            state="differs",
+            report=report,
+            created_at=now - HOUR,
+            finished_at=now - HOUR + 900,
+        )
+    )
+
+
+def _dry_run(session: Session, now: int) -> None:
+    plan = [
+        {
+            "effect": "send",
+            "key": ["summer-2026", "summer", f"p{n}@example.com"],
+            "item": {"to": f"p{n}@example.com"},
+            "would": "skip" if n % 3 == 0 else "perform",
+            "may_differ": n > 0,
+        }
+        for n in range(6)
+    ]
+    dry = _run(session, now - 12 * MINUTE, "campaign_send_bulk", 2, "completed", {"campaign_id": "summer-2026", "template_id": "summer"})
+    dry.dry_run, dry.plan = True, _payload(session, plan, now)
+    counts = {"send": {"skip": 2, "perform": 4}}
+    dry.plan_summary = {"digest": "e" * 64, "total": 6, "listed": 6, "counts": counts, "may_differ": 5}
+    _approval(session, dry, now)
+
+
+def _approval(session: Session, dry: Run, now: int) -> None:
+    asked = CallApproval(
+        id=ids.new("leave", now - 11 * MINUTE),
+        tenant="default",
+        state="waiting",
+        actor="key_agent",
+        tool=dry.tool,
+        version=dry.version,
+        digest=dry.digest,
+        dry_run=dry.id,
+        fingerprint=dry.args,
+        plan_digest="e" * 64,
+        policy=["campaigns:send"],
+        seed=dry.seed,
+        as_of=dry.created_at,
+        note="summer, first part of the list",
+        created_at=now - 11 * MINUTE,
+        expires_at=now + 23 * HOUR,
+    )
+    session.add(asked)
 
 
 def _run(session: Session, at: int, tool: str, version: int, state: str, args: dict[str, Any]) -> Run:
