@@ -95,12 +95,7 @@ async def call_tool(
         call = Call(args, identity, choice.channel, choice.reason, source, dry_run, here, patient=wait_s > 2 * BEGIN_WITHIN_S)
         started, task = await _begin(actor, calls, program, call, given)
         if started.how == "conflict":
-            raise Invalid(
-                "idempotency_conflict",
-                "This key was used for a call with other arguments.",
-                fix="Send the arguments of the first call, or another key.",
-                data={"run_id": started.run_id},
-            )
+            raise _conflict(started.run_id)
         answer = await _wait(actor, calls, program, choice, started, task, waiting, ends_at)
         if dry_run:
             answer.body["needs_approval"] = needs_approval(actor, program.spec)
@@ -111,6 +106,11 @@ def _connected(actor: Actor, calls: Calls, program: Program, identity: Identity 
     """Raise Conflict `connection_unknown` rather than begin what cannot be sent; what was answered before is answered again."""
     if identity is None or not calls.runtime.answered(identity):
         require_connections(calls.database, actor.tenant, program.spec)
+
+
+def _conflict(run_id: str) -> Invalid:
+    detail, fix = "This key was used for a call with other arguments.", "Send the arguments of the first call, or another key."
+    return Invalid("idempotency_conflict", detail, fix=fix, data={"run_id": run_id})
 
 
 async def _asked(actor: Actor, calls: Calls, tool: str, approval: str) -> CallApproval:

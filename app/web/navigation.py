@@ -32,6 +32,7 @@ NAVIGATION: tuple[tuple[str, tuple[Place, ...]], ...] = (
         "Operate",
         (
             Place("/runs", "Runs", "run", "r"),
+            Place("/approvals", "Approvals", "check", "p"),
             Place("/ledgers", "Ledgers", "ledger", "l"),
             Place("/queues", "Queues", "queue", "q"),
             Place("/pauses", "Pauses", "pause", "z"),

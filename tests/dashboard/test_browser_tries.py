@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Page
 from sqlmodel import select
 
+from app.access.keys import create_key
 from app.connectors.models import OutboxEmail
 from app.core.actor import SYSTEM
 from app.core.db import now
@@ -108,6 +109,7 @@ def test_what_does_not_fit_stands_at_its_field_and_nothing_typed_is_lost(live_si
     at.page.click("text=Dry run")
     at.page.wait_for_selector(".field[data-wrong]:has-text('recipients') >> text=is not JSON")
     assert at.page.input_value("[name='arg.recipients']") == "ann@example.com"
+    assert at.page.locator(":text('is not JSON')").count() == 1, "it is said once, at its field"
     assert at.axe() == []
     at.page.fill("[name='arg.recipients']", "[1]")
     at.page.click("text=Dry run")
@@ -146,3 +148,38 @@ def test_a_key_that_may_not_call_is_told_what_an_unknown_tool_is_told(live_site:
         r"\W(campaign_send_bulk|no_such_tool_here)\W", "", unknown.text
     )
     viewer.close()
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
+def test_a_call_that_needs_an_approval_is_asked_for_decided_by_another_and_run(live_site: Site, visit: Visit, script: bool) -> None:
+    permissions = ["approval:tools:call", "campaigns:send"]
+    asker = create_key(SYSTEM, live_site.database, f"asker {script}", permissions)["key"]
+    boss = create_key(SYSTEM, live_site.database, f"boss {script}", ["calls:approve"])["key"]
+    shop = f"Asked {script}"
+    mine = visit(live_site, f"/tools/{TOOL}/try", key=asker, script=script)
+    _fill(mine.page, {**ARGS, "campaign_id": f"asked-{script}", "variables": {"shop": shop}})
+    mine.page.click("text=Dry run")
+    mine.page.click("text=Ask for approval")
+    mine.page.wait_for_url("**/runs/run_*")
+    mine.page.fill("[name=note]", "the spring list")
+    mine.page.click("button:has-text('Ask for approval')")
+    mine.page.wait_for_url("**/approvals/leave_*")
+    assert "Another actor must decide" in mine.page.inner_text("#decision")
+    path = mine.page.url.removeprefix(live_site.url)
+    theirs = visit(live_site, "/", key=boss, script=script)
+    theirs.page.wait_for_selector("text=Call waits for a decision")
+    theirs.open(path)
+    assert "the spring list" in theirs.page.inner_text("#facts") and "asked-" in theirs.page.inner_text("#args")
+    assert theirs.axe() == [] if script else True
+    theirs.page.check("input[value=approve]")
+    theirs.page.fill("[name=reason]", "the list is right")
+    theirs.page.click("text=Record decision")
+    theirs.page.wait_for_selector("#facts >> text=approved")
+    assert _mails(live_site, f"Spring at {shop}") == 0
+    mine.open(path)
+    mine.page.click("text=Run it now")
+    mine.page.wait_for_url("**/runs/run_*")
+    mine.page.wait_for_selector("#facts >> text=completed")
+    assert _mails(live_site, f"Spring at {shop}") == 2
+    mine.open(path)
+    assert mine.page.locator("#facts .state").first.inner_text() == "used"

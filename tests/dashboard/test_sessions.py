@@ -18,7 +18,7 @@ from app.core.feed import announce
 from app.web.routes import RESOURCES
 from app.web.sessions import LIFETIME_MS, Sessions, Ticket, signing_secret
 from tests.dashboard.client import Client
-from tests.dashboard.ids import TOOL, UNKNOWN, candidate, run
+from tests.dashboard.ids import TOOL, UNKNOWN, approval, candidate, run
 from tests.dashboard.seed import AGENT_KEY, OPERATOR_KEY, VIEWER_KEY
 from tests.dashboard.site import Site
 
@@ -28,7 +28,7 @@ OPEN = {"/sign-in"}
 
 def filled(path: str, site: Site) -> str:
     values = {"name": TOOL, "number": "2", "tab": "code", "candidate_id": candidate(site, "passed"), "run_id": run(site, "executing")}
-    values |= {"state": "dead", "effect_id": UNKNOWN, "key_id": "key_agent", "group:path": "spring-2026"}
+    values |= {"state": "dead", "effect_id": UNKNOWN, "key_id": "key_agent", "group:path": "spring-2026", "approval_id": approval(site)}
     for name, value in values.items():
         path = path.replace("{" + name + "}", value)
     assert "{" not in path

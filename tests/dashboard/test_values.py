@@ -178,6 +178,7 @@ def test_an_event_carries_markup_of_many_lines() -> None:
     ("action", "target", "place"),
     [
         ("run.started", "run_01", "/runs/run_01"),
+        ("approval.decided", "leave_01", "/approvals/leave_01"),
         ("candidate.decided", "cand_01", "/candidates/cand_01"),
         ("version.published", "quote_price/2", "/tools/quote_price/versions/2"),
         ("effect.resolved", "a:b/c", "/effects/a%3Ab%2Fc"),

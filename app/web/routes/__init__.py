@@ -32,7 +32,10 @@ from app.web.security import Shield
 from app.web.services import Services
 from app.web.sessions import Sessions, signing_secret
 
-RESOURCES = (sign_in, home, tools, versions, tries, candidates, runs, approvals, ledgers, effects, redrives, pauses, outbox, audit, keys)
+RESOURCES = (
+    *(sign_in, home, tools, versions, tries, candidates, runs, approvals, ledgers),
+    *(effects, redrives, pauses, outbox, connections, audit, keys),
+)
 
 
 def mount(app: FastAPI, services: Services) -> None:

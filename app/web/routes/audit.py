@@ -18,6 +18,7 @@ router = APIRouter()
 OUTCOMES = ("done", "refused", "failed")
 PLACES = (
     (re.compile(r"^run_\w+$"), "/runs/{}"),
+    (re.compile(r"^leave_\w+$"), "/approvals/{}"),
     (re.compile(r"^cand_\w+$"), "/candidates/{}"),
     (re.compile(r"^(?P<tool>[a-z][a-z0-9_]*)/(?P<version>\d+)$"), "/tools/{tool}/versions/{version}"),
 )

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from app.candidates.reading import list_candidates
 from app.core import owners
+from app.invocation.approvals import list_approvals
 from app.registry.reading import list_tools
 from app.runtime.views import QUEUES, count_effects, list_runs, open_runs
 from app.web.addresses import address
@@ -46,7 +47,7 @@ def show(desk: At) -> Response:
         queues=queues,
         waiting=waiting,
         open_runs=open_runs(desk.actor, desk.database),
-        matters=_matters(desk, groups, waiting["items"]),
+        matters=_matters(desk, groups, waiting["items"], list_approvals(desk.actor, desk.database, state="waiting", limit=MOST)["items"]),
         tools=tools,
         recent=recent,
         worker=owners.alive(desk.database, "worker") > 0,
@@ -54,7 +55,7 @@ def show(desk: At) -> Response:
     )
 
 
-def _matters(desk: Desk, groups: list[dict[str, Any]], waiting: list[dict[str, Any]]) -> list[Matter]:
+def _matters(desk: Desk, groups: list[dict[str, Any]], waiting: list[dict[str, Any]], calls: list[dict[str, Any]]) -> list[Matter]:
     """Unknowns first, since nothing else can settle them; then dead letters, decisions, and runs that killed their workers."""
     found = [
         Matter(
@@ -73,6 +74,10 @@ def _matters(desk: Desk, groups: list[dict[str, Any]], waiting: list[dict[str, A
         what = "Candidate waits for another actor" if mine else "Candidate waits for a decision"
         action = "Decide" if desk.actor.may("candidates:approve") and not mine else "Look"
         found.append(Matter("waiting", what, one["tool"], f"/candidates/{one['id']}", action, one["created_at"]))
+    for one in calls:
+        mine = one["actor"] == desk.actor.id
+        what = "Your call waits for another actor" if mine else "Call waits for a decision"
+        found.append(Matter("waiting", what, one["tool"], f"/approvals/{one['id']}", "Look" if mine else "Decide", one["created_at"]))
     stuck = list_runs(desk.actor, desk.database, state="quarantined", limit=SHOWN)["items"]
     found += [
         Matter("quarantined", "Run is quarantined", f"{run['tool']} v{run['version']}", f"/runs/{run['id']}", "Look", run["created_at"])

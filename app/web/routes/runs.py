@@ -17,6 +17,7 @@ from app.web.desk import At, Desk
 from app.web.drawing import timeline
 from app.web.listing import PAGE, listing
 from app.web.live import stream
+from app.web.routes.approvals import asks
 
 router = APIRouter()
 STATES = [state for state in RUN_MOVES if state != "new"]
@@ -79,6 +80,7 @@ def _whole(desk: Desk, run_id: str) -> dict[str, Any]:
         "logs": logs,
         "timeline": timeline(steps["items"]),
         "refusal": None,
+        "asks": asks(desk, run),
     }
 
 

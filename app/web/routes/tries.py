@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter
@@ -114,6 +115,7 @@ def _page(
     mark: str = "",
 ) -> Response:
     as_json = "json" in (desk.form["as"], desk.query("as"))
+    wrong = _by_field(error.problems) if error and not as_json else {}
     return desk.show(
         "tries/page.html",
         status=error.status if error else 200,
@@ -123,18 +125,32 @@ def _page(
         prefix=PREFIX,
         as_json=as_json,
         json_text=text or "{}",
-        error=error,
-        wrong=_by_field(error.problems) if error else {},
+        error=_beside_fields(error, wrong, tool) if error else None,
+        wrong=wrong,
         plan=plan,
         mark=mark,
         once=secrets.token_urlsafe(18),
     )
 
 
+def _beside_fields(error: ToolmintError, wrong: Mapping[str, str], tool: dict[str, Any]) -> ToolmintError:
+    """What remains to be said above the form once each field says what is wrong with it."""
+    named = set(wrong) & set(tool["input_schema"].get("properties", {}))
+    if not named:
+        return error
+    rest = [problem for problem in error.problems if _field_of(problem) not in named]
+    marked = "One field does" if len(named) == 1 else f"{len(named)} fields do"
+    return Invalid(error.code, f"{marked} not fit.", fix="Mend what is marked below.", problems=rest)
+
+
+def _field_of(problem: Problem) -> str:
+    """The property that a problem is in (`$.recipients[2]` → `recipients`)."""
+    return problem.path.removeprefix("$.").partition(".")[0].partition("[")[0]
+
+
 def _by_field(problems: tuple[Problem, ...]) -> dict[str, str]:
-    """Problems by the property that they are in (`$.recipients[2]` → `recipients`)."""
+    """Problems by the property that they are in."""
     found: dict[str, str] = {}
     for problem in problems:
-        name = problem.path.removeprefix("$.").partition(".")[0].partition("[")[0]
-        found.setdefault(name, f"{problem.path} {problem.told()}")
+        found.setdefault(_field_of(problem), f"{problem.path} {problem.told()}")
     return found
