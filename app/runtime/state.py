@@ -30,7 +30,7 @@ EFFECT_MOVES: dict[str, frozenset[str]] = {
 }
 RUN_MOVES: dict[str, frozenset[str]] = {
     NEW: frozenset({"available", "executing"}),
-    "scheduled": frozenset({"executing", "cancelled", "quarantined"}),
+    "scheduled": frozenset({"executing", "cancelled"}),
     "available": frozenset({"executing", "cancelled"}),
     "executing": frozenset({"completed", "failed", "cancelled", "available", "scheduled", "quarantined"}),
     "completed": frozenset(),
