@@ -14,7 +14,7 @@ from sqlmodel import Session, SQLModel
 from app.access.models import ApiKey, Tenant
 from app.candidates.files import candidate_digest, source_file
 from app.candidates.models import Approval, Candidate, CandidateFile, GateResult
-from app.connectors.models import OutboxEmail
+from app.connectors.models import Connection, OutboxEmail
 from app.core import ids
 from app.core.db import Database
 from app.observability.audit import digest_of, text_digest
@@ -58,7 +58,28 @@ def plant(database: Database, kinds: ConnectorCatalog) -> None:
         _candidates(session, revisions[1], now)
         plant_runs(session, now)
         _mail(session, now)
+        _connection(session, now)
         _audit(session, now)
+
+
+def _connection(session: Session, now: int) -> None:
+    _add(
+        session,
+        Connection(
+            tenant="default",
+            name="orders_api",
+            kind="http",
+            config={"base_url": "https://api.example.com/v1", "test_path": "/health"},
+            secret="env:TOOLMINT_SECRET_ORDERS",
+            created_at=now - DAY,
+            created_by="system",
+            updated_at=now - DAY,
+            updated_by="system",
+            tested_at=now - DAY,
+            tested_ok=True,
+            tested_text="The server answered 200 OK.",
+        ),
+    )
 
 
 def _add(session: Session, *rows: SQLModel) -> None:
