@@ -42,6 +42,7 @@ NAVIGATION: tuple[tuple[str, tuple[Place, ...]], ...] = (
     (
         "Govern",
         (
+            Place("/connections", "Connections", "plug", "n", "connections:manage"),
             Place("/audit", "Audit", "audit", "a", "audit:read"),
             Place("/keys", "Keys", "key", "k", "keys:manage"),
         ),

@@ -15,6 +15,7 @@ from app.web.routes import (
     approvals,
     audit,
     candidates,
+    connections,
     effects,
     home,
     keys,
