@@ -1,0 +1,110 @@
+"""Flow control over real processes: web, two workers and an SMTP server. Pauses are obeyed within a second, limits kept together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from app.connectors.scripted import scripted
+from app.core import migration
+from app.core.db import Database
+from app.registry.catalog import Catalog
+from tests.e2e.conftest import OVER, refused
+from tests.support.published import release_sender
+from tests.support.service import Rest, Service, whole_service
+from tests.support.smtp import SmtpProcess, start_smtp
+from tests.support.waiting import until
+
+RATE = 60
+EACH = 40
+RUNS = 3
+SLACK = 10  # what one process may hand to its connections at once
+
+
+@dataclass(frozen=True)
+class Flowing:
+    """A service with two workers and a tool that sends at most `RATE` mails a second, whoever runs it."""
+
+    service: Service
+    smtp: SmtpProcess
+    caller: Rest
+
+    def begin(self, group: str) -> list[str]:
+        """Three runs at once, for the workers; their ids."""
+        args = [{"group": group, "to": [f"{group}.{run}.{number}@example.org" for number in range(EACH)]} for run in range(RUNS)]
+        return [self.caller.post("/tools/send_notes/runs", {"args": one, "wait_s": 0})["id"] for one in args]
+
+    def sent(self, group: str) -> list[float]:
+        """When the server accepted mails of this group, in seconds."""
+        return [line["at"] / 1000 for line in self.smtp.accepted() if line["to"].startswith(f"{group}.")]
+
+    def addressed(self, group: str) -> set[str]:
+        return {line["to"] for line in self.smtp.accepted() if line["to"].startswith(f"{group}.")}
+
+    def over(self, runs: list[str]) -> bool:
+        return all(self.service.admin.get(f"/runs/{run}")["state"] in OVER for run in runs)
+
+
+@pytest.fixture(scope="module")
+def flowing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flowing]:
+    folder = tmp_path_factory.mktemp("flow")
+    home = folder / "home"
+    _publish(home)
+    smtp = start_smtp(folder)
+    try:
+        with whole_service(home, TOOLMINT_SMTP_URL=smtp.url, TOOLMINT_WORKERS="2") as service:
+            yield Flowing(service, smtp, service.new_key("caller", "tools:call"))
+    finally:
+        smtp.stop()
+
+
+def _publish(home: Path) -> None:
+    home.mkdir()
+    database = Database(f"sqlite:///{home / 'toolmint.db'}")
+    migration.migrate(database, home / "backups")
+    release_sender(Catalog(database, home / "published", scripted().catalog), limits={"per_run": 1000, "per_second": RATE})
+    database.close()
+
+
+def most_within_a_second(times: list[float]) -> int:
+    ordered = sorted(times)
+    return max(sum(at <= other < at + 1 for other in ordered) for at in ordered)
+
+
+def test_two_workers_keep_one_limit_a_second_together(flowing: Flowing) -> None:
+    begun = time.monotonic()
+    runs = flowing.begin("rate")
+    until(lambda: flowing.over(runs), 60, "all runs are over")
+    times = flowing.sent("rate")
+    assert len(times) == RUNS * EACH
+    assert most_within_a_second(times) <= RATE * 1.1 + 1 + SLACK
+    assert time.monotonic() - begun < 4 * RUNS * EACH / RATE, "the limit is used"
+
+
+@pytest.mark.parametrize("path", ["/pause", "/tools/send_notes/pause", "/connectors/email.send/pause"])
+def test_every_process_obeys_a_pause_within_a_second_and_nobody_is_left_out_or_sent_to_twice(flowing: Flowing, path: str) -> None:
+    group = path.split("/")[1]
+    admin = flowing.service.admin
+    runs = flowing.begin(group)
+    until(lambda: len(flowing.sent(group)) >= 20, 30, "the runs send")
+    admin.post(path, {"reason": "the list is wrong"})
+    paused_at = time.time()
+    try:
+        until(lambda: time.time() > paused_at + 1.5, 5, "more than a second has passed")
+        assert [at for at in flowing.sent(group) if at > paused_at + 1] == [] and len(flowing.sent(group)) < RUNS * EACH
+        assert {admin.get(f"/runs/{run}")["state"] for run in runs} <= {"scheduled", "available", "completed"}
+        if "connectors" not in path:
+            refused(lambda: flowing.begin("refused"), 503, "paused")
+    finally:
+        admin.call("DELETE", path)
+    until(lambda: flowing.over(runs), 60, "all runs are over")
+    assert {admin.get(f"/runs/{run}")["state"] for run in runs} == {"completed"}
+    assert (
+        len(flowing.sent(group))
+        == RUNS * EACH
+        == len({line["to"] for line in flowing.smtp.accepted() if line["to"].startswith(f"{group}.")})
+    )
