@@ -4,7 +4,8 @@
 |---|---|
 | 2xx to the final dot | done, with the server's words and its queue id |
 | 4xx at any phase; a session that is refused; no connection; a break or the deadline before the final dot | refused_now |
-| 5xx to the envelope or the message | refused |
+| 5xx whose enhanced code (RFC 3463) is of class 4, or is about us and not about this mail (5.7.8, 5.3.2 and their like) | refused_now |
+| any other 5xx to the envelope or the message | refused |
 | a break, the deadline or nonsense after the final dot | unknown |
 
 It refuses to be: exactly-once. Between the final dot and the reply nobody can know (RFC 1047).
@@ -32,6 +33,8 @@ _QUEUE_ID = re.compile(r"\b(?:queued as|queued mail|id[ =:]|queue id)\s*<?([A-Za
 _LONGEST_MESSAGE = 400
 _CLOSING = 421
 _ABOUT_THE_SESSION = frozenset({503, 530, 534, 535, 538})  # of the 5xx: not about this mail, and mended by an operator
+_ABOUT_US = frozenset({"5.3.2", "5.7.8", "5.7.9", "5.7.11", "5.7.13", "5.7.14"})  # the same by enhanced code: not now, or not signed in
+_WANTS_LESS = frozenset({"4.3.2", "4.4.5"})  # and all of 4.7: the receiver's system wants less for now
 
 
 @dataclass
@@ -111,7 +114,7 @@ class SmtpEffect:
             return Reply("refused", code="item_invalid", message=str(error))
         delivery = await pool.deliver(letter, asyncio.get_running_loop().time() + left_ms / 1000)
         if delivery.reply is not None:
-            wants_less = delivery.reply.code == _CLOSING or delivery.reply.enhanced.startswith("4.7.")
+            wants_less = asks_for_rest(delivery.reply)
             (self.domains.said_too_much if wants_less else self.domains.went_well)(domain_of(request))
         return judge(delivery)
 
@@ -122,6 +125,11 @@ def domain_of(request: Request) -> str:
     return to.rpartition("@")[2]
 
 
+def asks_for_rest(reply: SmtpReply) -> bool:
+    """Whether the recipient's domain wants less of this sender for a while."""
+    return reply.code == _CLOSING or reply.enhanced.startswith("4.7.") or reply.enhanced in _WANTS_LESS
+
+
 def judge(delivery: Delivery) -> Reply:
     """The verdict on what the pool heard."""
     reply = delivery.reply
@@ -130,7 +138,8 @@ def judge(delivery: Delivery) -> Reply:
     text = str(reply)[:_LONGEST_MESSAGE]
     if reply.code // 100 == 2:
         return Reply("done", receipt=receipt(reply))
-    passing = reply.code // 100 == 4 or reply.code in _ABOUT_THE_SESSION
+    about_us = reply.code in _ABOUT_THE_SESSION or reply.enhanced in _ABOUT_US
+    passing = reply.code // 100 == 4 or reply.enhanced.startswith("4.") or about_us
     return Reply("refused_now" if passing else "refused", code=f"smtp_{reply.code}", message=text)
 
 
