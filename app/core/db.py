@@ -13,7 +13,8 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -211,9 +212,16 @@ def insert_missing(session: Session, table: sa.Table, rows: Sequence[dict[str, A
 def insert_rows(session: Session, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows that name the same columns by the driver, see `execute_many`; a JSON column takes JSON text."""
     if rows:
-        defaults = {column.name: column.default for column in table.c if column.name not in rows[0]}
-        absent = {name: default.arg for name, default in defaults.items() if isinstance(default, ScalarElementColumnDefault)}
-        execute_many(session, ("insert", table), table.insert().inline(), [absent | row for row in rows])
+        statement, absent = _insert(table, tuple(rows[0]))
+        execute_many(session, ("insert", table), statement, [absent | row for row in rows])
+
+
+@cache
+def _insert(table: sa.Table, given: tuple[str, ...]) -> tuple[sa.Insert, dict[str, Any]]:
+    """The statement, and the defaults of the columns that are not given, which the driver does not know."""
+    defaults = {column.name: column.default for column in table.c if column.name not in given}
+    absent = {name: default.arg for name, default in defaults.items() if isinstance(default, ScalarElementColumnDefault)}
+    return table.insert().inline(), absent
 
 
 def execute_many(session: Session, name: Any, statement: Any, rows: Sequence[dict[str, Any]]) -> int:
@@ -229,8 +237,16 @@ def execute_many(session: Session, name: Any, statement: Any, rows: Sequence[dic
         _texts[key] = (str(compiled), compiled.positiontup)
     text, names = _texts[key]
     values = rows if names is None else list(map(itemgetter(*names), rows)) if len(names) > 1 else [(row[names[0]],) for row in rows]
-    options = {"preserve_rowcount": True}  # without it PostgreSQL answers -1
-    return session.connection().exec_driver_sql(text, list(values), execution_options=options).rowcount
+    connection = session.connection()
+    try:
+        with closing(connection.connection.cursor()) as cursor:
+            if len(values) == 1:
+                cursor.execute(text, values[0])
+            else:
+                cursor.executemany(text, list(values))
+            return int(cursor.rowcount)
+    except dialect.loaded_dbapi.Error as error:
+        raise DBAPIError.instance(text, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect) from error
 
 
 _texts: dict[tuple[Any, ...], tuple[str, list[str] | None]] = {}
