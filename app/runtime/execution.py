@@ -163,6 +163,12 @@ class Execution:
 
     async def _receive(self, session: GuestSession) -> Message:
         """The guest's next message. Raises what a chunk under way has ended with meanwhile."""
+        if not self._under_way:
+            self._receiving = True
+            try:
+                return await session.receive()
+            finally:
+                self._receiving = False
         receiving = asyncio.ensure_future(session.receive())
         try:
             while not receiving.done():
