@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.cli.output import say
 from app.core.settings import Settings
 
 if TYPE_CHECKING:  # the class takes its parameter in type stubs only
@@ -48,17 +47,9 @@ def _worker(verbs: Verbs) -> None:
 
 def _migrate(verbs: Verbs) -> None:
     def run(settings: Settings, _options: argparse.Namespace) -> int:
-        from app.core import migration
-        from app.core.db import Database
+        from app.cli.migrating import migrate
 
-        done = migration.migrate(Database(settings.database), settings.home / "backups")
-        if done.before == done.after:
-            say(f"The database is at {done.after} already.")
-        else:
-            say(f"Migrated from {done.before or 'an empty database'} to {done.after}.")
-        if done.backup is not None:
-            say(f"The former one is kept as {done.backup}.")
-        return 0
+        return migrate(settings)
 
     _verb(verbs, "migrate", run, "bring the database to this release's schema; an existing SQLite database is copied first")
 
@@ -84,6 +75,35 @@ def _keys(verbs: Verbs) -> None:
     verb.add_argument("name", help="who uses it")
     verb.add_argument("--permission", action="append", default=[], metavar="P", help="such as tools:call; repeat for more; * for all")
     verb.add_argument("--expires", metavar="INSTANT", help="when it ends, such as 2030-01-31T12:00:00Z; never without this")
+
+
+def _connections(verbs: Verbs) -> None:
+    def listing(settings: Settings, options: argparse.Namespace) -> int:
+        from app.cli.connections import list_all
+
+        return list_all(settings, as_json=options.json)
+
+    def make(settings: Settings, options: argparse.Namespace) -> int:
+        from app.cli.connections import create
+
+        return create(settings, options.name, options.kind, options.settings, reference=options.secret_ref, secret=options.secret)
+
+    def check(settings: Settings, options: argparse.Namespace) -> int:
+        from app.cli.connections import test
+
+        return test(settings, options.name)
+
+    group = verbs.add_parser("connections", help="services outside, by name").add_subparsers(metavar="VERB", required=True)
+    _verb(group, "list", listing, "list the connections, without their secrets").add_argument(
+        "--json", action="store_true", help="print JSON"
+    )
+    verb = _verb(group, "create", make, "name a new connection")
+    verb.add_argument("name", metavar="NAME", help="what specs call it")
+    verb.add_argument("kind", metavar="KIND", help="smtp, http or webhook")
+    verb.add_argument("settings", metavar="SETTINGS", help="its settings as a JSON object; /docs has them")
+    verb.add_argument("--secret", action="store_true", help="read the secret from standard input")
+    verb.add_argument("--secret-ref", metavar="REF", help="where the secret is: env:TOOLMINT_SECRET_NAME or file:NAME")
+    _verb(group, "test", check, "really connect; status 1 where it does not work").add_argument("name", metavar="NAME", help="its name")
 
 
 def _audit(verbs: Verbs) -> None:
@@ -171,6 +191,7 @@ ALL: tuple[Callable[[Verbs], None], ...] = (
     _doctor,
     _migrate,
     _keys,
+    _connections,
     _audit,
     _call,
     _replay,

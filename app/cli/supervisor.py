@@ -26,10 +26,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.access.admin import ensure_admin
 from app.cli import redis_server
 from app.cli.children import Child, adopt_orphans, how_it_ended, reaped
+from app.cli.migrating import bring_up
 from app.cli.output import say
 from app.cli.premises import LISTEN_FD, address_of_our_own, home_of_our_own
 from app.connectors.smtp_server_url import parse_smtp_url
-from app.core import migration, owners
+from app.core import owners
 from app.core.db import Database
 from app.core.settings import Settings
 
@@ -55,7 +56,7 @@ def up(settings: Settings) -> int:
 
 
 def _prepare(settings: Settings, database: Database) -> None:
-    done = migration.migrate(database, settings.home / "backups")
+    done = bring_up(database, settings)
     if done.before != done.after:
         say(f"Database migrated to {done.after}" + (f"; the former one is kept as {done.backup}" if done.backup else ""))
     made = ensure_admin(database, settings)

@@ -71,6 +71,11 @@ def check(database: Database) -> None:
         )
 
 
+def uncopied(database: Database) -> bool:
+    """Whether `migrate` would change a database with something in it without a copy: one of PostgreSQL."""
+    return not database.is_sqlite and current(database) not in (None, head())
+
+
 def migrate(database: Database, backups: Path) -> Migrated:
     """Upgrade to the newest revision. An existing SQLite database is copied to `backups` first; the last five are kept.
 

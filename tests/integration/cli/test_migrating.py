@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 
+from app.cli.__main__ import main
 from app.core import migration
 from app.core.db import Database
 from app.core.errors import Failed, Unavailable
+from tests.support.postgres import PostgresServer
 from tests.support.processes import ROOT
 
 
@@ -76,10 +79,30 @@ def test_work_on_an_old_schema_is_refused(tmp_path: Path) -> None:
 
 def test_two_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
     at_revision(tmp_path / "toolmint.db", "").close()
-    command = [sys.executable, "-m", "app.cli", "migrate"]
+    migrating = [sys.executable, "-m", "app.cli", "migrate"]
     environment = {**os.environ, "TOOLMINT_HOME": str(tmp_path)}
-    both = [subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [subprocess.Popen(migrating, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert len(list((tmp_path / "backups").iterdir())) == 1, said
     assert sum("Migrated from" in text for text in said) == 1, said
+
+
+def test_that_postgresql_is_migrated_without_a_copy_is_said_before(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = postgres.create()
+    monkeypatch.setenv("TOOLMINT_HOME", str(tmp_path))
+    monkeypatch.setenv("TOOLMINT_DATABASE_URL", postgres.url(name))
+    assert main(["migrate"]) == 0 and "pg_dump" not in capsys.readouterr().out, "an empty one holds nothing"
+    database = Database(postgres.url(name))
+    with database.writing() as session:
+        session.connection().exec_driver_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        config = migration._config()
+        config.attributes["connection"] = session.connection()
+        command.upgrade(config, "0001")
+    database.close()
+    assert main(["migrate"]) == 0
+    said = capsys.readouterr().out
+    assert said.index("pg_dump") < said.index("Migrated from 0001") and not (tmp_path / "backups").exists()
+    postgres.drop(name)
