@@ -4,8 +4,8 @@ Local effects happen in a transaction that is always rolled back, so that their 
 is; reads of the same family of connectors see them (an overlay). Remote ones answer with receipts marked simulated, and what is
 planned after the first of those is marked `may_differ`.
 
-The overlay is bounded, because on SQLite it holds up every writer while it is laid: past `MOST_LAID` effects it no longer grows, and
-what is planned from then on is marked `may_differ`, too.
+The overlay is bounded, because on SQLite it holds up every writer while it is laid: past `MOST_LAID` effects it no longer grows, past
+`MOST_LAYING_S` seconds in all it is laid no more, and what is planned from then on is marked `may_differ`, too.
 
 It refuses to be: a reservation. No key is claimed and no row is written.
 """
@@ -13,6 +13,7 @@ It refuses to be: a reservation. No key is claimed and no row is written.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,7 @@ from app.runtime.repository.effects import Claim
 from app.spec.expressions import effect_identity
 
 MOST_LAID = 2_000
+MOST_LAYING_S = 10.0
 _WOULD = {
     "planned": "perform",
     "cancelled": "perform",
@@ -60,10 +62,11 @@ class Overlay:
 
     applied: list[tuple[str, LocalEffect, Request]] = field(default_factory=list)
     full: bool = False
+    spent_s: float = 0.0
 
     def add(self, of_family: str, port: LocalEffect, request: Request) -> None:
         """Remember an effect that later looks shall see."""
-        if len(self.applied) >= MOST_LAID:
+        if self.full or len(self.applied) >= MOST_LAID:
             self.full = True
             return
         self.applied.append((of_family, port, request))
@@ -77,14 +80,22 @@ class Overlay:
         seen: list[Any] = []
         try:
             with database.writing() as session:
-                for name, port, request in self.applied:
-                    if name == of_family:
-                        port.perform(session, request)
-                session.flush()
+                self._lay(session, of_family)
                 seen.append(look(session))
                 raise _Undone
         except _Undone:
             return seen[0]
+
+    def _lay(self, session: Session, of_family: str) -> None:
+        began = time.monotonic()
+        for name, port, request in self.applied:
+            if name == of_family:
+                port.perform(session, request)
+        session.flush()
+        self.spent_s += time.monotonic() - began
+        if self.spent_s > MOST_LAYING_S:
+            self.full = True
+            self.applied.clear()
 
 
 @dataclass(frozen=True, slots=True)
