@@ -17,7 +17,6 @@ import app.invocation.models
 import app.observability.models
 import app.records.models
 import app.registry.models
-import app.runtime.flow.models
 import app.runtime.models
 import app.spec.models
 
@@ -32,7 +31,6 @@ ROOMS = (
     app.observability.models,
     app.records.models,
     app.registry.models,
-    app.runtime.flow.models,
     app.runtime.models,
     app.spec.models,
 )

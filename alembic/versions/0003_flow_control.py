@@ -6,7 +6,6 @@ Revision 0003, after 0002.
 from __future__ import annotations
 
 import sqlalchemy as sa
-import sqlmodel
 from alembic import op
 
 revision = "0003"
@@ -14,7 +13,7 @@ down_revision: str | None = "0002"
 branch_labels: None = None
 depends_on: None = None
 
-TEXT = sqlmodel.sql.sqltypes.AutoString
+TEXT = sa.String
 
 
 def upgrade() -> None:

@@ -10,7 +10,7 @@ import asyncio
 from app.core.actor import Actor
 from app.core.errors import Limited, Unavailable
 from app.invocation.desk import Calls
-from app.runtime.flow.models import Pause
+from app.runtime.models import Pause
 from app.runtime.open_calls import count_open
 from app.runtime.process import Identity
 

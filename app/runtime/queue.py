@@ -143,11 +143,12 @@ async def _one_by_one(hands: Hands, port: Any, tasks: Sequence[Task], go_on: Cal
 
 def workable(runtime: Runtime) -> Any:
     """Which effects the queue may work: neither paused nor behind a circuit that rests. The others wait, and no attempt is counted."""
-    return sa.true() if runtime.flow is None else runtime.flow.workable()
+    return None if runtime.flow is None else runtime.flow.workable()
 
 
-def _claim_due(database: Database, owner: str, limit: int, which: Any) -> list[Due]:
-    due = sa.and_(col(Effect.state).in_(_WAITING), col(Effect.next_at) <= database.clock.now(), is_open("effect", OPEN_EFFECTS), which)
+def _claim_due(database: Database, owner: str, limit: int, which: Any = None) -> list[Due]:
+    due = sa.and_(col(Effect.state).in_(_WAITING), col(Effect.next_at) <= database.clock.now(), is_open("effect", OPEN_EFFECTS))
+    due = due if which is None else sa.and_(due, which)
     with database.reading() as session:
         if session.exec(select(Effect.seq).where(due).limit(1)).first() is None:
             return []

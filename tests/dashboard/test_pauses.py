@@ -6,7 +6,7 @@ import pytest
 
 from app.access.keys import create_key
 from app.core.actor import SYSTEM
-from app.runtime.flow.models import OpenCircuit
+from app.runtime.models import OpenCircuit
 from tests.dashboard.client import Client
 from tests.dashboard.conftest import Visit
 from tests.dashboard.ids import TOOL
@@ -66,9 +66,18 @@ def test_who_may_not_pause_sees_no_button_and_is_refused(own_site: Site) -> None
 
 def test_a_page_says_what_is_not_tried_and_when_it_will_be(own_site: Site) -> None:
     at = own_site.database.clock.now()
-    row = {"tenant": "default", "connector": "email.send", "tool": TOOL, "error": "smtp_unreachable", "rest_ms": 60_000}
     with own_site.database.writing() as session:
-        session.add(OpenCircuit(**row, opened_at=at, trial_at=at + 60_000))
+        session.add(
+            OpenCircuit(
+                tenant="default",
+                connector="email.send",
+                tool=TOOL,
+                error="smtp_unreachable",
+                rest_ms=60_000,
+                opened_at=at,
+                trial_at=at + 60_000,
+            )
+        )
     client = Client(own_site)
     text = client.get("/pauses").text
     assert "smtp_unreachable" in text and TOOL in text and "open" in text

@@ -26,9 +26,9 @@ from app.observability import metrics
 from app.runtime.flow.circuit import SOON_MS, Circuit, answered
 from app.runtime.flow.gate import Gate, GoOn, LimitedGate
 from app.runtime.flow.limits import Limits
-from app.runtime.flow.models import Pause
 from app.runtime.flow.pace import Pace
 from app.runtime.flow.share import Shares
+from app.runtime.models import Pause
 from app.runtime.repository import flow as repository
 from app.runtime.repository.effects import effects
 from app.runtime.repository.flow import CircuitMove, CircuitName, Opened

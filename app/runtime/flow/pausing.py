@@ -11,7 +11,7 @@ from app.core.actor import Actor
 from app.core.clock import iso
 from app.core.db import Database
 from app.core.errors import Invalid, NotFound, Problem
-from app.runtime.flow.models import Pause
+from app.runtime.models import Pause
 from app.runtime.repository import flow as repository
 from app.runtime.repository.flow import CircuitName, Opened
 

@@ -17,7 +17,7 @@ from app.core.clock import Clock
 from app.core.db import insert_missing, lease_now
 from app.core.owners import gone
 from app.observability import audit
-from app.runtime.flow.models import OpenCircuit, Pacing, Pause, Share
+from app.runtime.models import OpenCircuit, Pacing, Pause, Share
 
 _pacings: sa.Table = Pacing.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
 _shares: sa.Table = Share.__table__  # type: ignore[attr-defined]  # as above

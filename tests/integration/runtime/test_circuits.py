@@ -33,7 +33,7 @@ def attempts(database: Database) -> int:
 
 def actions(database: Database) -> list[str]:
     with database.reading() as session:
-        found = session.exec(select(AuditEvent.action).where(AuditEvent.action.startswith("circuit.")).order_by(AuditEvent.id))  # type: ignore[attr-defined,arg-type]  # SQLModel's column types
+        found = session.exec(select(AuditEvent.action).where(AuditEvent.action.startswith("circuit.")).order_by(AuditEvent.id))  # type: ignore[arg-type]  # SQLModel's column types
         return list(found)
 
 
