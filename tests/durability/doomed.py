@@ -1,132 +1,100 @@
-"""Processes for `test_fault_points`: each plays one run and its retries on a database of its own until a fault point ends it.
+"""Processes for `test_fault_points`: each tells one chapter on a database of its own until a fault point ends it.
 
-`python -m tests.durability.doomed FOLDER POINT…` forks twice for each point: one process that is killed there, then one that takes over.
-What the scripted world saw is in FOLDER/POINT.log, which outlives both. Prints `POINT STATUS` of each first process.
+`python -m tests.durability.doomed FOLDER CHAPTER` has two processes for each point: one that is killed there, then one that takes over.
+What happened outside is in FOLDER/…/diary, which outlives both. Prints `POINT STATUS` of each first process.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
+import shutil
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from app.connectors.scripted import Performed, ScriptedConnectors, ScriptedEmail, scripted
+from app.connectors.scripted import ScriptedEmail, scripted
 from app.core import faults, owners
 from app.core.db import Database
-from app.runtime import queue
-from app.runtime.process import Call
-from app.runtime.recovery import due_runs, sweep
+from app.runtime import lookups
+from app.runtime.recovery import sweep
 from app.sandbox.sandbox import Sandbox
 from app.tables import metadata
-from tests.support.waiting import until_async as until
-from tests.support.worlds import CALLER, World, program_of, sender_spec
+from tests.durability.chapters import CHAPTERS, PROGRAMS, Stage, points_of
+from tests.durability.recital import CuedEmail, Memory, Recital
+from tests.support.worlds import World
 
-TO = ["ada@example.org", "bob@example.org", "cat@example.org"]
-TOOL = """
-def run(args, ctx):
-    for to in args["to"]:
-        ctx.perform("send", {"to": to, "subject": "Hello", "text": "Hi"})
-    return {"done": 0}
-"""
-NTH = {"effect.claimed": 2, "effect.performing": 2, "effect.performed": 3, "effect.recorded": 3, "journal.step.before": 2}
-REFUSED_ONCE = [{"effect": "send", "when": {"to": TO[1]}, "answer": "refuse_now", "times": 1}]
+CLEAN = "clean"
+AT_ONCE = 4
 
 
-class Diary(list[Performed]):
-    """What was sent, on disk before anybody is told."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-
-    def append(self, performed: Performed) -> None:
-        with self.path.open("a") as file:
-            file.write(performed.item["to"] + "\n")
-
-
-def connectors(path: Path) -> ScriptedConnectors:
-    """The twins, with a diary instead of a list in memory; the second process is refused nothing."""
-    made = scripted(REFUSED_ONCE if not path.exists() else [])
-    email = made.effects["email.send"]
+async def tell(folder: Path, chapter: str, point: str, dead: int | None) -> None:
+    """Tell a chapter in this process; `dead`: the process before, whose supervisor has reaped it."""
+    database = Database(f"sqlite:///{folder}/toolmint.db", durable=False)
+    stage = Stage(World(database, cast("Sandbox", Recital()), scripted(), dict(PROGRAMS)), Memory(folder), chapter)
+    made, email = stage.world.connectors, stage.world.connectors.effects["email.send"]
     assert isinstance(email, ScriptedEmail)
-    diary = Diary(path)
-    return replace(made, effects={**made.effects, "email.send": replace(email, performed=diary)}, performed=diary)
-
-
-@contextlib.asynccontextmanager
-async def process(folder: Path, point: str) -> AsyncIterator[World]:
-    """A process of the service: database, sandbox, runtime."""
-    database = Database(f"sqlite:///{folder}/{point}.db", durable=False)
-    sandbox = Sandbox(folder / "home")
-    await sandbox.start()
-    world = World(database, sandbox, connectors(folder / f"{point}.log"), {1: program_of(sender_spec(), TOOL)})
-    await world.start()
-    yield world
-    await world.stop()
-    await sandbox.stop()
+    cued = CuedEmail(email.script, email.performed, concurrency=1, memory=stage.memory, asides=stage.asides)
+    stage.world.connectors = replace(made, effects={**made.effects, "email.send": cued})
+    lookups.FIRST_MS, lookups.ANSWER_S = 0, 0.2  # the same waits, only shorter
+    await stage.world.start()
+    if dead is None and point != CLEAN:
+        faults.arm(f"{point}=kill")
+    if dead is not None:
+        owners.void(database, pid=dead)
+        sweep(database)
+    await CHAPTERS[chapter](stage)
+    await stage.resolve_doubts()
+    await stage.world.stop()
     database.close()
 
 
-async def first(folder: Path, point: str) -> None:
-    """Begin a run, execute it, work its retries; dies on the way where `point` is armed."""
-    async with process(folder, point) as world:
-        if point != "none":
-            faults.arm(f"{point}=kill:{NTH.get(point, 1)}")
-        begun, _ = await world.runtime.begin(CALLER, world.programs[1], Call({"group": "g", "to": TO}, here=False))
-        await world.runtime.execute(begun.run_id)
-        await settle(world)
-
-
-async def second(folder: Path, point: str, dead: int) -> None:
-    """Take over what the first held, as after its supervisor has reaped it."""
-    async with process(folder, point) as world:
-        owners.void(world.database, pid=dead)
-        sweep(world.database)
-        for run_id in due_runs(world.database):
-            await world.runtime.execute(run_id)
-        await settle(world)
-
-
-async def settle(world: World) -> None:
-    """Work the queue until nothing waits."""
-
-    async def worked() -> bool:
-        await queue.work_queue(world.runtime)
-        return queue.next_due(world.database) is None
-
-    await until(worked, what="no retry waits")
-
-
-def fork(play: Coroutine[Any, Any, None]) -> tuple[int, int]:
-    """Run a coroutine in a process of its own; returns its id and how it ended (negative: the signal)."""
+def fork(play: Callable[[], None]) -> int:
+    """Run something in a process of its own; returns its id."""
     pid = os.fork()
     if pid == 0:
-        with contextlib.suppress(BaseException):
-            asyncio.run(play)
-            os._exit(0)
-        os._exit(1)
-    play.close()
-    return pid, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        status = 1
+        try:
+            play()
+            status = 0
+        finally:
+            sys.stderr.flush()
+            os._exit(status)  # without the cleaning up that belongs to the parent
+    return pid
 
 
-def main(folder: Path, points: list[str]) -> None:
-    """Each point in turn; `none` is armed with nothing and is the clean run."""
+def ended(pid: int) -> int:
+    """How a process ended (negative: the signal)."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def die_and_take_over(own: Path, chapter: str, point: str) -> None:
+    """One process that is killed at a point, then one that tells the chapter to its end."""
+    first = fork(lambda: asyncio.run(tell(own, chapter, point, None)))
+    os.write(1, f"{point} {ended(first)}\n".encode())
+    asyncio.run(tell(own, chapter, point, first))
+
+
+def main(folder: Path, chapter: str) -> None:
+    """Each point of the chapter, a few at a time, after a clean run of it in this process, which warms what all of them share."""
+    template = folder / f"{chapter}.db"
+    database = Database(f"sqlite:///{template}", durable=False)
+    metadata.create_all(database.engine)
+    database.close()
+    points = [CLEAN, *points_of(chapter)]
     for point in points:
-        database = Database(f"sqlite:///{folder}/{point}.db", durable=False)
-        metadata.create_all(database.engine)
-        database.close()
-        pid, status = fork(first(folder, point))
-        print(point, status, flush=True)
-        if status == 0 and point == "none":
-            continue
-        _, status = fork(second(folder, point, pid))
-        assert status == 0, f"{point}: the second process ended with {status}"
+        (folder / point).mkdir()
+        shutil.copyfile(template, folder / point / "toolmint.db")
+    asyncio.run(tell(folder / CLEAN, chapter, CLEAN, None))
+    for start in range(1, len(points), AT_ONCE):
+        part = points[start : start + AT_ONCE]
+        told = [fork(partial(die_and_take_over, folder / point, chapter, point)) for point in part]
+        for point, pid in zip(part, told, strict=True):
+            assert ended(pid) == 0, f"{point}: the process that took over failed"
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main(Path(sys.argv[1]), sys.argv[2])

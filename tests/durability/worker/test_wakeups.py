@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from app.cli import redis_server
 from app.composition import Services, running
-from app.core import migration, outbox
+from app.core import faults, migration, outbox
 from app.core.db import Database
 from app.core.settings import Settings
 from app.invocation.calling import Waiting, call_tool
@@ -152,6 +152,26 @@ async def test_what_a_transaction_asks_for_goes_through_redis_and_is_done_once(s
         assert sorted(diary.seen) == sorted(names)
         assert outbox.pending(services.database) == []
         await until_async(lambda: redis.queued() == 0, 5, "the queue is empty")
+
+
+async def test_a_relay_that_dies_before_it_crosses_a_wakeup_out_hands_it_over_again(settings: Settings, redis: Server) -> None:
+    redis.start()
+    diary = Diary()
+    diary.gate.set()
+    async with services_of(settings) as services:
+        wake(services, "note", "twice at most")
+        floor = Floor(services, {"note": diary.stage()})
+        relay = Relay(services.database, redis_settings(settings.redis), floor)
+        faults.arm("outbox.relayed=raise")
+        try:
+            with pytest.raises(faults.FaultInjected):
+                await relay.once()
+        finally:
+            faults.arm("")
+        assert len(outbox.pending(services.database)) == 1 and redis.queued() == 1
+        assert await relay.once() == 1
+        assert outbox.pending(services.database) == [] and redis.queued() == 1, "one wake-up has one name in the queue"
+        await relay.close()
 
 
 async def test_without_redis_a_worker_takes_its_work_from_the_database(settings: Settings, redis: Server) -> None:

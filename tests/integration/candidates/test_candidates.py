@@ -22,7 +22,7 @@ from app.candidates.verifying import (
     release_candidate,
     wake_waiting,
 )
-from app.core import feed, outbox, owners
+from app.core import faults, feed, outbox, owners
 from app.core.actor import Actor
 from app.core.clock import ScriptedClock
 from app.core.db import Database
@@ -141,6 +141,23 @@ def test_a_dead_workers_candidate_is_taken_over_and_the_dead_writes_nothing(
     late = report_of(submitted)
     assert code_of(lambda: finish_candidate(database, submitted["id"], owner, late)) == "candidate_lost"
     assert release_candidate(database, submitted["id"], owner) is False
+
+
+def test_a_worker_that_dies_between_two_gates_has_kept_the_first_and_the_next_worker_begins_anew(
+    database: Database, submitted: dict[str, Any], owner: str, clock: ScriptedClock
+) -> None:
+    claim_candidate(database, submitted["id"], owner)
+    faults.arm("candidate.gate.after=raise")
+    try:
+        with pytest.raises(faults.FaultInjected):
+            gate_finished(database, submitted["id"], owner, "spec", "passed", 7)
+    finally:
+        faults.arm("")
+    assert read_candidate(AGENT, database, submitted["id"])["gates"] == [{"gate": "spec", "status": "passed", "duration_ms": 7}]
+    clock.advance(15_001)
+    heir = owners.register(database, "worker", 15_000)
+    assert passed(database, submitted, heir)
+    assert read_candidate(AGENT, database, submitted["id"])["state"] == "passed"
 
 
 def test_a_candidate_that_kills_three_workers_ends_as_an_error(database: Database, submitted: dict[str, Any], clock: ScriptedClock) -> None:

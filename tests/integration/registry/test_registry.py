@@ -11,7 +11,7 @@ import pytest
 from sqlmodel import col, select
 
 from app.connectors.scripted import scripted
-from app.core import feed
+from app.core import faults, feed
 from app.core.actor import Actor
 from app.core.db import Database
 from app.core.errors import ToolmintError
@@ -63,6 +63,20 @@ def test_publishing_makes_the_next_version_writes_it_read_only_and_tells(catalog
     signals = [line for line in feed.since(catalog.database, 0) if line.topic == "tools.changed"]
     assert [(line.subject, line.data["version"]) for line in signals] == [("count_notes", 1), ("count_notes", 2)]
     assert [event[1:] for event in events(catalog.database, "version.published")] == [("count_notes/1", "done"), ("count_notes/2", "done")]
+
+
+def test_a_process_that_dies_right_after_writing_the_files_has_published(catalog: Catalog, shelf_of: Callable[[int], Path]) -> None:
+    candidate = pass_candidate(catalog.database, counter_spec())
+    faults.arm("publish.files.after=raise")
+    try:
+        with pytest.raises(faults.FaultInjected):
+            publish(OPERATOR, catalog, candidate)
+    finally:
+        faults.arm("")
+    assert {path.name for path in shelf_of(1).iterdir()} == FILES
+    assert catalog.load("default", "count_notes", 1).version == 1
+    assert code_of(lambda: publish(OPERATOR, catalog, candidate)) == "already_published"
+    assert release(catalog, source=PURE + "\n# another\n")["version"] == 2
 
 
 def test_a_tool_with_effects_needs_another_actors_approval(catalog: Catalog) -> None:
