@@ -13,6 +13,7 @@ import signal
 import subprocess
 import tempfile
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -83,8 +84,8 @@ class PostgresServer:
             connection.execute(statement)
 
 
-def start_postgres() -> PostgresServer:
-    """Initialise and start a server; takes one to three seconds."""
+def start_postgres(more: Sequence[str] = ()) -> PostgresServer:
+    """Initialise and start a server, with `more` settings, which win over ours; takes one to three seconds."""
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
     if user is not None:
@@ -98,7 +99,7 @@ def start_postgres() -> PostgresServer:
         user=user,
         cwd=folder,
     )
-    options = [word for setting in (*_SETTINGS, f"unix_socket_directories={folder}") for word in ("-c", setting)]
+    options = [word for setting in (*_SETTINGS, *more, f"unix_socket_directories={folder}") for word in ("-c", setting)]
     child = start([str(programs / "postgres"), "-D", str(data), *options], folder / "log", user=user, cwd=folder)
     server = PostgresServer(folder, child)
     try:

@@ -14,7 +14,7 @@ T = TypeVar("T")
 EVERY_S = 0.02
 
 
-def until(condition: Callable[[], T | None], within_s: float = 10.0, what: str = "the condition") -> T:
+def until(condition: Callable[[], T | None], within_s: float = 10.0, what: str = "the condition", every_s: float = EVERY_S) -> T:
     """The first true value of `condition`. Fails, naming `what`, if there is none in time."""
     deadline = time.monotonic() + within_s
     while True:
@@ -23,7 +23,7 @@ def until(condition: Callable[[], T | None], within_s: float = 10.0, what: str =
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within_s:g} s: {what} (last: {value!r})")
-        time.sleep(EVERY_S)
+        time.sleep(every_s)
 
 
 @overload
