@@ -84,19 +84,7 @@ def create_connection(
             raise Conflict("connection_exists", f"There is a connection {name!r} already.", fix=_ALREADY.format(name=name))
         if repository.count_connections(session, actor.tenant) >= MOST:
             raise Conflict("too_many_connections", f"There are {MOST} connections already.", fix="Delete one that nothing uses.")
-        at = now(session)
-        row = Connection(
-            tenant=actor.tenant,
-            name=name,
-            kind=kind,
-            config=config,
-            secret=stored,
-            created_at=at,
-            created_by=actor.id,
-            updated_at=at,
-            updated_by=actor.id,
-        )
-        session.add(row)
+        row = repository.add_connection(session, actor.tenant, name, kind, config, stored, actor.id)
         audit.record(session, actor, "connection.created", name, "done", kind=kind, config=config, secret=_secret(stored))
         return shown(row)
 

@@ -47,6 +47,24 @@ def find_connection(session: Session, tenant: str, name: str) -> Connection | No
     return session.get(Connection, (tenant, name))
 
 
+def add_connection(session: Session, tenant: str, name: str, kind: str, config: dict[str, Any], secret: str | None, by: str) -> Connection:
+    """Keep a new connection; `secret` as it is stored."""
+    at = now(session)
+    row = Connection(
+        tenant=tenant,
+        name=name,
+        kind=kind,
+        config=config,
+        secret=secret,
+        created_at=at,
+        created_by=by,
+        updated_at=at,
+        updated_by=by,
+    )
+    session.add(row)
+    return row
+
+
 def connections_of(tenant: str) -> Any:
     """The query of a tenant's connections, for a page of them."""
     return select(Connection).where(Connection.tenant == tenant)

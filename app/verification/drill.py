@@ -19,6 +19,7 @@ from typing import Any
 from app.candidates.approval import approve_candidate
 from app.candidates.submission import submit_candidate
 from app.candidates.verifying import claim_candidate, finish_candidate
+from app.connectors.named import stand_in
 from app.core import owners
 from app.core.actor import Actor
 from app.core.db import Database
@@ -94,6 +95,7 @@ async def drilled(bench: Bench, subject: Subject, example: Example) -> AsyncIter
         author = Actor("key_author", "author", subject.tenant, frozenset({"specs:write", "candidates:submit"}))
         operator = Actor("key_operator", "operator", subject.tenant, frozenset({"candidates:approve", "tools:publish", "tools:rollback"}))
         await save_spec(author, stage.database, subject.spec.body(), stage.connectors.catalog)
+        await asyncio.to_thread(stand_in, stage.database, subject.tenant, subject.spec)
         calls = Calls(await stage.living(), catalog)
         try:
             yield Drill(subject, stage, catalog, calls, author, operator)
