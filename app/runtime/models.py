@@ -167,7 +167,7 @@ class Effect(SQLModel, table=True):
     __table_args__ = (
         sa.Index("effect_by_ledger", "tenant", "ledger", "ledger_group", "seq"),
         _partial("effect_open", "state", "next_at", where=OPEN_EFFECTS),
-        _partial("effect_queued", "tenant", "state", "seq", where=QUEUED_EFFECTS),
+        _partial("effect_queued", "tenant", "state", "updated_at", "seq", where=QUEUED_EFFECTS),
         _partial("effect_by_cause", "tenant", "state", "tool", "effect", "error_code", "updated_at", "seq", where=QUEUED_EFFECTS),
         _partial("effect_unknown", "connector", "next_at", where=UNKNOWN_EFFECTS),
         _partial("effect_decided", "decision", "state", where=DECIDED_EFFECTS),
@@ -208,8 +208,8 @@ class Effect(SQLModel, table=True):
 class BulkDecision(SQLModel, table=True):
     """One decision about many effects: a redrive of dead letters, or a verdict on unknowns; carried out in short transactions.
 
-    `mark` is the newest event when it was asked for: what has moved since is left alone. `position` is the last `seq` that was looked
-    at, `moved` how many were moved up to there, of the `count` that matched at first. `policies` are `on_unknown` by effect of `version`.
+    `mark` is the newest event when it was asked for: what has moved since is left alone. `position_at` and `position` are the last `updated_at`
+    and `seq` that were looked at, `moved` how many were moved up to there, of the `count` that matched at first. `policies` are `on_unknown` by effect of `version`.
     """
 
     __tablename__ = "bulk_decision"
@@ -231,6 +231,7 @@ class BulkDecision(SQLModel, table=True):
     state: str
     count: int
     moved: int = 0
+    position_at: int = Field(default=0, sa_type=sa.BigInteger)
     position: int = Field(default=0, sa_type=sa.BigInteger)
     created_at: int = Field(sa_type=sa.BigInteger)
     updated_at: int = Field(sa_type=sa.BigInteger)
