@@ -270,13 +270,13 @@ def list_effects(
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page:
-    """The retry queue, the dead letters or the unknowns, oldest first; `error_code` "none" stands for those without one."""
+    """The retry queue, the dead letters or the unknowns, longest in the queue first; `error_code` "none" stands for those without one."""
     _known(state, dict.fromkeys(QUEUES), "effect queue")
     query = select(Effect).where(seen_by(actor, Effect), Effect.state == state, is_open("effect", QUEUED_EFFECTS))
     query = query.where(Effect.tool == tool) if tool else query
     query = query.where(Effect.effect == effect) if effect else query
     query = query.where(has_code(error_code)) if error_code else query
-    return page(database, query, [col(Effect.seq)], effect_row, cursor=cursor, limit=limit)
+    return page(database, query, [col(Effect.updated_at), col(Effect.seq)], effect_row, cursor=cursor, limit=limit)
 
 
 @use_case(None)
