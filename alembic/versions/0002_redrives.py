@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("count", sa.Integer(), nullable=False),
         sa.Column("moved", sa.Integer(), nullable=False),
+        sa.Column("position_at", sa.BigInteger(), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
@@ -47,7 +48,7 @@ def upgrade() -> None:
     _partial("bulk_decision_open", "bulk_decision", ["id"], "state = 'running'")
     op.add_column("effect", sa.Column("lookups", sa.Integer(), server_default="0", nullable=False))
     op.add_column("effect", sa.Column("decision", sa.String(), nullable=True))
-    _partial("effect_queued", "effect", ["tenant", "state", "seq"], QUEUED)
+    _partial("effect_queued", "effect", ["tenant", "state", "updated_at", "seq"], QUEUED)
     _partial("effect_by_cause", "effect", ["tenant", "state", "tool", "effect", "error_code", "updated_at", "seq"], QUEUED)
     _partial("effect_unknown", "effect", ["connector", "next_at"], "state = 'unknown'")
     _partial("effect_decided", "effect", ["decision", "state"], "decision IS NOT NULL")

@@ -237,10 +237,10 @@ def _shift_of(session: Session, decision: BulkDecision) -> Shift:
 
 def _advance(session: Session, decision: BulkDecision) -> None:
     wanted = _wanted(decision)
-    found = bulk.after(session, wanted, decision.position)
+    found = bulk.after(session, wanted, (decision.position_at, decision.position))
     if found:
-        decision.moved += bulk.shift(session, [key for _, key in found], _shift_of(session, decision), bulk.matching(wanted))
-        decision.position = found[-1][0]
+        decision.moved += bulk.shift(session, [key for _, _, key in found], _shift_of(session, decision), bulk.matching(wanted))
+        decision.position_at, decision.position, _ = found[-1]
     decision.updated_at = now(session)
     if len(found) < CHUNK:
         _end(session, decision)

@@ -100,10 +100,11 @@ def states_of(session: Session, tenant: str, ids: Sequence[str]) -> dict[str, st
     return {row.id: row.state for row in session.connection().execute(query)}
 
 
-def after(session: Session, wanted: Wanted, position: int) -> list[tuple[int, str]]:
-    """The next 500 (seq, id) that match, in the order of planning."""
-    query = sa.select(effects.c.seq, effects.c.id).where(matching(wanted), effects.c.seq > position).order_by(effects.c.seq).limit(CHUNK)
-    return [(row.seq, row.id) for row in session.connection().execute(query)]
+def after(session: Session, wanted: Wanted, position: tuple[int, int]) -> list[tuple[int, int, str]]:
+    """The next 500 (updated_at, seq, id) that match, in the order in which they came into the queue."""
+    order = (effects.c.updated_at, effects.c.seq)
+    query = sa.select(*order, effects.c.id).where(matching(wanted), sa.tuple_(*order) > sa.tuple_(*map(sa.literal, position)))
+    return [(row[0], row[1], row[2]) for row in session.connection().execute(query.order_by(*order).limit(CHUNK))]
 
 
 def shift(session: Session, keys: Sequence[str], move: Shift, still: sa.ColumnElement[bool] | None = None) -> int:
