@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from app.cli.__main__ import main
 from app.connectors.scripted import scripted
 from app.registry.catalog import Catalog
+from tests.support.http_server import http_server
 from tests.support.processes import ROOT
 from tests.support.published import COUNTER_ARGS, release
 from tests.support.supervised import Supervised, service
@@ -54,6 +56,29 @@ def test_a_dry_run_prints_its_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == []
 
 
+def test_a_run_is_replayed_and_the_status_says_what_came_of_it(up: Supervised, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["call", "count_notes", '{"group": "replayed", "to": ["a@example.com"]}']) == 0
+    database = up.database()
+    with database.reading() as session:
+        run = str(session.connection().exec_driver_sql("SELECT max(id) FROM run").scalar_one())
+    capsys.readouterr()
+    assert main(["replay", run]) == 0
+    assert "The same: requests, keys and end." in capsys.readouterr().out
+    assert main(["replay", run, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["state"] == "same"
+    with database.writing() as session:
+        altered = f"UPDATE payload SET body = '{{\"done\":7}}' WHERE digest = (SELECT result FROM run WHERE id = '{run}')"
+        session.connection().exec_driver_sql(altered)
+    assert main(["replay", run]) == 1
+    said = capsys.readouterr().out
+    assert "IT DIFFERS at the end of the run" in said and 'recorded  result {"done":7}' in said and 'now       result {"done":1}' in said
+    with database.writing() as session:
+        session.connection().exec_driver_sql(f"UPDATE run SET kept = 'nothing' WHERE id = '{run}'")
+    assert main(["replay", run]) == 2 and "(journal_pruned)" in capsys.readouterr().err
+    assert main(["replay", "run_none"]) == 2 and "(run_not_found)" in capsys.readouterr().err
+    database.close()
+
+
 def test_a_tool_that_is_not_there_is_said_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["call", "nothing_here", "{}"]) == 2
     assert "(tool_not_found)" in capsys.readouterr().err
@@ -77,3 +102,23 @@ def test_a_folder_that_does_not_pass_is_refused_with_what_was_found(tmp_path: Pa
 def test_a_folder_without_its_files_is_unusable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["publish", str(tmp_path)]) == 2
     assert "(folder_incomplete)" in capsys.readouterr().err
+
+
+def test_connections_are_named_listed_and_tested_and_a_secret_is_no_argument(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with http_server() as server:
+        settings = {"base_url": server.url, "private_addresses": True, "plain_http": True, "test_path": "/status/200"}
+        monkeypatch.setattr("sys.stdin", io.StringIO("Bearer s3cr3t\n"))
+        assert main(["connections", "create", "shop_api", "http", json.dumps(settings), "--secret"]) == 0
+        assert json.loads(capsys.readouterr().out)["secret"] == "sealed"
+        assert main(["connections", "test", "shop_api"]) == 0
+        assert "works after" in capsys.readouterr().out
+        assert server.heard[0].headers["authorization"] == "Bearer s3cr3t"
+    assert main(["connections", "test", "shop_api"]) == 1
+    assert "FAILS" in capsys.readouterr().out
+    assert main(["connections", "list"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("shop_api  http  secret sealed  FAILS") and "s3cr3t" not in said
+    assert main(["connections", "create", "x", "http", "no json"]) == 2
+    assert "(args_invalid)" in capsys.readouterr().err
