@@ -77,16 +77,21 @@ class Shares:
 
     async def _ask(self, older_than_ms: int) -> None:
         """Ask anew unless that was done lately, by this owner."""
+        if self._asked_within(older_than_ms):
+            return
         await asyncio.sleep(0)  # whoever begins together is counted together
         async with self._asking:
-            now, owner = self.clock.monotonic(), self.owner()
-            if self._asked_at is not None and self._asked_as == owner and now - self._asked_at < older_than_ms:
+            if self._asked_within(older_than_ms):
                 return
+            now, owner = self.clock.monotonic(), self.owner()
             self._asked_at, self._asked_as = now, owner
             self.granted = await self.writer.submit(
                 take_shares, ShareWanted(self.name, owner, self.limit, max(1, self.taken + self.waiting), self.taken)
             )
             self._changed.set()
+
+    def _asked_within(self, ms: int) -> bool:
+        return self._asked_at is not None and self._asked_as == self.owner() and self.clock.monotonic() - self._asked_at < ms
 
     def _idle(self) -> None:
         if not self.taken and not self.waiting and self._returning is None:

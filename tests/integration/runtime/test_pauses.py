@@ -182,3 +182,16 @@ def test_a_pause_has_a_reason_an_author_and_a_place_in_the_audit_trail(database:
     with database.reading() as session:
         actions = list(session.exec(select(AuditEvent.action, AuditEvent.actor, AuditEvent.target).order_by(AuditEvent.id)))  # type: ignore[arg-type]  # SQLModel's column types
     assert actions == [(f"tool.{verb}", OPERATOR.id, "send_notes") for verb in ("paused", "paused", "resumed")]
+
+
+async def test_a_pause_in_the_middle_of_several_chunks_repeats_and_loses_nothing(database: Database, sandbox: Sandbox) -> None:
+    everyone = [f"n{number}@example.org" for number in range(1600)]
+    async with world(database, sandbox, flow=Limits(), limits={"per_run": 100_000, "per_second": 1000}) as w:
+        calling = asyncio.create_task(w.call(group="g", to=everyone))
+        await until(lambda: len(w.sent()) >= 600, what="the run sends")
+        await paused(w, CONNECTOR)
+        begun, ending = await asyncio.wait_for(calling, 10)
+        assert ending is not None and ending.state == "paused" and len(w.sent()) < len(everyone)
+        await resumed(w, CONNECTOR)
+        ending = await w.runtime.execute(begun.run_id)
+        assert ending is not None and ending.state == "completed" and sorted(w.sent()) == sorted(everyone)
