@@ -8,15 +8,17 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from app.api.bodies import Body, checked, parse_json, read_body, takes
-from app.api.callers import Caller
+from app.api.callers import Caller, check_key
+from app.api.events import followed
 from app.api.once import HEADER, once
 from app.api.services import House
 from app.core.pages import Page
 from app.invocation.calling import MOST_WAIT_S, WAIT_S, Waiting, call_tool
 from app.runtime.decisions import cancel_run
+from app.runtime.state import OPEN_RUNS
 from app.runtime.views import list_runs, read_logs, read_run, read_steps
 
 router = APIRouter(tags=["runs"])
@@ -75,6 +77,23 @@ def get_steps(run_id: str, actor: Caller, house: House, cursor: str | None = Non
 def get_logs(run_id: str, actor: Caller, house: House, cursor: str | None = None, limit: int = 100) -> Page:
     """In order."""
     return read_logs(actor, house.database, run_id, cursor=cursor, limit=limit)
+
+
+@router.get("/runs/{run_id}/events", summary="Follow a run as server-sent events")
+async def get_events(run_id: str, request: Request, actor: Caller, house: House) -> StreamingResponse:
+    """`event: run` with the run, its progress and its counts whenever they change; the stream ends with the run, or with the key."""
+
+    def look() -> tuple[dict[str, Any], bool]:
+        check_key(request)
+        run = read_run(actor, house.database, run_id)
+        return run, run["state"] not in OPEN_RUNS
+
+    first = await asyncio.to_thread(look)
+    return StreamingResponse(
+        followed(house.feed, "run", lambda signal: signal.subject == run_id, look, first),
+        media_type="text/event-stream",
+        headers={"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"},
+    )
 
 
 @router.post("/runs/{run_id}/cancellations", status_code=202, summary="Cancel a run at its next effect boundary")
