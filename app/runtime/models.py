@@ -87,7 +87,7 @@ class Run(SQLModel, table=True):
     as_of: int | None = Field(default=None, sa_type=sa.BigInteger)
     approval: str | None = None
     plan_summary: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON(none_as_null=True))
-    kept: str = Field(sa_column_kwargs={"server_default": "all"})
+    kept: str = Field(default="all", sa_column_kwargs={"server_default": "all"})
 
 
 class RunBound(SQLModel, table=True):
