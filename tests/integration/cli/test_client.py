@@ -109,7 +109,7 @@ def test_connections_are_named_listed_and_tested_and_a_secret_is_no_argument(
 ) -> None:
     with http_server() as server:
         settings = {"base_url": server.url, "private_addresses": True, "plain_http": True, "test_path": "/status/200"}
-        monkeypatch.setattr("sys.stdin", io.StringIO("Bearer s3cr3t\n"))
+        monkeypatch.setattr("sys.stdin", io.StringIO("Bearer s3cr3t\n"))  # what is typed
         assert main(["connections", "create", "shop_api", "http", json.dumps(settings), "--secret"]) == 0
         assert json.loads(capsys.readouterr().out)["secret"] == "sealed"
         assert main(["connections", "test", "shop_api"]) == 0

@@ -160,7 +160,7 @@ def test_a_declared_host_that_resolves_to_this_machine_is_refused(
         public, local = ("93.184.216.34", server.port), ("127.0.0.1", server.port)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in (public, local)]
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", rebound)
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", rebound)  # a resolver that lies
     config = {"hosts": [f"api.example.com:{server.port}"], "methods": ["POST"]}
 
     async def main() -> Reply:

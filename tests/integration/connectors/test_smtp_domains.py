@@ -117,7 +117,7 @@ def test_mails_begin_so_many_a_second(server: SmtpProcess) -> None:
 
 
 def test_what_waits_too_long_is_put_off_and_counts_no_attempt(server: SmtpProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "PATIENCE_MS", 300)
+    monkeypatch.setattr(turns, "PATIENCE_MS", 300)  # five seconds would be waited for
     mails = delivered(smtp(server, per_second=2), [f"u{number}@one.example.com" for number in range(6)])
     sent = [mail for mail in mails if mail.reply is not None]
     put_off = [mail for mail in mails if mail.put_off_ms is not None]

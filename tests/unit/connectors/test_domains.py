@@ -20,7 +20,7 @@ class Time:
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     made = Time()
-    monkeypatch.setattr(domains, "time", made)
+    monkeypatch.setattr(domains, "time", made)  # the test moves it
     return made
 
 
