@@ -85,9 +85,9 @@ class Shares:
                 return
             now, owner = self.clock.monotonic(), self.owner()
             self._asked_at, self._asked_as = now, owner
-            self.granted = await self.writer.submit(
-                take_shares, ShareWanted(self.name, owner, self.limit, max(1, self.taken + self.waiting), self.taken)
-            )
+            self.granted = held = self.taken  # no more begin until it is known how many may: somebody else may be given the rest
+            wanted = ShareWanted(self.name, owner, self.limit, max(1, held + self.waiting), held)
+            self.granted = await self.writer.submit(take_shares, wanted)
             self._changed.set()
 
     def _asked_within(self, ms: int) -> bool:
