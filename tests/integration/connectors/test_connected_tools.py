@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,14 @@ from app.core.db import Database
 from app.core.feed import Feed
 from app.core.settings import Settings
 from app.records.writing import put_record
+from app.runtime import turns
 from app.runtime.process import Call, Runtime
 from app.runtime.program import Program
 from app.runtime.queue import work_queue
 from app.sandbox.sandbox import Sandbox
 from tests.support.http_server import HttpServer, http_server
+from tests.support.smtp import SmtpProcess
+from tests.support.waiting import until_async
 from tests.support.worlds import CALLER, program_of, sender_spec
 
 pytestmark = pytest.mark.anyio
@@ -182,3 +185,29 @@ async def test_a_snapshot_taken_by_a_tool_is_read_by_it_as_it_was(database: Data
         put_record(SYSTEM, database, "people", "p9", {"n": 9})
         assert await here.run(group="first", to=[]) == {"done": 3}  # the receipt of the first
         assert await here.run(group="second", to=[]) == {"done": 4}
+
+
+async def test_mails_over_a_domains_limit_are_put_off_to_the_queue_without_an_attempt(
+    database: Database, sandbox: Sandbox, tmp_path: Path, start_server: Callable[..., SmtpProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "PATIENCE_MS", 100)  # five seconds would be waited for
+    mail = start_server()
+    settings = {"host": "127.0.0.1", "port": mail.port, "tls": "none", "per_domain_per_second": 2}
+    create_connection(SYSTEM, connections_of(Settings(home=tmp_path), database), "mail", "smtp", settings)
+    program = program_of(sender_spec(config={"from_domain": "example.com", "connection": "mail"}))
+    everyone = [f"u{number}@slow.example.com" for number in range(3)] + ["ann@quick.example.com"]
+    async with shop(database, sandbox, tmp_path, program) as here:
+        assert await here.run(group="spring", to=everyone) == {"done": 2, "retrying": 2}
+        waiting = [row for row in here.effects() if row["state"] != "done"]
+        assert [(row["state"], row["attempts"], json.loads(row["error"])["code"]) for row in waiting] == [("planned", 0, "lane_busy")] * 2
+        assert all(row["next_at"] > database.clock.now() for row in waiting)
+
+        async def all_done() -> bool:
+            with database.writing() as session:
+                session.connection().execute(sa.text("UPDATE effect SET next_at = 0 WHERE state IN ('planned', 'retry_wait')"))
+            await work_queue(here.runtime)
+            return {row["state"] for row in here.effects()} == {"done"}
+
+        await until_async(all_done, 10, "the queue has sent the rest")
+        assert {row["attempts"] for row in here.effects()} == {1}
+    assert sorted(line["to"] for line in mail.accepted()) == sorted(everyone)
