@@ -208,8 +208,9 @@ class Effect(SQLModel, table=True):
 class BulkDecision(SQLModel, table=True):
     """One decision about many effects: a redrive of dead letters, or a verdict on unknowns; carried out in short transactions.
 
-    `mark` is the newest event when it was asked for: what has moved since is left alone. `position_at` and `position` are the last `updated_at`
-    and `seq` that were looked at, `moved` how many were moved up to there, of the `count` that matched at first. `policies` are `on_unknown` by effect of `version`.
+    `mark` is the newest event when it was asked for: what has moved since is left alone. `position_at` and `position` are the last
+    `updated_at` and `seq` that were looked at, `moved` how many were moved up to there, of the `count` that matched at first.
+    `policies` are `on_unknown` by effect of `version`.
     """
 
     __tablename__ = "bulk_decision"
