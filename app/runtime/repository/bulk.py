@@ -55,8 +55,11 @@ def has_code(error_code: str) -> sa.ColumnElement[bool]:
 
 def matching(wanted: Wanted) -> sa.ColumnElement[bool]:
     """The condition on rows of `effect`."""
-    newer = sa.exists().where(events.c.effect_seq == effects.c.seq, events.c.seq > wanted.mark).correlate(effects)
-    given: list[Any] = [effects.c.tenant == wanted.tenant, effects.c.state == wanted.state, is_open("effect", QUEUED_EFFECTS), ~newer]
+    # Looked up by the effect, row by row: a planner that counts on few events after the mark would read all of those for each row;
+    # and `< 1`, since it takes an equality for rare and then sorts all that match.
+    later = sa.and_(events.c.effect_seq == effects.c.seq, events.c.seq + 0 > wanted.mark)
+    newer = sa.select(sa.func.count()).select_from(events).where(later).correlate(effects).scalar_subquery()
+    given: list[Any] = [effects.c.tenant == wanted.tenant, effects.c.state == wanted.state, is_open("effect", QUEUED_EFFECTS), newer < 1]
     if wanted.tool is not None:
         given.append(effects.c.tool == wanted.tool)
     if wanted.effect is not None:
