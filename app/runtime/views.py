@@ -32,7 +32,7 @@ _COUNTED = ("dead", "retry_wait", "unknown", "planned", "claimed", "performing")
 def run_row(session: Session, run: Run) -> dict[str, Any]:
     """A run as REST answers it, with the ledger's present counts; once its journal is pruned, with those of its end.
 
-    `kept` is `all`, `answers` (the journal is pruned) or `nothing` (arguments, result and plan too).
+    `kept` is `all`, `answers` (the journal is pruned) or `nothing` (arguments, result and plan too). `waits_for` names a paused connector.
     """
     shown: dict[str, Any] = {
         "id": run.id,
@@ -41,6 +41,7 @@ def run_row(session: Session, run: Run) -> dict[str, Any]:
         "channel": run.channel,
         "channel_reason": run.reason,
         "state": run.state,
+        "waits_for": run.waits_for,
         "dry_run": run.dry_run,
         "actor": run.actor,
         "source": run.source,

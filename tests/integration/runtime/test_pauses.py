@@ -73,7 +73,8 @@ async def test_a_pause_stops_a_run_at_an_effect_boundary_and_its_end_lets_it_go_
         begun, ending = await asyncio.wait_for(calling, 5)
         assert ending is not None and ending.state == "paused" and 5 <= len(w.sent()) < len(MANY)
         run = w.run(begun.run_id)
-        assert run["state"] == "scheduled" and set(w.states().values()) == {"done", "planned"}
+        assert run["state"] == "scheduled" and run["waits_for"] == ("email.send" if what == CONNECTOR else None)
+        assert set(w.states().values()) == {"done", "planned"}
         assert due_runs(database) == [] and await w.runtime.execute(begun.run_id) is None
         await resumed(w, what)
         assert due_runs(database) == [begun.run_id]
