@@ -38,8 +38,12 @@ effects[].criticality required or best_effort; on_unknown hold (never repeat, a 
 run_key: a CEL list that gives a call its natural identity, or null;
 invariants [{id, text, expr}]: CEL over args, result and effects.<id>.{done, skipped, retrying, failed, unknown, distinct}, true after
   every run; all, exists, map and filter nest two deep at most;
-examples [{name, visibility author or held_out, now, world {records, script}, args, result or error {code}, effects [{id, item,
+examples [{name, visibility author or held_out, now, world {records, snapshots, script}, args, result or error {code}, effects [{id, item,
   status}]}]: golden cases; held_out ones are hidden from authors of code;
+Connectors that reach outside may name a connection, which an operator sets up with its address and credential: "connection" in
+  config. http.request without one goes to the declared https hosts alone; its 5xx counts as unknown unless on_5xx says otherwise.
+  notify.send is one effect for each channel: perform it once per channel, with item.channel in the key. records.snapshot keeps a
+  collection as it is; pass its id in arguments as {"snapshot": id} and read it with ctx.read_pages(id, snapshot=...).
 limits {timeout_s, memory_mb, input_bytes, result_bytes}; volume {runs_per_month, items_per_run}; baseline {calls_per_item,
   input_tokens_per_call, output_tokens_per_call, model}: what doing the same by prompting would take.
 """

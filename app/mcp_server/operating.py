@@ -14,6 +14,7 @@ from app.invocation.calling import call_tool
 from app.mcp_server.answers import run_meta, value_result
 from app.mcp_server.asking import Ask
 from app.records.imports import import_records
+from app.records.snapshots import take_snapshot
 from app.registry.channels import roll_back
 from app.registry.publishing import publish
 from app.registry.reading import list_tools
@@ -81,6 +82,11 @@ async def replay(ask: Ask) -> dict[str, Any]:
     """`POST /runs/{id}/replays`."""
     services = ask.services
     return value_result(await replay_run(ask.actor, services.database, services.feed, ask.args["id"], **ask.given("wait_s")))
+
+
+async def keep(ask: Ask) -> dict[str, Any]:
+    """`POST /records/{collection}/snapshots`."""
+    return value_result(await ask.of(take_snapshot, ask.services.database, ask.args["collection"], ask.args.get("filter")))
 
 
 async def load(ask: Ask) -> dict[str, Any]:

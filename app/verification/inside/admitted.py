@@ -28,12 +28,12 @@ INSTEAD = {
     "asyncio": "A tool is synchronous: use ctx.perform_each(...) for many items; the host pipelines them.",
     "datetime": "Use ctx.now().",
     "glob": "Use a read of the spec: ctx.read(...).",
-    "httpx": "Declare an effect or a read in the spec and use ctx.perform(...) or ctx.read(...).",
+    "httpx": "Declare an effect with the connector http.request and use ctx.perform(...).",
     "logging": "Use ctx.log(event, **fields).",
     "os": "A tool has no environment and no files: take what it needs from args or ctx.read(...).",
     "pathlib": "A tool has no files: use ctx.read(...).",
     "random": "Use ctx.random, which repeats when a run is resumed.",
-    "requests": "Declare an effect or a read in the spec and use ctx.perform(...) or ctx.read(...).",
+    "requests": "Declare an effect with the connector http.request and use ctx.perform(...).",
     "secrets": "Use ctx.new_id() or ctx.random, which repeat when a run is resumed.",
     "smtplib": "Declare an effect with the connector email.send and use ctx.perform(...).",
     "socket": "Declare an effect or a read in the spec and use ctx.perform(...) or ctx.read(...).",
@@ -42,7 +42,7 @@ INSTEAD = {
     "sys": "Leave it out; raise ToolError(code, message) to end the run.",
     "threading": "A tool has one thread: use ctx.perform_each(...); the host pipelines.",
     "time": "Use ctx.now(); a tool never waits, the host does.",
-    "urllib.request": "Declare an effect or a read in the spec and use ctx.perform(...) or ctx.read(...).",
+    "urllib.request": "Declare an effect with the connector http.request and use ctx.perform(...).",
 }
 
 _CLOCK = ("clock", "reads the machine's clock, so that a resumed run would differ", "Use ctx.now().")
