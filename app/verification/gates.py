@@ -12,6 +12,7 @@ from app.verification.line import Gate
 from app.verification.mutation_gate import check_mutation
 from app.verification.path_gate import check_path
 from app.verification.policy_gate import check_policy
+from app.verification.properties_gate import check_properties
 from app.verification.rollback_gate import check_rollback
 from app.verification.static_gates import check_imports, check_mypy, check_ruff, check_spec
 from app.verification.tests_gate import check_tests
@@ -22,6 +23,7 @@ GATES: tuple[Gate, ...] = (
     Gate("ruff", ("spec",), check_ruff, 60),
     Gate("mypy", ("spec",), check_mypy, 60),
     Gate("examples", ("imports",), check_examples, 300),
+    Gate("properties", ("examples",), check_properties, 180),
     Gate("effects", ("examples",), check_effects, 300),
     Gate("policy", ("imports",), check_policy, 120),
     Gate("tests", ("imports",), check_tests, 120),

@@ -115,9 +115,10 @@ def _tests(result: GateResult) -> float | None:
 
 DIMENSIONS: Mapping[str, tuple[Part, ...]] = {
     "correctness": (
-        Part("examples", "cases", 0.45, _share("cases")),
-        Part("tests", "passed", 0.25, _tests),
-        Part("mutation", "score", 0.3, _number("score")),
+        Part("examples", "cases", 0.35, _share("cases")),
+        Part("properties", "cases", 0.2, _share("cases")),
+        Part("tests", "passed", 0.2, _tests),
+        Part("mutation", "score", 0.25, _number("score")),
     ),
     "safety": (
         Part("imports", "findings", 0.25, _clean),

@@ -102,7 +102,7 @@ SPEC: dict[str, Any] = {
                 "type": "array",
                 "maxItems": 1000,
                 "description": "Addresses.",
-                "items": {"type": "string", "minLength": 3, "maxLength": 200, "description": "An address."},
+                "items": {"type": "string", "format": "email", "minLength": 3, "maxLength": 200, "description": "An address."},
             },
         },
     },

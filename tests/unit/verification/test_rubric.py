@@ -21,6 +21,7 @@ EVIDENCE: dict[str, dict[str, Any]] = {
     "effects": {"cases": [{"name": "a", "passed": True}]},
     "policy": {"refused": {"undeclared": True}},
     "tests": {"passed": 3, "collected": 3},
+    "properties": {"cases": [{"name": "inputs", "passed": True}]},
     "mutation": {"score": 0.9, "must_killed": {"an effect": True}},
     "path": {"observed": {"run_row": True}},
     "rollback": {"drill": {"answers": True}, "undo": 0.5},
@@ -55,12 +56,12 @@ def test_a_dimension_without_evidence_blocks(gate: str) -> None:
 
 
 def test_a_gate_that_noted_nothing_is_no_evidence() -> None:
-    assert scores(examples=GateResult("examples", "passed", 1, (), {"cases": []}))["correctness"] == (0.52, False)
+    assert scores(examples=GateResult("examples", "passed", 1, (), {"cases": []}))["correctness"] == (0.625, False)
 
 
 def test_scores_follow_the_evidence() -> None:
     half = GateResult("examples", "failed", 1, (), {"cases": [{"passed": True}, {"passed": False}], "errors_coded": {"a": True}})
-    assert scores(examples=half)["correctness"] == (0.745, False)
+    assert scores(examples=half)["correctness"] == (0.8, False)
     warned = GateResult("ruff", "passed", 1, (Finding("odd", "It is odd.", "Look.", severity="warning"),), {})
     assert scores(ruff=warned)["safety"] == (0.993, True)
     wrong = GateResult("mypy", "failed", 1, (Finding("wrong", "It is wrong.", "Mend."),), {})

@@ -1,0 +1,61 @@
+"""Arguments for a tool, proposed from its input schema and from its examples; and simpler ones for a call that failed.
+
+Reads `{"schema", "examples": [{"args", "ends_well"}], "known": [text], "seed", "count"}` and prints `{"proposals": [{"like", "args"}]}`,
+`like` the index of an example or null; or reads `{"value"}` and prints `{"smaller": [...]}`. Most proposals are an example that ends well
+with one place made anew or taken from another example, since a tool that looks up what it is given does little with names that nobody
+knows; for the same reason half of the texts are `known` ones.
+
+It refuses to be: sure. A proposal may break a keyword that is not understood here; the host's validator has the word.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import sys
+from typing import Any
+
+from .values import Values, smaller
+
+MOST_SMALLER = 200
+
+
+def propose(schema: dict[str, Any], examples: list[dict[str, Any]], known: list[str], seed: str, count: int) -> list[dict[str, Any]]:
+    """One in four anew, the others like an example."""
+    chance = random.Random(seed)  # noqa: S311 - it must be repeatable
+    values = Values(schema, chance, tuple(known))
+    good = [index for index, example in enumerate(examples) if example["ends_well"]] or list(range(len(examples)))
+    made: list[dict[str, Any]] = []
+    for number in range(count):
+        like = chance.choice(good) if good and number % 4 else None
+        args = values.any_of(schema) if like is None else _varied(values, schema, examples, like)
+        made.append({"like": like, "args": args})
+    return made
+
+
+def _varied(values: Values, schema: dict[str, Any], examples: list[dict[str, Any]], like: int) -> Any:
+    args, chance = copy.deepcopy(examples[like]["args"]), values.chance
+    properties = schema.get("properties", {})
+    for name in chance.sample(sorted(properties), min(len(properties), chance.choice((1, 1, 1, 2)))):
+        others = [example["args"][name] for example in examples if name in example["args"]]
+        if name in args and chance.random() < 0.2 and name not in schema.get("required", ()):
+            del args[name]
+        elif others and chance.random() < 0.4:
+            args[name] = chance.choice(others)
+        else:
+            args[name] = values.any_of(properties[name], 1)
+    return args
+
+
+def main() -> None:
+    request = json.load(sys.stdin)
+    if "value" in request:
+        few = [each for each, _ in zip(smaller(request["value"]), range(MOST_SMALLER), strict=False)]
+        json.dump({"smaller": few}, sys.stdout)
+    else:
+        json.dump({"proposals": propose(**request)}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

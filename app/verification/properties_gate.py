@@ -1,0 +1,186 @@
+"""The gate "properties": on arguments that nobody wrote down, the tool does not crash, its result fits and every invariant holds.
+
+Arguments are made from the input schema and from the examples, seeded by the candidate's digest, on the real runtime in the examples'
+worlds. What fails is made smaller before it is told, within a cap.
+
+It refuses to be: exhaustive. The evidence says how many calls were made and how many came to a result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.core.errors import Failed
+from app.runtime.program import Program
+from app.spec.model import Example
+from app.verification.boxes import Cut, ask
+from app.verification.findings import Finding, GateOutcome
+from app.verification.stage import Played, Stage, staged
+from app.verification.subject import Bench, Subject
+
+COUNT = 100
+"""Arguments proposed; those that the schema does not admit are not counted as calls."""
+MOST_KNOWN = 200
+WORLD_LIMIT_S = 40.0
+MOST_SHRINKING = 40
+_BROKEN = {
+    "tool_crashed": ("property_crash", "Handle what the schema admits: raise ToolError(code, message), or count the item as failed."),
+    "invariant_violated": ("property_invariant", "Count every outcome in exactly one field of the result; see Outcome.status."),
+    "result_invalid": ("property_result", "Return what the spec's outputs say, for every input; bound lists and texts."),
+    "result_too_large": ("property_result", "Return counts and a bounded sample; what grows with the input belongs into a ledger."),
+    "nondeterminism": ("property_determinism", "Take time, randomness and ids from the context alone, and iterate over nothing unordered."),
+    "run_timed_out": ("property_time", "Look for a loop that does not end on this input."),
+    "effect_undeclared": ("property_undeclared", "Perform declared effects only, by their ids."),
+    "read_undeclared": ("property_undeclared", "Read declared reads only, by their ids."),
+}
+
+
+@dataclass
+class _Tally:
+    """What the calls in one example's world came to."""
+
+    example: Example
+    calls: int = 0
+    ends: Counter[str] = field(default_factory=Counter)
+    failed: list[tuple[Any, Played]] = field(default_factory=list)
+
+
+async def check_properties(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
+    """Up to 100 calls over the worlds of the examples; each failure once per rule, with the smallest input found."""
+    program = subject.program()
+    try:
+        proposals = await _proposed(subject, bench, program)
+    except Cut as cut:
+        return GateOutcome([cut.finding])
+    if not any(proposals):
+        message = "No arguments that fit the input schema could be made."
+        return GateOutcome([Finding("no_inputs", message, "Give the spec an example, and simplify patterns that look ahead or behind.")])
+    tallies = [_Tally(_quiet(example)) for example in subject.spec.examples]
+    await asyncio.gather(*(_call(bench, subject, program, tally, args) for tally, args in zip(tallies, proposals, strict=True)))
+    findings: list[Finding] = []
+    for tally in tallies:
+        findings += await _told(subject, bench, program, tally, {finding.rule for finding in findings})
+    cases = [
+        {"name": f"inputs in the world of {number}", "passed": not tally.failed} for number, tally in enumerate(tallies, 1) if tally.calls
+    ]
+    ends = sum((tally.ends for tally in tallies), Counter[str]())
+    evidence = {"cases": cases, "calls": sum(tally.calls for tally in tallies), "ends": dict(ends), "seed": subject.digest}
+    return GateOutcome(findings, evidence)
+
+
+async def _proposed(subject: Subject, bench: Bench, program: Program) -> list[list[Any]]:
+    """Valid arguments for each example's world."""
+    examples = [{"args": dict(example.args), "ends_well": example.error is None} for example in subject.spec.examples]
+    request = {"schema": dict(subject.spec.inputs), "examples": examples, "known": _known(subject), "seed": subject.digest, "count": COUNT}
+    answer = await ask(bench.sandbox, "propose", request)
+    proposals: list[list[Any]] = [[] for _ in examples]
+    for number, proposal in enumerate(answer["proposals"]):
+        if isinstance(proposal["args"], dict) and not program.validators.args.problems(proposal["args"]):
+            where = proposal["like"] if proposal["like"] is not None else number % len(examples)
+            proposals[where].append(proposal["args"])
+    return proposals
+
+
+def _known(subject: Subject) -> list[str]:
+    """Names that the examples' worlds know: keys of records and snapshots, and the texts of the examples' arguments."""
+    worlds = [example.world for example in subject.spec.examples]
+    named = {record.key for world in worlds for records in world.records.values() for record in records}
+    named |= {name for world in worlds for name in world.snapshots}
+    named |= {text for example in subject.spec.examples for text in _texts(example.args)}
+    return sorted(named)[:MOST_KNOWN]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for part in value.values() for text in _texts(part))
+    elif isinstance(value, Sequence):
+        yield from (text for part in value for text in _texts(part))
+
+
+def _quiet(example: Example) -> Example:
+    """The example's world where everything works: what the world refuses is another gate's matter."""
+    return example.model_copy(update={"world": example.world.model_copy(update={"script": ()})})
+
+
+async def _call(bench: Bench, subject: Subject, program: Program, tally: _Tally, proposals: Sequence[Any]) -> None:
+    """Play the calls one after the other in one world, until its time is over."""
+    if not proposals:
+        return
+    async with staged(bench, tally.example, subject.caller, program) as stage:
+        try:
+            async with asyncio.timeout(WORLD_LIMIT_S):
+                for args in proposals:
+                    played = await _play(stage, program, args)
+                    tally.calls += 1
+                    tally.ends[_end(played)] += 1
+                    if _rule(played) is not None:
+                        tally.failed.append((args, played))
+        except TimeoutError:
+            return
+
+
+async def _play(stage: Stage, program: Program, args: Any) -> Played:
+    return await stage.play(program, args)
+
+
+def _end(played: Played) -> str:
+    return "result" if played.state == "completed" else played.error_code or played.state
+
+
+def _rule(played: Played) -> tuple[str, str] | None:
+    """Which property a call broke, and how to mend it; a ToolError and a refusal by a declared limit break none."""
+    return None if played.is_business_error else _BROKEN.get(played.error_code or "")
+
+
+async def _told(subject: Subject, bench: Bench, program: Program, tally: _Tally, known: set[str]) -> list[Finding]:
+    """One finding for each rule that is not known to be broken yet."""
+    findings: list[Finding] = []
+    for args, played in tally.failed:
+        rule = _rule(played)
+        if rule is None or rule[0] in known:
+            continue
+        known.add(rule[0])
+        least, last = await _shrunk(subject, bench, program, tally.example, args, played)
+        error = last.error or {}
+        message = f"A call that the schema admits ended with {last.error_code!r}: {str(error.get('message', ''))[:300].rstrip('.')}."
+        held_out = tally.example.visibility == "held_out"
+        findings.append(
+            Finding(rule[0], message, rule[1], file="tool.py", line=error.get("line"), input={"args": least}, held_out=held_out)
+        )
+    return findings
+
+
+async def _shrunk(subject: Subject, bench: Bench, program: Program, example: Example, args: Any, played: Played) -> tuple[Any, Played]:
+    """The smallest arguments found that fail alike in a fresh world; the given ones where they need the calls before them."""
+    tries = MOST_SHRINKING
+    least, last = args, played
+    found = True
+    while found and tries > 0:
+        found = False
+        for simpler in await _smaller(bench, least):
+            if tries <= 0:
+                break
+            if not isinstance(simpler, dict) or program.validators.args.problems(simpler):
+                continue
+            tries -= 1
+            async with staged(bench, example, subject.caller, program) as stage:
+                again = await _play(stage, program, simpler)
+            if not again.is_business_error and again.error_code == played.error_code:
+                least, last, found = simpler, again, True
+                break
+    return least, last
+
+
+async def _smaller(bench: Bench, args: Any) -> list[Any]:
+    try:
+        answer = await ask(bench.sandbox, "propose", {"value": args})
+    except (Cut, Failed):  # a value that is hard to make smaller is told as it is
+        return []
+    found: list[Any] = answer["smaller"]
+    return found
