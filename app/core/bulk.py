@@ -17,20 +17,24 @@ import sqlalchemy as sa
 from sqlmodel import Session
 
 _SHARED = re.compile(r"(?<![:\w]):(\w+)")
+_OF_POSTGRESQL = {"{in_order}": "ORDER BY r.n", "{locked}": "ORDER BY e.id FOR UPDATE OF e"}
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Bulk:
-    """A statement whose text says `{rows}` where its rows stand as a table `r`, `{locked}` where PostgreSQL shall lock what `e` names,
-    and `:name` for a value that all rows share.
+    """A statement whose text says `{rows}` where its rows stand as a table `r`, and `:name` for a value that all rows share.
 
-    `columns` names the rows' columns with types that both databases know, such as `id text, fence bigint`; `r.n` is a row's place.
+    `columns` names the rows' columns with types that both databases know, such as `id text, fence bigint`. On PostgreSQL `{in_order}`
+    keeps the rows' order and `{locked}` locks what `e` names in the order of its ids; SQLite has one writer, and goes through `r` in
+    order where it comes first in a CROSS JOIN.
     """
 
-    def __init__(self, columns: str, text: str) -> None:
+    def __init__(self, columns: str, text: str, gives: str = "") -> None:
+        """`gives` names what a query selects, for `fetch`."""
         named = (column.split() for column in columns.split(","))
         self._cells = ", ".join(f"CAST(value->>{place} AS {kind}) AS {name}" for place, (name, kind) in enumerate(named))
         self._text = text
+        self._gives = gives
         self._texts: dict[str, str] = {}
 
     def execute(self, session: Session, rows: Sequence[Sequence[Any]], **shared: Any) -> sa.CursorResult[Any]:
@@ -40,9 +44,21 @@ class Bulk:
             self._texts[dialect] = self._for(dialect)
         return session.connection().exec_driver_sql(self._texts[dialect], {"rows": _to_json(rows), **shared})
 
+    def fetch(self, session: Session, rows: Sequence[Sequence[Any]], **shared: Any) -> list[Sequence[Any]]:
+        """What a query gives. SQLite makes one JSON text of it: its driver gives up the lock for each row that it fetches, too."""
+        found = self.execute(session, rows, **shared)
+        if session.get_bind().dialect.name != "sqlite":
+            return list(found)
+        answer: list[Sequence[Any]] = json.loads(found.scalar_one())
+        return answer
+
     def _for(self, dialect: str) -> str:
         sqlite = dialect == "sqlite"
         source = "json_each(:rows)" if sqlite else "json_array_elements(CAST(:rows AS json)) WITH ORDINALITY AS line(value, key)"
         rows = f"(SELECT key AS n, {self._cells} FROM {source}) AS r"  # noqa: S608  # all of it is text of this program
-        text = self._text.replace("{rows}", rows).replace("{locked}", "" if sqlite else "FOR UPDATE OF e")
+        text = self._text.replace("{rows}", rows)
+        for mark, words in _OF_POSTGRESQL.items():
+            text = text.replace(mark, "" if sqlite else words)
+        if sqlite and self._gives:
+            text = f"SELECT json_group_array(json_array({self._gives})) FROM ({text})"  # noqa: S608  # as above
         return text if sqlite else _SHARED.sub(r"%(\1)s", text)

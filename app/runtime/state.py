@@ -9,8 +9,7 @@ Local effects go from claimed to their end in the one transaction that also perf
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from app.spec.model import Retry
 
@@ -72,8 +71,7 @@ def check_run(before: str, after: str) -> None:
         raise IllegalMove(f"run: {before} → {after}")
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
+class Seat(NamedTuple):
     """Which place asks for an effect: the run, the step and the item's index within the step."""
 
     run_id: str
@@ -81,8 +79,7 @@ class Seat:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Existing:
+class Existing(NamedTuple):
     """What is known of an effect that is already there."""
 
     state: str

@@ -119,7 +119,7 @@ _EVENTS = Bulk(
     "id text, before text, after text, fence bigint, actor text, detail text",
     """INSERT INTO effect_event (effect_seq, effect_id, before, after, at, fence, actor, detail)
     SELECT effect.seq, r.id, r.before, r.after, :at, r.fence, r.actor, r.detail
-    FROM {rows} JOIN effect ON effect.id = r.id ORDER BY r.n""",
+    FROM {rows} CROSS JOIN effect WHERE effect.id = r.id {in_order}""",
 )
 
 
@@ -180,7 +180,7 @@ def _answers(session: Session, plan: Plan, found: dict[str, Found], log: EventLo
 _MEET = Bulk(
     "id text, position bigint",
     """INSERT INTO sighting (run_id, effect_id, step, position)
-    SELECT :run, r.id, :step, r.position FROM {rows} WHERE true ORDER BY r.n ON CONFLICT DO NOTHING""",
+    SELECT :run, r.id, :step, r.position FROM {rows} WHERE true {in_order} ON CONFLICT DO NOTHING""",
 )
 
 
@@ -234,7 +234,7 @@ _INSERT = Bulk(
     SELECT :tenant, :tool, CAST(:version AS bigint), :effect, :connector, :run, CAST(:step AS bigint), CAST(:ledger AS text), :on_unknown,
     :owner, CAST(:at AS bigint), CAST(:at AS bigint), 'claimed', 1, 0, 0,
     r.id, r.position, r.key, r.grouped, r.subject, r.item, r.fingerprint, r.message_id
-    FROM {rows} WHERE true ORDER BY r.n ON CONFLICT DO NOTHING""",
+    FROM {rows} WHERE true {in_order} ON CONFLICT DO NOTHING""",
 )
 
 
@@ -259,14 +259,14 @@ class Found(NamedTuple):
 _KNOWN = Bulk(
     "id text",
     """SELECT e.id, e.state, e.run_id, e.step, e.position, e.owner, e.fence, e.attempts, e.receipt, e.error, e.fingerprint,
-    seen.step, seen.position
-    FROM {rows} JOIN effect AS e ON e.id = r.id LEFT JOIN sighting AS seen ON seen.run_id = :run AND seen.effect_id = r.id
-    ORDER BY e.id {locked}""",
+    seen.step AS seen_step, seen.position AS seen_position
+    FROM {rows} JOIN effect AS e ON e.id = r.id LEFT JOIN sighting AS seen ON seen.run_id = :run AND seen.effect_id = r.id {locked}""",
+    gives=", ".join(Found._fields),
 )
 
 
 def _existing(session: Session, run_id: str, intents: Sequence[Intent]) -> dict[str, Found]:
-    rows = _KNOWN.execute(session, [(intent.id,) for intent in intents], run=run_id)
+    rows = _KNOWN.fetch(session, [(intent.id,) for intent in intents], run=run_id)
     return {row[0]: Found._make(row) for row in rows}
 
 
