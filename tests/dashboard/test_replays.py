@@ -48,4 +48,5 @@ def test_a_run_without_its_journal_offers_no_replay_and_says_so(own_site: Site, 
         session.connection().exec_driver_sql(f"DELETE FROM step WHERE run_id = '{one}'")
     at = visit(own_site, f"/runs/{one}")
     assert at.page.locator("#replay-form").count() == 0 and "pruned" in at.text("#steps")
+    assert "the ledger alone" in at.text("#facts")
     assert at.axe() == []

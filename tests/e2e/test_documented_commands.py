@@ -169,6 +169,16 @@ def test_publish_given_again_after_the_approval_publishes_what_was_approved(newc
     assert re.findall(r"cand_\w+", first)[0] == re.findall(r"cand_\w+", again)[0], "what was approved is what is published"
 
 
+def test_after_the_restore_the_service_starts_with_everything_paused_and_goes_on_when_it_is_told_to(newcomer: Newcomer) -> None:
+    with service(newcomer.running.home, TOOLMINT_SAMPLES="0") as running:
+        again = Newcomer(newcomer.folder, running)
+        (call,) = [command for command in newcomer.said if "call add_customer_note" in command]
+        assert again.enter(call) == 2 and "paused" in again.said[call][-1] and "Restored from a backup" in again.said[call][-1]
+        resume = 'curl -s -X DELETE http://127.0.0.1:8765/api/v1/pause -H "Authorization: Bearer $(cat .toolmint/admin.key)"'
+        assert again.enter(resume) == 0, again.said[resume]
+        assert again.enter(call) == 0 and '"added": 0' in again.said[call][-1], "what was done before the backup is known"
+
+
 def test_the_documents_show_each_exception() -> None:
     commands = [command for path in documents() for command in shown(path.read_text(encoding="utf-8"))]
     assert [pattern for pattern in EXCEPTIONS if not any(re.search(pattern, command) for command in commands)] == []

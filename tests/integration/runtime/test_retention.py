@@ -151,6 +151,26 @@ async def test_a_text_that_was_stored_a_moment_ago_is_not_taken_from_under_its_r
         assert args >= 2 and count(database, "payload", f"digest = '{text.digest}'") == 1
 
 
+async def test_a_call_that_is_just_beginning_keeps_the_text_that_a_pruner_is_after(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox) as w:
+        begun, _ = await w.call(group="g", to=MANY)
+        days(w, 200)
+        retention.prune(database, Keep(30 * DAY_MS, None), budget_s=5)
+        with database.reading() as session:
+            text = session.connection().execute(sa.text("SELECT p.digest, p.body FROM payload p JOIN run ON run.args = p.digest")).one()
+        pruner = threading.Thread(target=retention.prune, args=(database, MONTH, 5))
+        with database.writing() as session:
+            store(session, [(text.digest, text.body)], database.clock.now())
+            copied = "id, tenant, tool, version, digest, reason, actor, trace_id, source, dry_run, state, args, seed, fence, crashes, due_at, "
+            copied += "steps, cpu_ms, rss_kb, bytes_in, bytes_out, created_at"
+            taken = copied.replace("id,", "'run_zzz',", 1)
+            session.connection().execute(sa.text(f"INSERT INTO run ({copied}) SELECT {taken} FROM run WHERE id = '{begun.run_id}'"))
+            pruner.start()
+            pruner.join(0.3)  # it has come to the text, and waits for us, or will not see it as old
+        pruner.join()
+        assert w.run(begun.run_id)["kept"] == "nothing" and count(database, "payload", f"digest = '{text.digest}'") == 1
+
+
 async def test_pruning_goes_on_where_it_was_interrupted_and_lets_others_write_in_between(database: Database, sandbox: Sandbox) -> None:
     one_by_one = """
     def run(args, ctx):
