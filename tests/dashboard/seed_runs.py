@@ -64,10 +64,10 @@ def plant_runs(session: Session, now: int) -> None:
 
 def _decisions(session: Session, now: int) -> None:
     """A redrive that is under way, and a verdict that is not."""
-    common = {"tenant": "default", "actor": "key_operator", "actor_name": "operator", "mark": 0, "tool": "campaign_send_bulk"}
-    times = {"created_at": now - MINUTE, "updated_at": now - 2000}
-    redrive = {"kind": "redrive", "reason": "The mail server takes more again.", "state": "running", "count": 1200, "moved": 500}
-    verdict = {"kind": "resolution", "reason": "All in the server's log.", "state": "completed", "count": 3, "moved": 2}
+    common: dict[str, Any] = {"tenant": "default", "actor": "key_operator", "actor_name": "operator", "mark": 0, "tool": "campaign_send_bulk"}
+    times: dict[str, Any] = {"created_at": now - MINUTE, "updated_at": now - 2000}
+    redrive: dict[str, Any] = {"kind": "redrive", "reason": "The mail server takes more.", "state": "running", "count": 1200, "moved": 500}
+    verdict: dict[str, Any] = {"kind": "resolution", "reason": "All in its log.", "state": "completed", "count": 3, "moved": 2}
     session.add(BulkDecision(id="redrive_seeded", error_code="greylisted", **redrive, **common, **times))
     done = times | {"created_at": now - DAY, "finished_at": now - DAY}
     session.add(BulkDecision(id="resolution_seeded", verdict="confirm_done", **verdict, **common, **done))
