@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -33,8 +34,7 @@ VERDICTS = {
 @router.get("/queues/{state}/decision")
 def ask_of_all(desk: At, state: str) -> Response:
     """All that match the filters of the address."""
-    given = {name: desk.query(name)[:200] or None for name in FILTERS}
-    return _ask(desk, state, Selection(None, **given))
+    return _ask(desk, state, _matching(lambda name: desk.query(name)[:200], None))
 
 
 @router.post("/queues/{state}/decision")
@@ -51,7 +51,7 @@ def decide(desk: At, state: str) -> Response:
     form, kind = desk.form, _kind(state)
     mark = int(form["mark"]) if form["mark"].isdecimal() and len(form["mark"]) < 19 else None
     named = tuple(form["ids"].split())
-    selection = Selection(named, mark=mark) if named else Selection(None, *(form[name] or None for name in FILTERS), mark=mark)
+    selection = Selection(named, mark=mark) if named else _matching(lambda name: form[name], mark)
     try:
         if kind == "redrive":
             version = int(form["version"]) if form["version"].isdecimal() and len(form["version"]) < 7 else None
@@ -63,6 +63,11 @@ def decide(desk: At, state: str) -> Response:
     desk.services.feed.nudge()
     done = "The retry queue has them." if kind == "redrive" else "The verdict is recorded."
     return desk.moved(f"/redrives/{made['id']}", done if made["state"] == "completed" else "It is under way; this page follows it.")
+
+
+def _matching(given: Callable[[str], str], mark: int | None) -> Selection:
+    """All that match the filters; an empty one filters nothing."""
+    return Selection(None, given("tool") or None, given("effect") or None, given("error_code") or None, mark)
 
 
 def _kind(state: str) -> Kind:
