@@ -38,7 +38,7 @@ EXCEPTIONS = {
 LAST = r"toolmint restore\b"
 """Run at the end, when the service has been stopped, as the documents say."""
 
-_WORDS = ("toolmint ", ".venv/bin/toolmint ", "curl ", "make ", "docker ", "podman ", "pg_dump ", "pg_restore ")
+_WORDS = ("toolmint ", "curl ", "make ", "docker ", "podman ", "pg_dump ", "pg_restore ")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.S | re.M)
 _SHELLS = {"", "sh", "bash", "console", "shell"}
 _PATIENCE_S = 60
@@ -55,7 +55,7 @@ def shown(document: str) -> Iterator[str]:
         else:
             continue
         for line in found:
-            command = re.sub(r"\s+# .*$", "", line.strip().removeprefix("$ ")).strip()
+            command = re.sub(r"\s+# .*$", "", line.strip().removeprefix("$ ")).replace(".venv/bin/toolmint", "toolmint").strip()
             if re.sub(r"^([A-Z_]+=\S* +)+", "", command).startswith(_WORDS):
                 yield command
 

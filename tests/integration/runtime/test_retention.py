@@ -161,8 +161,8 @@ async def test_a_call_that_is_just_beginning_keeps_the_text_that_a_pruner_is_aft
         pruner = threading.Thread(target=retention.prune, args=(database, MONTH, 5))
         with database.writing() as session:
             store(session, [(text.digest, text.body)], database.clock.now())
-            copied = "id, tenant, tool, version, digest, reason, actor, trace_id, source, dry_run, state, args, seed, fence, crashes, due_at, "
-            copied += "steps, cpu_ms, rss_kb, bytes_in, bytes_out, created_at"
+            copied = "id, tenant, tool, version, digest, reason, actor, trace_id, source, dry_run, state, args, seed, fence, crashes, "
+            copied += "due_at, steps, cpu_ms, rss_kb, bytes_in, bytes_out, created_at"
             taken = copied.replace("id,", "'run_zzz',", 1)
             session.connection().execute(sa.text(f"INSERT INTO run ({copied}) SELECT {taken} FROM run WHERE id = '{begun.run_id}'"))
             pruner.start()
