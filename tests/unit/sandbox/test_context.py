@@ -45,6 +45,27 @@ def context(answer: Callable[[Message], Message] = echo) -> tuple[Context, Host]
     return Context(host, now=1_700_000_000_000, seed="5eed"), host
 
 
+def test_answers_find_their_requests_whatever_their_order() -> None:
+    class Hasty(Host):
+        """Answers the newest request first, and says which it is."""
+
+        def receive(self) -> Message:
+            message = self._open.pop()
+            return self._answer(message) | {"step": message["step"], "chunk": message.get("chunk", 0)}
+
+    host = Hasty(echo)
+    ctx = Context(host, now=1_700_000_000_000, seed="5eed")
+
+    def items() -> Iterator[Message]:
+        for number in range(700):
+            yield {"n": number} | (ctx.read("note", at=number) if number in (60, 555) else {})
+
+    outcomes = list(ctx.perform_each("send", items()))
+    assert [(outcome.receipt or {})["item"]["n"] for outcome in outcomes] == list(range(700))
+    assert outcomes[60].receipt == {"item": {"n": 60, "at": 60}}
+    assert [each["t"] for each in host.said] == ["perform", "read", "perform", "read", "perform"]
+
+
 def test_many_items_come_back_in_order_in_bounded_chunks() -> None:
     ctx, host = context()
     outcomes = list(ctx.perform_each("send", ({"n": n} for n in range(1300))))

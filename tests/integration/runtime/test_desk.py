@@ -1,0 +1,105 @@
+"""Moves that are made together, and statements over many rows, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+
+from app.core.bulk import Bulk
+from app.core.db import Database
+from app.core.writer import GroupWriter
+from app.runtime.desk import Desk
+from app.runtime.models import Effect
+from app.runtime.repository.effects import Claim, Move
+
+pytestmark = pytest.mark.anyio
+
+
+def claimed(database: Database, count: int) -> list[Claim]:
+    """Effects that this process holds."""
+    with database.writing() as session:
+        for number in range(count):
+            session.add(
+                Effect(
+                    id=f"e{number}",
+                    tenant="default",
+                    tool="t",
+                    version=1,
+                    effect="send",
+                    connector="email.send",
+                    key="[]",
+                    run_id="run_1",
+                    step=1,
+                    position=number,
+                    item="{}",
+                    fingerprint="f",
+                    on_unknown="hold",
+                    state="claimed",
+                    owner="own_1",
+                    fence=1,
+                    created_at=0,
+                    updated_at=0,
+                )
+            )
+    return [Claim(f"e{number}", "own_1", 1) for number in range(count)]
+
+
+async def test_what_is_handed_in_within_one_turn_of_the_loop_is_one_write(database: Database) -> None:
+    claims = claimed(database, 8)
+    writer = GroupWriter(database)
+    desk = Desk(writer)
+    begun = [desk.ask(Move(claim, "claimed", "performing", 1)) for claim in claims]
+    assert await asyncio.gather(*begun) == [True] * 8
+    assert writer.commits == 1
+    told: list[bool] = []
+    for claim in claims:
+        desk.tell(Move(claim, "performing", "done", 1, '{"reply": "ok"}'), told.append)
+    await desk.settled()
+    assert (told, writer.commits) == ([True] * 8, 2)
+    writer.close()
+
+
+async def test_a_move_of_another_holder_is_refused_alone(database: Database) -> None:
+    claims = claimed(database, 3)
+    writer = GroupWriter(database)
+    desk = Desk(writer)
+    moves = [Move(claim._replace(fence=claim.fence + (claim.id == "e1")), "claimed", "performing", 1) for claim in claims]
+    assert await asyncio.gather(*(desk.ask(move) for move in moves)) == [True, False, True]
+    with database.reading() as session:
+        events = session.connection().execute(text("SELECT effect_id FROM effect_event ORDER BY seq")).scalars().all()
+    assert events == ["e0", "e2"]
+    writer.close()
+
+
+async def test_what_goes_wrong_with_a_move_that_nobody_waits_for_is_raised_at_the_end(database: Database) -> None:
+    claims = claimed(database, 1)
+    writer = GroupWriter(database)
+    desk = Desk(writer)
+    desk.tell(Move(claims[0], "claimed", "dead", 1), lambda _held: None)  # the diagram has no such line
+    with pytest.raises(AssertionError, match="claimed → dead"):
+        await desk.settled()
+    writer.close()
+
+
+def test_texts_of_every_kind_pass_through_a_statement_over_many_rows_unchanged(database: Database) -> None:
+    texts = [
+        "",
+        "'quoted' \"twice\"",
+        "line\nand\ttab",
+        "back\\slash \\u0041 \\",
+        "ünïcödé 😀",
+        "{rows} :name %(rows)s %s ?",
+        "[1, 2]",
+        "null",
+    ]
+    given = [(text, number - 3, None) for number, text in enumerate(texts)] + [("big", 1 << 53, None)]
+    echo = Bulk(
+        "word text, number bigint, absent text",
+        "SELECT r.word AS word, r.number AS number, r.absent AS absent, CAST(:shared AS text) AS shared FROM {rows} {in_order}",
+        gives="word, number, absent, shared",
+    )
+    with database.reading() as session:
+        found = echo.fetch(session, given, shared="%s :rows")
+    assert [tuple(row) for row in found] == [(*row, "%s :rows") for row in given]
