@@ -261,5 +261,22 @@ _TABLE = (
         SAME_AGAIN,
         repeats=True,
     ),
+    Management(
+        "toolmint_snapshot_records",
+        "Keep a collection as it is now",
+        "Takes an immutable snapshot of a collection, or of the records that a filter finds, and answers with its id. Pass it to tools as "
+        '{"snapshot": id}: however the collection changes, they read what it was. The same records are the same snapshot.',
+        ("records:write",),
+        obj(
+            {
+                "collection": text("Name of the collection.", 64),
+                "filter": {"type": "object", "description": "Only records whose top-level fields equal these values, or one of a list."},
+            },
+            "collection",
+        ),
+        operating.keep,
+        SAME_AGAIN,
+        repeats=True,
+    ),
 )
 MANAGEMENT: dict[str, Management] = {tool.name: tool for tool in _TABLE}
