@@ -25,11 +25,12 @@ RUNS = 3
 SLACK = 10  # what one process may hand to its connections at once
 
 
-@dataclass(frozen=True)
+@dataclass
 class Flowing:
-    """A service with two workers and a tool that sends at most `RATE` mails a second, whoever runs it."""
+    """A service with two workers and a tool that sends at most `RATE` mails a second, whoever runs it. `smtp` may be replaced."""
 
     service: Service
+    folder: Path
     smtp: SmtpProcess
     caller: Rest
 
@@ -56,8 +57,11 @@ def flowing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flowing]:
     _publish(home)
     smtp = start_smtp(folder)
     try:
-        with whole_service(home, TOOLMINT_SMTP_URL=smtp.url, TOOLMINT_WORKERS="2") as service:
-            yield Flowing(service, smtp, service.new_key("caller", "tools:call"))
+        quick = {"TOOLMINT_WORKERS": "2", "TOOLMINT_CIRCUIT_REST_S": "0.5", "TOOLMINT_CIRCUIT_LONGEST_S": "1"}
+        with whole_service(home, TOOLMINT_SMTP_URL=smtp.url, **quick) as service:
+            flowing = Flowing(service, folder, smtp, service.new_key("caller", "tools:call"))
+            yield flowing
+            smtp = flowing.smtp
     finally:
         smtp.stop()
 
@@ -108,3 +112,24 @@ def test_every_process_obeys_a_pause_within_a_second_and_nobody_is_left_out_or_s
         == RUNS * EACH
         == len({line["to"] for line in flowing.smtp.accepted() if line["to"].startswith(f"{group}.")})
     )
+
+
+def test_a_server_that_is_away_costs_few_attempts_and_gets_every_mail_once_when_it_is_back(flowing: Flowing) -> None:
+    admin, port = flowing.service.admin, flowing.smtp.port
+    flowing.smtp.stop()
+    try:
+        runs = flowing.begin("away")
+        until(lambda: flowing.over(runs), 60, "the runs complete without it")
+        assert all(admin.get(f"/runs/{run}")["result"]["retrying"] == EACH for run in runs)
+        rows = [row for row in admin.all("/effects", state="retry_wait") if row["subject"].startswith("away.")]
+        assert sum(row["attempts"] for row in rows) < len(rows), "most were not tried at all"
+        (mail,) = [row for row in admin.get("/connectors")["items"] if row["name"] == "email.send"]
+        assert mail["circuit"] in ("open", "half_open") and mail["circuits"][0]["tool"] == "send_notes"
+        assert 'toolmint_open_circuits{connector="email.send"} 1.0' in flowing.service.process.get("/metrics")[1].decode()
+    finally:
+        flowing.smtp = start_smtp(flowing.folder, port=port)
+    until(lambda: len(flowing.addressed("away")) == RUNS * EACH, 60, "everybody is sent to")
+    assert len(flowing.sent("away")) == RUNS * EACH
+    until(lambda: all(row["circuit"] == "closed" for row in admin.get("/connectors")["items"]), 10, "the circuit is closed")
+    actions = [event["action"] for event in admin.get("/audit", limit=500)["items"] if event["action"].startswith("circuit.")]
+    assert actions[0] == "circuit.closed" and "circuit.opened" in actions

@@ -180,6 +180,11 @@ class Flow:
             circuit.opened = Opened(error, 0, fuse.rest_ms, now + fuse.rest_ms, now)
             self._begin(circuit, CircuitMove(name, "open", error, fuse.rest_ms))
 
+    def shut(self, circuit: Circuit, effect_id: str) -> int | None:
+        """When (ms) an effect is to come again that may not begin after all; None for the trial."""
+        now = self.database.clock.now()
+        return None if circuit.trial == effect_id else circuit.resting_until(now) or now + SOON_MS
+
     def untried(self, circuit: Circuit) -> None:
         """A trial was not made after all; its time is waited for."""
         circuit.trial = None

@@ -62,9 +62,14 @@ class Circuit:
         self.in_a_row = self.since = self.replies = self.failures = 0
 
     def resting_until(self, now: int) -> int | None:
-        """None: an attempt may be asked for at `now`; else the time (ms) to come again."""
+        """None: an attempt may be asked for at `now`; else the time (ms) to come again.
+
+        While a trial is under way, in whatever process, `trial_at` is the end of its time, which is later than any rest.
+        """
         if self.opened is None:
             return None
         if self.trial is not None:
             return now + SOON_MS
-        return self.opened.trial_at if now < self.opened.trial_at else None
+        if now >= self.opened.trial_at:
+            return None
+        return min(self.opened.trial_at, now + max(self.opened.rest_ms, SOON_MS))

@@ -86,6 +86,8 @@ class Board(Protocol):
 
     def count(self, circuit: Circuit, effect_id: str, reply: Reply) -> None: ...
 
+    def shut(self, circuit: Circuit, effect_id: str) -> int | None: ...
+
     def untried(self, circuit: Circuit) -> None: ...
 
 
@@ -120,8 +122,7 @@ class LimitedGate:
         return None
 
     def shut(self, effect_id: str) -> int | None:
-        circuit = self.circuit
-        return None if circuit.opened is None or circuit.trial == effect_id else circuit.opened.trial_at
+        return None if self.circuit.opened is None else self.board.shut(self.circuit, effect_id)
 
     def note(self, effect_id: str, reply: Reply) -> bool:
         self.board.count(self.circuit, effect_id, reply)
