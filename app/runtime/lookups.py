@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import json
 import logging
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -40,7 +41,10 @@ ASKING = Retry(max_attempts=8, initial_delay_s=2, factor=4, max_delay_s=3600)
 """How often a provider is asked; the delays are full jitter, as those of retries."""
 
 FIRST_MS = 2000
-"""How long after the doubt it is asked first: what is still under way there must have had time to end."""
+"""How long after the doubt it is asked first."""
+
+SURE_MS = 15_000
+"""How old a doubt must be for "not done" to count: an attempt may still be under way at a provider that does not know of it yet."""
 
 ANSWER_S = 30.0
 BATCH = 100
@@ -64,11 +68,12 @@ class Doubt:
     fence: int
     attempts: int
     lookups: int
+    since: int
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the provider said of a doubt; `last`: it is not asked again; `spent`: the effect has no attempts left."""
+    """What the provider said of a doubt; `next_at` None: it is not asked again; `spent`: the effect has no attempts left."""
 
     doubt: Doubt
     lookup: Lookup
@@ -143,6 +148,7 @@ def _doubt(row: Effect) -> Doubt:
         fence=row.fence,
         attempts=row.attempts,
         lookups=row.lookups,
+        since=row.updated_at,
     )
 
 
@@ -158,12 +164,17 @@ async def _ask(runtime: Runtime, program: Program, effect: str, group: Sequence[
         async with places:
             lookup = await _answer(runtime, port, program, doubt)
         metrics.LOOKUPS.labels(doubt.connector, lookup.verdict).inc()
-        last = lookup.verdict != "unknown" or doubt.lookups >= ASKING.max_attempts
-        delay_ms = backoff_ms(doubt.lookups, ASKING, runtime.engine.jitter)
-        next_at = None if last else runtime.database.clock.now() + delay_ms
-        return Heard(doubt, lookup, next_at, spent=doubt.attempts >= declared.retry.max_attempts)
+        return _judged(doubt, lookup, runtime.database.clock.now(), declared.retry.max_attempts, runtime.engine.jitter)
 
     return list(await asyncio.gather(*(one(doubt) for doubt in group)))
+
+
+def _judged(doubt: Doubt, lookup: Lookup, at: int, attempts: int, jitter: random.Random) -> Heard:
+    spent, sure_at = doubt.attempts >= attempts, doubt.since + SURE_MS
+    if lookup.verdict == "not_done" and at < sure_at:
+        return Heard(doubt, Lookup("unknown", code="too_early", message=lookup.message), sure_at, spent)
+    last = lookup.verdict != "unknown" or doubt.lookups >= ASKING.max_attempts
+    return Heard(doubt, lookup, None if last else at + backoff_ms(doubt.lookups, ASKING, jitter), spent)
 
 
 async def _answer(runtime: Runtime, port: LookupEffect, program: Program, doubt: Doubt) -> Lookup:

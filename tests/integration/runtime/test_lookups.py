@@ -79,6 +79,18 @@ async def test_what_the_provider_knows_not_to_be_done_is_performed_under_the_sam
         assert {performed.message_id for performed in w.connectors.performed} == {row["message_id"]}
 
 
+async def test_not_done_is_not_believed_while_the_attempt_may_still_be_under_way_there(
+    database: Database, sandbox: Sandbox, clock: ScriptedClock
+) -> None:
+    async with world(database, sandbox, script=losing("not_done", "done")) as w:
+        await w.call(group="g", to=[BOB])
+        assert await asked(w, clock, lookups.FIRST_MS) == 1
+        row = the_one(database)
+        assert (row["state"], row["lookups"]) == ("unknown", 1) and row["next_at"] is not None
+        assert await asked(w, clock, lookups.SURE_MS) == 1
+        assert the_one(database)["state"] == "done" and len(w.sent()) == 1
+
+
 async def test_a_provider_that_cannot_say_is_asked_again_ever_more_rarely_and_then_a_person_decides(
     database: Database, sandbox: Sandbox, clock: ScriptedClock
 ) -> None:
@@ -136,7 +148,7 @@ async def test_a_verdict_that_was_given_while_the_provider_was_asked_stands(
             faults.arm("")
         row = the_one(database)
         assert (row["state"], row["lookups"]) == ("unknown", 1), "the answer was never noted"
-        doubt = lookups.Doubt(row["effect_id"], CALLER.tenant, "", 1, "send", "email.send", "{}", None, fence_of(database), 1, 1)
+        doubt = lookups.Doubt(row["effect_id"], CALLER.tenant, "", 1, "send", "email.send", "{}", None, fence_of(database), 1, 1, 0)
         decisions.resolve_effect(CALLER, database, row["effect_id"], "abandon", "given up by hand")
         lookups._note(database, [lookups.Heard(doubt, Lookup("done", {"reply": "late"}), None, spent=False)])
         assert the_one(database)["state"] == "abandoned"
