@@ -39,7 +39,7 @@ async def tell(folder: Path, chapter: str, point: str, dead: int | None) -> None
     assert isinstance(email, ScriptedEmail)
     cued = CuedEmail(email.script, email.performed, concurrency=1, memory=stage.memory, asides=stage.asides)
     stage.world.connectors = replace(made, effects={**made.effects, "email.send": cued})
-    lookups.FIRST_MS, lookups.ANSWER_S = 0, 0.2  # the same waits, only shorter
+    lookups.FIRST_MS, lookups.SURE_MS, lookups.ANSWER_S = 0, 0, 0.2  # the same waits, only shorter
     await stage.world.start()
     if dead is None and point != CLEAN:
         faults.arm(f"{point}=kill")
