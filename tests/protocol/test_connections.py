@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.protocol.site import Site
+from tests.protocol.test_mcp import connected
 from tests.protocol.test_rest import problem_of
 from tests.support.http_server import http_server
 from tests.support.published import pass_candidate
@@ -107,3 +108,17 @@ def test_a_snapshot_is_taken_listed_read_and_deleted(site: Site) -> None:
     problem_of(site.post("/records/rest_kept/snapshots", {}, "records:read"), 403, "permission_denied")
     assert site.ask("DELETE", f"/snapshots/{name}").json()["id"] == name
     problem_of(site.get(f"/snapshots/{name}"), 404, "snapshot_not_found")
+
+
+@pytest.mark.anyio
+async def test_over_mcp_a_spec_is_warned_and_a_snapshot_is_what_rest_shows(site: Site) -> None:
+    spec = sender_spec(_name="send_by_mcp_mail", config={"from_domain": "example.com", "connection": "mcp_mail"})
+    example = {"name": "nobody", "args": {"group": "g", "to": []}, "result": {"done": 0}}
+    site.ask("PUT", "/records/mcp_kept/a", json={"n": 1})
+    async with connected(site, "auto", "specs:write", "records:write", "records:read") as client:
+        saved = await client.call_tool("toolmint_save_spec", spec.body() | {"examples": [example]})
+        assert [warning["path"] for warning in saved.structured_content["warnings"]] == ["$.effects[0].config.connection"]
+        taken = await client.call_tool("toolmint_snapshot_records", {"collection": "mcp_kept", "filter": {"n": 1}})
+        assert taken.structured_content == site.get(f"/snapshots/{taken.structured_content['id']}").json()
+        wrong = await client.call_tool("toolmint_snapshot_records", {"collection": "mcp_kept", "filter": {"n": {}}})
+        assert wrong.is_error and (wrong.meta or {})["toolmint/code"] == "filter_invalid"
