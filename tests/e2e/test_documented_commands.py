@@ -6,16 +6,20 @@ What a document leaves to its reader (a key, a run, a file) is filled in with wh
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from app.cli.__main__ import parser
 from app.connectors.production import production
 from app.core.db import Database
 from app.core.settings import Settings
@@ -31,6 +35,7 @@ EXCEPTIONS = {
     r"make run$": "it starts the service that stands here already",
     r"make (test|lint)$": "it would run this very test, or what it is run with",
     r"make (bench|chaos)$": "they take minutes",
+    r"toolmint connections test orders_api$": "it would call the service outside that its document makes up",
     r"toolmint (up|web|worker)\b": "they run until they are stopped; the service here is one that `toolmint up` started",
 }
 """pattern of a command → why it is not run."""
@@ -45,19 +50,34 @@ _PATIENCE_S = 60
 
 
 def shown(document: str) -> Iterator[str]:
-    """The commands of a document, in its order: lines of code blocks that are for a shell, and inline code that is a command."""
+    """The commands of a document, in its order: lines of code blocks that are for a shell, and inline code that is a whole command."""
     for text in re.split(r"(^```\w*\n.*?^```)", document, flags=re.S | re.M):
         block = _BLOCK.match(text)
         if block is None:
-            found = re.findall(r"`([^`\n]+)`", text)
+            yield from filter(_whole, filter(None, map(_command, re.findall(r"`([^`\n]+)`", text))))
         elif block[1] in _SHELLS:
-            found = block[2].replace("\\\n", " ").splitlines()
-        else:
-            continue
-        for line in found:
-            command = re.sub(r"\s+# .*$", "", line.strip().removeprefix("$ ")).replace(".venv/bin/toolmint", "toolmint").strip()
-            if re.sub(r"^([A-Z_]+=\S* +)+", "", command).startswith(_WORDS):
-                yield command
+            yield from filter(None, map(_command, block[2].replace("\\\n", " ").splitlines()))
+
+
+def _command(line: str) -> str | None:
+    text = re.sub(r"\s+# .*$", "", line.strip().removeprefix("$ ")).replace(".venv/bin/toolmint", "toolmint").strip()
+    return text if _bare(text).startswith(_WORDS) else None
+
+
+def _bare(command: str) -> str:
+    return re.sub(r"^([A-Z_]+=\S* +)+", "", command)
+
+
+def _whole(command: str) -> bool:
+    """Whether it could be entered as it stands: `toolmint backup` in a sentence is a name."""
+    if not _bare(command).startswith("toolmint "):
+        return True
+    try:
+        with redirect_stderr(io.StringIO()):
+            parser().parse_args(shlex.split(_bare(command))[1:])
+    except (SystemExit, ValueError):
+        return False
+    return True
 
 
 def documents() -> list[Path]:
@@ -185,7 +205,8 @@ def test_the_documents_show_each_exception() -> None:
 
 
 def test_commands_are_found_in_blocks_and_in_text() -> None:
-    text = "Run `toolmint doctor`, or `TOOLMINT_KEY=x toolmint call a '{}'`.\n\n```\n$ toolmint keys \\\n  create a  # a key\nother\n```\n"
+    text = "Run `toolmint doctor`, after `toolmint backup`, or `TOOLMINT_KEY=x toolmint call a '{}'`.\n\n"
+    text += "```\n$ toolmint keys \\\n  create a  # a key\nother\n```\n"
     assert list(shown(text + "```python\ntoolmint = 1\n```\n`toolmint_guide`")) == [
         "toolmint doctor",
         "TOOLMINT_KEY=x toolmint call a '{}'",
