@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
 from typing import Any
 
 from app.access import repository
 from app.access.authentication import forget
 from app.access.models import ApiKey
-from app.access.permissions import use_case
+from app.access.permissions import PERMISSIONS, use_case
 from app.core import clock, ids
 from app.core.actor import EVERYTHING, WITH_APPROVAL, Actor
 from app.core.db import Database, now
@@ -42,15 +43,22 @@ def key_text(key_id: str) -> str:
 
 @use_case("keys:manage")
 def create_key(
-    actor: Actor, database: Database, name: str, permissions: Iterable[str], expires_at: int | str | None = None
+    actor: Actor,
+    database: Database,
+    name: str,
+    permissions: Iterable[str],
+    expires_at: int | str | None = None,
+    named: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """Make a key in the actor's tenant: `{"id", "name", "key", "permissions", "expires_at"}`, the only time that `key` is shown.
+    """Make a key in the actor's tenant: `{"id", "name", "key", "permissions", "expires_at", "warnings"}`; `key` is shown this once.
 
-    `expires_at` is an RFC 3339 instant or milliseconds, None: never. Raises Invalid `key_request_invalid`, and Forbidden
-    `permission_escalation` where the actor would grant what it does not hold.
+    `expires_at` is an RFC 3339 instant or milliseconds, None: never. `named` are the permissions that saved specs name (None: nobody
+    looked): what neither they nor the service know is refused where it looks like one of the service's, else warned of.
+
+    Raises Invalid `key_request_invalid`, and Forbidden `permission_escalation` where the actor would grant what it does not hold.
     """
     wanted = sorted(set(permissions))
-    until = _checked(name, wanted, expires_at, database.clock.now())
+    until = _checked(name, wanted, expires_at, database.clock.now(), frozenset(named or ()))
     beyond = [permission for permission in wanted if not _may_grant(actor, permission)]
     if beyond:
         with database.writing() as session:
@@ -75,7 +83,14 @@ def create_key(
         )
         repository.add_key(session, row)
         audit.record(session, actor, "key.created", key_id, "done", name=row.name, permissions=wanted, expires_at=until)
-    return {"id": key_id, "name": row.name, "key": text, "permissions": wanted, "expires_at": clock.iso(until)}
+    return {
+        "id": key_id,
+        "name": row.name,
+        "key": text,
+        "permissions": wanted,
+        "expires_at": clock.iso(until),
+        "warnings": _warnings(wanted, named),
+    }
 
 
 @use_case("keys:manage")
@@ -134,7 +149,28 @@ def _shown(row: ApiKey) -> dict[str, Any]:
     }
 
 
-def _checked(name: str, permissions: list[str], expires_at: int | str | None, at: int) -> int | None:
+def _warnings(permissions: list[str], named: Collection[str] | None) -> list[str]:
+    if named is None:
+        return []
+    bare = [(permission, permission.removeprefix(WITH_APPROVAL)) for permission in permissions if permission != EVERYTHING]
+    unknown = [permission for permission, name in bare if name not in PERMISSIONS and name not in named]
+    known = f"Saved specs name: {', '.join(sorted(named))}." if named else "No saved spec names any."
+    return [f"{permission}: neither the service nor a saved spec knows this permission. {known}" for permission in unknown]
+
+
+def _looks_like_ours(permission: str, named: frozenset[str]) -> Problem | None:
+    """A permission that nobody knows, of a noun that is the service's own: a slip of the pen."""
+    name = permission.removeprefix(WITH_APPROVAL)
+    if name in PERMISSIONS or name in named or name.partition(":")[0] not in {known.partition(":")[0] for known in PERMISSIONS}:
+        return None
+    near = get_close_matches(name, [*PERMISSIONS, *named], 1)
+    meant = f"Did you mean {near[0]}? " if near else ""
+    return Problem(
+        "$.permissions", f"{permission!r} is no permission", f"{meant}The service knows {', '.join(PERMISSIONS)}; specs name more."
+    )
+
+
+def _checked(name: str, permissions: list[str], expires_at: int | str | None, at: int, named: frozenset[str]) -> int | None:
     problems = []
     if not name.strip() or len(name) > MOST_NAME or not name.isprintable():
         problems.append(Problem("$.name", f"must be 1 to {MOST_NAME} printable characters", "Say in a few words who uses the key."))
@@ -143,6 +179,8 @@ def _checked(name: str, permissions: list[str], expires_at: int | str | None, at
     for permission in permissions:
         if permission != EVERYTHING and not PERMISSION.match(permission):
             problems.append(Problem("$.permissions", f"{permission[:80]!r} is no permission", "Write it as in `tools:call`."))
+        elif (slip := _looks_like_ours(permission, named)) is not None:
+            problems.append(slip)
     until: int | None = None
     try:
         until = clock.from_iso(expires_at) if isinstance(expires_at, str) else expires_at

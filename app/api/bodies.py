@@ -13,7 +13,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NoReturn, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from app.core.errors import Invalid, Problem, TooLarge
@@ -28,6 +28,11 @@ class Body(BaseModel):
     """A JSON object with declared fields only; no coercion between JSON types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def one_of(*values: str, **options: Any) -> Any:
+    """A text field whose values the description lists; which of them is right is for the use case to say, with its own code."""
+    return Field(json_schema_extra={"enum": list(values)}, **options)
 
 
 async def pieces(request: Request, most: int) -> AsyncIterator[bytes]:

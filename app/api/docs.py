@@ -5,6 +5,7 @@ It refuses to be: a client. The document itself is at `/api/v1/openapi.json`.
 
 from __future__ import annotations
 
+import json
 from html import escape
 from typing import Any
 
@@ -49,6 +50,12 @@ def _fields(schema: dict[str, Any]) -> str:
     required = schema.get("required", ())
     lines = []
     for name, field in schema.get("properties", {}).items():
-        kinds = [part.get("type", "object") for part in field.get("anyOf", [field])]
+        kinds = [_kind(part) for part in field.get("anyOf", [field])]
         lines.append(f"{name}{'' if name in required else '?'}: {' | '.join(kinds)}")
     return "\n".join(lines)
+
+
+def _kind(part: dict[str, Any]) -> str:
+    if "enum" in part:
+        return " | ".join(json.dumps(value) for value in part["enum"])
+    return str(part.get("type", "object"))

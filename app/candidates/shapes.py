@@ -6,7 +6,7 @@ It refuses to be: a reader of rows, or a decision on who may see them.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.candidates.models import Approval, Candidate, GateResult
@@ -57,6 +57,22 @@ def report_shape(row: Candidate, gates: Sequence[GateResult]) -> dict[str, Any]:
         report: dict[str, Any] = json.loads(row.report)
         return report
     return {"candidate_id": row.id, "digest": row.digest, "publishable": False, "gates": [gate_shape(gate) for gate in gates], "rubric": []}
+
+
+FINDINGS = 8
+
+
+def short_report(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The report without what only an auditor reads: no evidence where it passed, eight findings a gate; `left_out` says so."""
+    gates = [{**_without(gate, "evidence"), "findings": gate["findings"][:FINDINGS]} for gate in report["gates"]]
+    rubric = [{**_without(row, "evidence", "missing"), "evidence": []} if row["passed"] else dict(row) for row in report["rubric"]]
+    more = sum(max(0, len(gate["findings"]) - FINDINGS) for gate in report["gates"])
+    said = "the evidence of gates and of what passed" + (f", and {more} more findings" if more else "")
+    return {**report, "gates": gates, "rubric": rubric, "left_out": f"{said}; full: true gives all of it"}
+
+
+def _without(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in names}
 
 
 HIDDEN = "A held-out case does not hold; it is not shown to authors."

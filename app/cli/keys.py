@@ -11,11 +11,12 @@ from app.core import migration
 from app.core.actor import SYSTEM
 from app.core.db import Database
 from app.core.settings import Settings
+from app.spec.revisions import named_permissions
 
 
 def create(settings: Settings, name: str, permissions: list[str], expires_at: str | None) -> int:
     """Print the new key as JSON. Raises what `create_key` raises."""
     database = Database(settings.database)
     migration.check(database)
-    show(create_key(SYSTEM, database, name, permissions, expires_at))
+    show(create_key(SYSTEM, database, name, permissions, expires_at, named_permissions(SYSTEM, database)))
     return DONE

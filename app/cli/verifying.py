@@ -16,7 +16,7 @@ from app.verification.findings import GateResult
 from app.verification.line import SILENT, Watcher
 from app.verification.local import exit_status, verify_folder
 
-_SIGNS = {"passed": "ok     ", "failed": "FAILED ", "skipped": "skipped"}
+_SIGNS = {"passed": "ok     ", "failed": "FAILED "}
 
 
 def verify(settings: Settings, folder: Path, *, as_json: bool) -> int:
@@ -26,7 +26,7 @@ def verify(settings: Settings, folder: Path, *, as_json: bool) -> int:
     if as_json:
         show(report)
         return exit_status(report)
-    explain({"gates": [], "rubric": report["rubric"]})
+    _end(report)
     say("Publishable." if report["publishable"] else "Refused.")
     return exit_status(report)
 
@@ -35,6 +35,15 @@ def explain(report: Mapping[str, Any]) -> None:
     """The gates with what they found, and the rubric."""
     for gate in report["gates"]:
         _gate(gate)
+    _end(report)
+
+
+def _end(report: Mapping[str, Any]) -> None:
+    """What comes after the gates: those that did not run on one line, else the scores, which mean nothing without them."""
+    left_out = [gate["gate"] for gate in report["gates"] if gate["status"] == "skipped"]
+    if left_out:
+        say(f"not run  {', '.join(left_out)}: mend what failed, then verify again")
+        return
     for row in report.get("rubric", []):
         bar = f"{row['score']:.2f} of at least {row['threshold']:.2f}"
         say(f"{'ok     ' if row['passed'] else 'FAILED '}  {row['dimension']:<15} {bar}")
@@ -45,6 +54,8 @@ async def _told(result: GateResult) -> None:
 
 
 def _gate(gate: Mapping[str, Any]) -> None:
+    if gate["status"] == "skipped":
+        return
     say(f"{_SIGNS.get(gate['status'], gate['status'])}  {gate['gate']:<15} {gate['duration_ms']} ms")
     for finding in gate["findings"]:
         place = ":".join(str(finding[name]) for name in ("file", "line") if finding.get(name))

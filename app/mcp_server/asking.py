@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from app.core.actor import Actor
 from app.invocation.calling import Waiting
-from app.mcp_server.services import Services
+from app.invocation.parts import Services
 
 P = ParamSpec("P")
 W = TypeVar("W")

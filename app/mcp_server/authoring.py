@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from app.candidates.reading import read_candidate, read_report
+from app.candidates.shapes import short_report
 from app.candidates.submission import submit_candidate
 from app.codegen.generation import start_generation
 from app.connectors.named import warnings
@@ -67,7 +68,7 @@ async def generate(ask: Ask) -> dict[str, Any]:
 
 
 async def report(ask: Ask) -> dict[str, Any]:
-    """`GET /candidates/{id}/report`, with `candidate` beside it; waits for the end of verification for up to `wait_s`."""
+    """`GET /candidates/{id}/report`, short unless `full`, with `candidate` beside it; waits up to `wait_s` for the end of verification."""
     services, candidate_id = ask.services, ask.args["id"]
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + ask.args.get("wait_s", 0)
@@ -81,4 +82,4 @@ async def report(ask: Ask) -> dict[str, Any]:
                 await asyncio.wait_for(signals.get(), min(left, LOOK_AGAIN_S))
     found = await ask.of(read_report, services.database, candidate_id)
     shown = {name: candidate[name] for name in ("id", "tool", "state", "approval", "version", "error")}
-    return value_result({**found, "candidate": shown})
+    return value_result({**(found if ask.args.get("full") else short_report(found)), "candidate": shown})

@@ -103,9 +103,16 @@ _TABLE = (
         "toolmint_candidate_report",
         "Read the verification of a candidate",
         "Gates with findings and how to mend them, rubric scores, and the candidate's state: queued, verifying, passed, refused, published "
-        "or error. With wait_s it waits for the end of verification.",
+        "or error. With wait_s it waits for the end of verification. Short unless full.",
         READERS,
-        obj({"id": text("Id of the candidate.", 64), "wait_s": number("Seconds to wait for the end.", 0, 50)}, "id"),
+        obj(
+            {
+                "id": text("Id of the candidate.", 64),
+                "wait_s": number("Seconds to wait for the end.", 0, 50),
+                "full": boolean("Every finding, and the evidence of each gate and score."),
+            },
+            "id",
+        ),
         authoring.report,
     ),
     Management(

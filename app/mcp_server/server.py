@@ -29,6 +29,7 @@ from app.core.errors import Invalid, Problem, ToolmintError
 from app.core.settings import Settings
 from app.core.texts import is_unicode, text_problems
 from app.invocation.calling import Progress, Waiting, call_tool
+from app.invocation.parts import Services
 from app.invocation.posts import Given, claim_post, release, settle
 from app.mcp_server.answers import refusal, run_result, unknown_tool
 from app.mcp_server.asking import Ask
@@ -37,7 +38,6 @@ from app.mcp_server.door import Caller, Door, caller_of
 from app.mcp_server.entry import Management
 from app.mcp_server.listing import Listing
 from app.mcp_server.management import MANAGEMENT
-from app.mcp_server.services import Services
 from app.observability.traces import tracing
 
 KEY = "toolmint/idempotencyKey"

@@ -32,7 +32,7 @@ from app.runtime.program import EffectRule, Program
 from app.runtime.repository.effects import Claim
 from app.spec.expressions import effect_identity
 
-MOST_LAID = 2_000
+MOST_LAID = 500
 MOST_LAYING_S = 10.0
 _WOULD = {
     "planned": "perform",

@@ -60,7 +60,7 @@ class PlanBook:
         tally[would] = tally.get(would, 0) + 1
         self.total += 1
         self.may_differ += entry["may_differ"]
-        self._digest.update(f"{effect}\n{identity}\n{fingerprint}\n{would}\n{entry['may_differ']}\n".encode())
+        self._digest.update(f"{effect}\n{identity}\n{fingerprint}\n{would}\n".encode())
         if self.total <= MOST_BOUND:
             self.marks += mark(identity, fingerprint)
         if len(self.listed) < MOST_LISTED and self._bytes <= MOST_LISTED_BYTES:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sqlmodel import Session, col, func, select
 
 from app.spec.models import SpecRevision
@@ -23,6 +25,11 @@ def by_revision(session: Session, tenant: str, name: str, revision: int | None) 
     if revision is not None:
         wanted = wanted.where(SpecRevision.revision == revision)
     return session.exec(wanted.order_by(col(SpecRevision.revision).desc()).limit(1)).first()
+
+
+def bodies(session: Session, tenant: str) -> Iterator[str]:
+    """The text of every revision."""
+    return iter(session.exec(select(SpecRevision.body).where(SpecRevision.tenant == tenant).execution_options(yield_per=20)))
 
 
 def next_revision(session: Session, tenant: str, name: str) -> int:

@@ -6,6 +6,7 @@ It refuses to be: an editor. What is saved has passed the whole check, and nothi
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +76,13 @@ def list_revisions(actor: Actor, database: Database, name: str) -> list[dict[str
     with database.reading() as session:
         rows = repository.revisions(session, actor.tenant, name) if _reads(actor) else []
     return [{"revision": r.revision, "digest": r.digest, "created_at": r.created_at, "created_by": r.created_by} for r in rows]
+
+
+@use_case("keys:manage")
+def named_permissions(actor: Actor, database: Database) -> frozenset[str]:
+    """The permissions that saved specs of the tenant name, for whoever makes keys."""
+    with database.reading() as session:
+        return frozenset(name for body in repository.bodies(session, actor.tenant) for name in json.loads(body).get("permissions", ()))
 
 
 def load_spec(database: Database, tenant: str, name: str, revision: int | None = None) -> SavedSpec:

@@ -25,10 +25,10 @@ from app.core.actor import Actor
 from app.core.db import Database
 from app.core.errors import Forbidden, Invalid, Unauthenticated
 from app.core.texts import text_problems
+from app.invocation.parts import Services
 from app.invocation.pausing import list_pauses
 from app.web.pages import Page
 from app.web.security import BODY_BYTES, refuse_other_sites
-from app.web.services import Services
 from app.web.sessions import NOTE_S, Sessions, Ticket
 
 SAFE = frozenset({"GET", "HEAD"})

@@ -16,6 +16,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
+from app.connectors.port import Connectors
 from app.connectors.production import production
 from app.core.db import Database
 from app.core.feed import Feed
@@ -36,6 +37,7 @@ class Parts:
     settings: Settings
     database: Database
     feed: Feed
+    connectors: Connectors
     catalog: Catalog
     calls: Calls
     sandbox: Sandbox
@@ -64,7 +66,7 @@ def build(home: Path, live: bool) -> tuple[FastAPI, Parts]:
     feed, sandbox = Feed(database, interval_s=0.05), Sandbox(home)
     catalog = Catalog(database, settings.tools_dir, connectors.catalog)
     runtime = Runtime(database, sandbox, connectors, catalog.load, feed, role="web")
-    parts = Parts(settings, database, feed, catalog, Calls(runtime, catalog), sandbox)
+    parts = Parts(settings, database, feed, connectors, catalog, Calls(runtime, catalog), sandbox)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

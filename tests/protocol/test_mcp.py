@@ -250,7 +250,10 @@ async def test_an_agent_can_author_a_tool_over_mcp_alone(own_site: Site, era: st
         sent = await client.call_tool("toolmint_submit_candidate", {"name": "count_notes", "files": files}, meta=key)
         again = await client.call_tool("toolmint_submit_candidate", {"name": "count_notes", "files": files}, meta=key)
         assert sent.structured_content["id"] == again.structured_content["id"] and sent.structured_content["state"] == "queued"
+        full = await client.call_tool("toolmint_candidate_report", {"id": sent.structured_content["id"], "full": True})
+        assert "left_out" not in full.structured_content
         report = await client.call_tool("toolmint_candidate_report", {"id": sent.structured_content["id"]})
+        assert "full: true" in report.structured_content["left_out"]
         assert report.structured_content["publishable"] is False and report.structured_content["candidate"]["state"] == "queued"
         records = [{"key": "a", "body": {"email": "a@example.com"}}, {"key": "", "body": {}}]
         loaded = await client.call_tool("toolmint_import_records", {"collection": "customers", "records": records})

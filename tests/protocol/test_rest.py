@@ -306,6 +306,7 @@ def test_generation_says_that_no_model_is_configured(site: Site) -> None:
 
 def test_the_description_lists_every_route_and_loads_nothing_from_elsewhere(site: Site) -> None:
     page = site.client.get("/docs").text
+    assert "decision: &quot;approve&quot; | &quot;reject&quot;" in page and "verdict: &quot;confirm_done&quot; | &quot;retry&quot;" in page
     assert "/tools/{name}/runs" in page and "https://" not in page and "<script" not in page
     paths = site.client.get("/api/v1/openapi.json").json()["paths"]
     assert {"/specs", "/tools/{name}/versions", "/ledgers/{name}/{group}", "/audit", "/costs"} <= set(paths)

@@ -27,7 +27,7 @@ from app.api.routes import (
     specs,
     tools,
 )
-from app.api.services import Services
+from app.invocation.parts import Services
 
 PREFIX = "/api/v1"
 RESOURCES = (specs, candidates, generations, tools, runs, approvals, replays, ledgers, effects, records, connections, pauses, keys)

@@ -6,11 +6,10 @@ import asyncio
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.bodies import Body, checked, parse_json, read_body, takes
+from app.api.bodies import Body, checked, one_of, parse_json, read_body, takes
 from app.api.callers import Caller
 from app.api.once import once
 from app.api.services import House
@@ -32,7 +31,7 @@ class Question(Body):
 class CallDecision(Body):
     """`approve` or `reject`, with a reason."""
 
-    decision: str = Field(json_schema_extra={"enum": ["approve", "reject"]})
+    decision: str = one_of("approve", "reject")
     reason: str
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from app.api.bodies import Body, checked, parse_json, read_body, takes
+from app.api.bodies import Body, checked, one_of, parse_json, read_body, takes
 from app.api.callers import Caller, check_key
 from app.api.events import followed
 from app.api.once import once
@@ -42,7 +42,7 @@ class Submission(Body):
 class Decision(Body):
     """`approve` or `reject`, with a reason."""
 
-    decision: str
+    decision: str = one_of("approve", "reject")
     reason: str
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.bodies import Body, checked, parse_json, read_body, takes
+from app.api.bodies import Body, checked, one_of, parse_json, read_body, takes
 from app.api.callers import Caller
 from app.api.once import once
 from app.api.services import House
@@ -19,6 +19,7 @@ from app.core.pages import Page
 from app.runtime.causes import Causes, list_causes
 from app.runtime.decisions import resolve_effect
 from app.runtime.redrives import Selection, list_decisions, read_decision, redrive_effects, resolve_effects
+from app.runtime.verdicts import VERDICTS
 from app.runtime.views import list_effects, read_effect
 
 router = APIRouter(tags=["effects"])
@@ -29,7 +30,7 @@ State = Literal["running", "completed"]
 class Verdict(Body):
     """What is taken as true of an unknown effect from now on: `confirm_done`, `retry` or `abandon`."""
 
-    verdict: str
+    verdict: str = one_of(*VERDICTS)
     reason: str
 
 
@@ -68,7 +69,7 @@ class Redrive(Several):
 class Resolution(Several):
     """One verdict on many unknowns."""
 
-    verdict: str
+    verdict: str = one_of(*VERDICTS)
 
 
 @router.get("/effects", summary="The retry queue, the dead letters or the unknowns")

@@ -16,7 +16,10 @@ from app.api.bodies import Body, checked, parse_json, read_body, takes
 from app.api.callers import Caller
 from app.api.once import once
 from app.api.services import House
+from app.core.actor import Actor
 from app.economics.costs import read_costs
+from app.invocation.parts import Services
+from app.spec.revisions import named_permissions
 
 router = APIRouter(tags=["operators"])
 MOST_BYTES = 100_000
@@ -38,14 +41,19 @@ def get_keys(actor: Caller, house: House, cursor: str | None = None, limit: int 
 
 @router.post("/keys", status_code=201, summary="Make a key; its text is shown once", openapi_extra=takes(NewKey))
 async def post_key(request: Request, actor: Caller, house: House) -> Response:
-    """201 `{"id", "name", "key", "permissions", "expires_at"}`. A repeated request (Idempotency-Key) shows no text: it is not kept."""
+    """201 `{"id", "name", "key", "permissions", "expires_at", "warnings"}`. Repeated (Idempotency-Key), it shows no text: none is kept."""
     text = await read_body(request, MOST_BYTES)
 
     async def work() -> dict[str, Any]:
         body = checked(NewKey, parse_json(text))
-        return await asyncio.to_thread(create_key, actor, house.database, body.name, body.permissions, body.expires_at)
+        return await asyncio.to_thread(_make, actor, house, body)
 
     return await once(request, actor, text, work, 201, keep=lambda answer: {**answer, "key": None})
+
+
+def _make(actor: Actor, house: Services, body: NewKey) -> dict[str, Any]:
+    named = named_permissions(actor, house.database)
+    return create_key(actor, house.database, body.name, body.permissions, body.expires_at, named)
 
 
 @router.delete("/keys/{key_id}", summary="Revoke a key")

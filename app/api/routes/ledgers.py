@@ -13,9 +13,10 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from app.api.callers import Caller
-from app.api.services import House, Services
+from app.api.services import House
 from app.core.actor import Actor
 from app.core.pages import Page
+from app.invocation.parts import Services
 from app.runtime.views import export_ledger, list_ledgers, read_ledger
 
 router = APIRouter(tags=["ledgers"])

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.bodies import Body, checked, parse_json, read_body, takes
+from app.api.bodies import Body, checked, one_of, parse_json, read_body, takes
 from app.api.callers import Caller
 from app.api.once import once
 from app.api.services import House
@@ -26,7 +26,7 @@ class Publication(Body):
     """Which candidate becomes the next version."""
 
     candidate_id: str
-    channel: str = "stable"
+    channel: str = one_of("stable", default="stable")
     reason: str = ""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
+from app.invocation.parts import Services
 from app.web.desk import Hall
 from app.web.failures import install
 from app.web.pages import STATIC, environment
@@ -30,7 +31,6 @@ from app.web.routes import (
     versions,
 )
 from app.web.security import Shield
-from app.web.services import Services
 from app.web.sessions import Sessions, signing_secret
 
 RESOURCES = (

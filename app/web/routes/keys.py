@@ -11,6 +11,7 @@ from app.access.keys import create_key, list_keys, revoke_key
 from app.access.permissions import PERMISSIONS
 from app.core.actor import EVERYTHING
 from app.core.errors import Forbidden, Invalid, ToolmintError
+from app.spec.revisions import named_permissions
 from app.web.desk import At, Desk
 from app.web.listing import PAGE, listing
 
@@ -34,6 +35,7 @@ def create(desk: At) -> Response:
             desk.form["name"],
             [*desk.lists.get("permissions", ()), *own],
             f"{until}T23:59:59Z" if until else None,
+            named_permissions(desk.actor, desk.database),
         )
     except (Invalid, Forbidden) as error:
         return _page(desk, error=error)

@@ -174,3 +174,29 @@ def test_an_admin_key_from_the_settings_replaces_the_one_before(database: Databa
     with pytest.raises(ToolmintError, match="settings_invalid") as caught:
         admin.ensure_admin(database, Settings(home=home, admin_key="short"))
     assert "short" not in repr(caught.value.as_dict())
+
+
+def test_a_slip_in_a_permission_of_the_service_is_refused_with_what_was_meant(database: Database) -> None:
+    for wrong in ("tools:cal", "approval:tools:cal"):
+        with pytest.raises(Invalid, match="key_request_invalid") as caught:
+            keys.create_key(SYSTEM, database, "agent", [wrong])
+        assert "Did you mean tools:call?" in caught.value.problems[0].fix and "keys:manage" in caught.value.problems[0].fix
+    assert keys.create_key(SYSTEM, database, "agent", ["records:audit"], named={"records:audit"})["warnings"] == []
+
+
+def test_a_permission_that_no_spec_names_is_warned_of_with_those_that_specs_name(database: Database) -> None:
+    made = keys.create_key(
+        SYSTEM, database, "agent", ["campaign:send", "tools:call", "approval:campaigns:send", "*"], named={"campaigns:send"}
+    )
+    assert len(made["warnings"]) == 1 and made["warnings"][0].startswith("campaign:send: ") and "campaigns:send" in made["warnings"][0]
+    assert keys.create_key(SYSTEM, database, "agent", ["campaign:send"])["warnings"] == []
+
+
+def test_who_holds_a_permission_may_grant_it_under_the_condition_of_an_approval_and_not_the_reverse(database: Database) -> None:
+    holder = Actor("key_1", "one", "default", frozenset({"keys:manage", "tools:call"}))
+    assert keys.create_key(holder, database, "agent", ["approval:tools:call"])["permissions"] == ["approval:tools:call"]
+    asker = Actor("key_2", "two", "default", frozenset({"keys:manage", "approval:tools:call"}))
+    assert asker.may_ask("tools:call") and not asker.may("tools:call")
+    keys.create_key(asker, database, "agent", ["approval:tools:call"])
+    with pytest.raises(Forbidden, match="permission_escalation"):
+        keys.create_key(asker, database, "agent", ["tools:call"])

@@ -11,7 +11,7 @@ import pytest
 from app.core.actor import Actor
 from app.core.db import Database
 from app.core.errors import Forbidden, Invalid, NotFound
-from app.spec.revisions import list_revisions, load_spec, read_spec, save_spec
+from app.spec.revisions import list_revisions, load_spec, named_permissions, read_spec, save_spec
 from tests.unit.spec.sample import CATALOG, spec_body
 
 AUTHOR = Actor("key_author", "author", "default", frozenset({"specs:write"}))
@@ -107,3 +107,10 @@ def test_to_a_mere_caller_there_are_no_specs(database: Database) -> None:
     with pytest.raises(NotFound) as unknown:
         read_spec(CALLER, database, "nothing")
     assert caught.value.detail.replace("greet", "nothing") == unknown.value.detail and list_revisions(CALLER, database, "greet") == []
+
+
+def test_the_permissions_that_specs_name_are_known_to_who_makes_keys(database: Database) -> None:
+    for number, permissions in enumerate((["orders:refund"], ["orders:refund", "orders:read"], [])):
+        save(database, {"name": f"named_{number}", "permissions": permissions})
+    manager = Actor("key_manager", "manager", AUTHOR.tenant, frozenset({"keys:manage"}))
+    assert named_permissions(manager, database) == {"orders:refund", "orders:read"}
