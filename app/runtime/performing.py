@@ -14,7 +14,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlmodel import Session
@@ -82,12 +82,69 @@ async def perform_remote(
 
     A task whose outcome is None afterwards was not begun, or was fenced. Raises FencedOut once the lease is over.
     """
-    desk = Desk(hands.writer)
-    queue = Turns(port, tasks, lambda task, wait_ms: _put_off(hands, desk, task, wait_ms))
-    place = hands.places.of(port)
-    ended: Counter[str] = Counter()
+    work = _Work(hands, port, declared, go_on, gate, Desk(hands.writer))
+    turns = Turns(port, tasks, work.put_off)
+    ends: list[Any] = await asyncio.gather(*(work.lane(turns) for _ in range(lanes)), return_exceptions=True)
+    ends += await asyncio.gather(work.desk.settled(), return_exceptions=True)
+    for after, count in work.ended.items():
+        metrics.EFFECTS.labels(port.kind.name, after).inc(count)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
 
-    def record(task: Task, end: Move, receipt: dict[str, Any] | None = None) -> None:
+
+@dataclass(slots=True)
+class _Work:
+    """What the lanes of one call share."""
+
+    hands: Hands
+    port: RemoteEffect
+    declared: Declared
+    go_on: Callable[[], bool]
+    gate: Gate
+    desk: Desk
+    ended: Counter[str] = field(default_factory=Counter)
+
+    async def lane(self, turns: Turns[Task]) -> None:
+        """Perform one task after the other."""
+        place = self.hands.places.of(self.port)
+        while (task := await turns.next(self.go_on)) is not None:
+            try:
+                later = await self.gate.admit(task.claim.id, self.go_on)
+                if not self.go_on():
+                    return
+                if later is None:
+                    await self._perform(task, place)
+                else:
+                    self._record(task, _resting(task, later))
+            finally:
+                self.gate.leave(task.claim.id)
+                turns.ended(task)
+
+    async def put_off(self, task: Task, wait_ms: int) -> None:
+        """Give a task that was not begun back to the queue, due when its lane is ready; no attempt is counted."""
+        error = error_text("lane_busy", "what it goes to takes no more for now")
+        again = self.hands.clock.now() + wait_ms
+        back = Move(task.claim, "claimed", "planned", task.attempts, error_code="lane_busy", error=error, next_at=again)
+        if await self.desk.ask(back):
+            task.outcome = outcome_of("planned", None, error)
+        else:
+            task.fenced = True
+
+    async def _perform(self, task: Task, place: asyncio.Semaphore) -> None:
+        async with place:
+            later = self.gate.shut(task.claim.id)
+            if later is not None:
+                self._record(task, _resting(task, later))
+                return
+            if not self.go_on() or not await _begin(self.hands, self.desk, task):
+                return
+            reply = await _reply(self.hands, self.port, task)
+        spared = self.gate.note(task.claim.id, reply)
+        fault("effect.performed")
+        self._record(task, _end(self.hands, self.declared, task, reply, spared), reply.receipt)
+
+    def _record(self, task: Task, end: Move, receipt: dict[str, Any] | None = None) -> None:
         """Have the end written; the lane goes on meanwhile, so that this shares its commit with the next beginnings."""
 
         def recorded(held: bool) -> None:
@@ -95,44 +152,10 @@ async def perform_remote(
                 task.fenced = True
                 return
             task.outcome = _outcome(status_of(end.after), receipt, json.loads(end.error) if end.error is not None else None)
-            ended[end.after] += 1
+            self.ended[end.after] += 1
             fault("effect.recorded")
 
-        desk.tell(end, recorded)
-
-    async def perform(task: Task) -> None:
-        async with place:
-            later = gate.shut(task.claim.id)
-            if later is not None:
-                return record(task, _resting(task, later))
-            if not go_on() or not await _begin(hands, desk, task):
-                return None
-            reply = await _reply(hands, port, task)
-        spared = gate.note(task.claim.id, reply)
-        fault("effect.performed")
-        return record(task, _end(hands, declared, task, reply, spared), reply.receipt)
-
-    async def lane() -> None:
-        while (task := await queue.next(go_on)) is not None:
-            try:
-                later = await gate.admit(task.claim.id, go_on)
-                if not go_on():
-                    return
-                if later is not None:
-                    record(task, _resting(task, later))
-                else:
-                    await perform(task)
-            finally:
-                gate.leave(task.claim.id)
-                queue.ended(task)
-
-    ends: list[Any] = await asyncio.gather(*(lane() for _ in range(lanes)), return_exceptions=True)
-    ends += await asyncio.gather(desk.settled(), return_exceptions=True)
-    for after, count in ended.items():
-        metrics.EFFECTS.labels(port.kind.name, after).inc(count)
-    for end in ends:
-        if isinstance(end, BaseException):
-            raise end
+        self.desk.tell(end, recorded)
 
 
 async def _begin(hands: Hands, desk: Desk, task: Task) -> bool:
@@ -147,17 +170,6 @@ async def _begin(hands: Hands, desk: Desk, task: Task) -> bool:
     return True
 
 
-async def _put_off(hands: Hands, desk: Desk, task: Task, wait_ms: int) -> None:
-    """Give a task that was not begun back to the queue, due when its lane is ready; no attempt is counted."""
-    error = error_text("lane_busy", "what it goes to takes no more for now")
-    again = hands.clock.now() + wait_ms
-    back = Move(task.claim, "claimed", "planned", task.attempts, error_code="lane_busy", error=error, next_at=again)
-    if await desk.ask(back):
-        task.outcome = outcome_of("planned", None, error)
-    else:
-        task.fenced = True
-
-
 async def _reply(hands: Hands, port: RemoteEffect, task: Task) -> Reply:
     """What the world says. The effect's own deadline is the end of what the lease covers, read after the commit, which may take long."""
     now = hands.clock.monotonic()
@@ -165,7 +177,8 @@ async def _reply(hands: Hands, port: RemoteEffect, task: Task) -> Reply:
     if deadline <= now:
         return _NOT_SENT
     try:
-        return await port.perform(replace(task.request, attempt=task.attempts, deadline=deadline))
+        task.request.attempt, task.request.deadline = task.attempts, deadline
+        return await port.perform(task.request)
     except Exception as error:
         # A connector raises nothing for what the world does, so this is a bug of ours; how far it came nobody can know.
         log.exception("connector %s failed", port.kind.name)
