@@ -19,7 +19,7 @@ SOON_MS = 1_000
 _RATIO = 0.8
 _ENOUGH = 5
 _FAILED = frozenset({"refused_now", "unknown"})
-_OURS = frozenset({"lease_over", "deadline_passed", "connector_failed"})  # said by this process; the world was not asked
+_OURS = frozenset({"lease_over", "deadline_passed", "connector_failed", "connection_unknown"})  # said here; the world was not asked
 
 
 def answered(reply: Reply) -> bool | None:
