@@ -18,6 +18,7 @@ from mcp_types import INVALID_PARAMS
 from app.core.errors import ToolmintError
 from app.invocation.answers import RunAnswer
 
+MOST_PLANNED = 20
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -30,6 +31,16 @@ def value_result(value: Any, *, failed: bool = False, meta: Mapping[str, Any] | 
     """A JSON value, as text and as structured content."""
     result: dict[str, Any] = {"content": [_text(_encode(value))], "structuredContent": value, "isError": failed}
     return result | ({"_meta": dict(meta)} if meta else {})
+
+
+def brief(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A body whose plan a model can afford to read: the first effects of it; `plan_summary` speaks for all."""
+    plan = body.get("plan")
+    if not plan or len(plan) <= MOST_PLANNED:
+        return dict(body)
+    total = (body.get("plan_summary") or {}).get("total", len(plan))
+    left_out = f"{total - MOST_PLANNED} more effects; GET /runs/{{id}} lists up to {len(plan)}"
+    return {**body, "plan": plan[:MOST_PLANNED], "left_out": left_out}
 
 
 def text_result(text: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from app.invocation.approvals import ask_approval, decide_approval, list_approvals, read_approval
-from app.mcp_server.answers import value_result
+from app.mcp_server.answers import brief, value_result
 from app.mcp_server.asking import Ask
 
 LOOK_AGAIN_S = 1.0
@@ -36,7 +36,7 @@ async def approvals(ask: Ask) -> dict[str, Any]:
             answer = await ask.of(read_approval, database, approval_id)
             left = ends_at - loop.time()
             if answer["state"] != "waiting" or left <= 0:
-                return value_result(answer)
+                return value_result(brief(answer))
             with suppress(TimeoutError):
                 await asyncio.wait_for(signals.get(), min(left, LOOK_AGAIN_S))
 

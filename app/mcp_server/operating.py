@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from app.core.errors import Invalid
 from app.invocation.calling import call_tool
-from app.mcp_server.answers import run_meta, value_result
+from app.mcp_server.answers import brief, run_meta, value_result
 from app.mcp_server.asking import Ask
 from app.records.imports import import_records
 from app.records.snapshots import take_snapshot
@@ -62,13 +62,13 @@ async def call(ask: Ask) -> dict[str, Any]:
         source="mcp",
         waiting=waiting,
     )
-    body = {**answer.body, "evidence_digest": answer.evidence}
+    body = {**brief(answer.body), "evidence_digest": answer.evidence}
     return value_result(body, failed=body["state"] in _FAILED, meta=run_meta(answer))
 
 
 async def run_status(ask: Ask) -> dict[str, Any]:
     """`GET /runs/{id}`."""
-    return value_result(await ask.of(read_run, ask.services.database, ask.args["id"]))
+    return value_result(brief(await ask.of(read_run, ask.services.database, ask.args["id"])))
 
 
 async def cancel(ask: Ask) -> dict[str, Any]:

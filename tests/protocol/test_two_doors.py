@@ -151,6 +151,17 @@ async def test_an_approval_asked_over_mcp_and_given_over_rest_lets_one_call_happ
         assert (again.meta or {})["toolmint/runId"] == (done.meta or {})["toolmint/runId"]
 
 
+async def test_a_long_plan_is_short_over_mcp_and_longer_over_rest(site: Site) -> None:
+    args = {"group": "long", "to": [f"u{number}@example.com" for number in range(60)]}
+    async with mcp(site, site.url, *CALL) as client:
+        dry = (await client.call_tool("toolmint_call", {"tool": "send_notes", "args": args, "dry_run": True})).structured_content
+        assert (len(dry["plan"]), dry["plan_summary"]["total"]) == (20, 60) and dry["left_out"].startswith("40 more effects")
+        assert "needs_approval" in dry and dry["needs_approval"] is False
+        status = (await client.call_tool("toolmint_run_status", {"id": dry["id"]})).structured_content
+        assert len(status["plan"]) == 20
+    assert len(site.get(f"/runs/{dry['id']}").json()["plan"]) == 60
+
+
 def test_an_approval_goes_over_rest_alone_with_a_stable_code_for_each_refusal(site: Site) -> None:
     run = "/tools/send_notes/runs"
     args = {"group": "by-rest", "to": ["a@example.com"]}
