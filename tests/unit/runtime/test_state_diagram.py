@@ -41,7 +41,7 @@ done →
 """
 RUNS = """
 new → available, executing
-scheduled → executing, cancelled, quarantined
+scheduled → executing, cancelled
 available → executing, cancelled
 executing → completed, failed, cancelled, available, scheduled, quarantined
 completed →
