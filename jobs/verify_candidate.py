@@ -5,13 +5,30 @@ It refuses to be: the line of gates. A candidate that another process has is lef
 
 from __future__ import annotations
 
+from functools import partial
+
 from app.composition import Services
+from app.registry.catalog import Catalog
+from app.registry.entries import STABLE
 from app.verification import work
+from app.verification.subject import Replaced
 
 
 async def verify_candidate(services: Services, candidate_id: str) -> None:
     """Cancelled, as when the worker stops, it puts the candidate back into the queue."""
     verifier = work.Verifier(
-        services.database, services.sandbox, services.settings, services.connectors.catalog, lambda: services.runtime.owner
+        services.database,
+        services.sandbox,
+        services.settings,
+        services.connectors.catalog,
+        lambda: services.runtime.owner,
+        partial(_replaced, services.catalog),
     )
     await work.verify_candidate(verifier, candidate_id)
+
+
+def _replaced(catalog: Catalog, tenant: str, tool: str) -> Replaced | None:
+    """What answers callers of the stable channel."""
+    entry = catalog.entries(tenant).get(tool)
+    stable = next((pointer for pointer in entry.pointers if pointer.channel == STABLE), None) if entry else None
+    return Replaced(stable.version, entry.spec) if entry and stable else None

@@ -5,6 +5,7 @@ It refuses to be: code. A gate's own module says what it does; this says which g
 
 from __future__ import annotations
 
+from app.verification.compatibility_gate import check_compatibility
 from app.verification.cost_gate import check_cost
 from app.verification.effects_gate import check_effects
 from app.verification.examples_gate import check_examples
@@ -29,6 +30,7 @@ GATES: tuple[Gate, ...] = (
     Gate("tests", ("imports",), check_tests, 120),
     Gate("mutation", ("tests",), check_mutation, 180),
     Gate("path", ("examples",), check_path, 120),
+    Gate("compatibility", ("spec",), check_compatibility, 30),
     Gate("rollback", ("examples",), check_rollback, 180),
     Gate("cost", ("path",), check_cost, 30),
 )

@@ -132,7 +132,8 @@ DIMENSIONS: Mapping[str, tuple[Part, ...]] = {
         Part("examples", "errors_coded", 0.2, _share("errors_coded")),
     ),
     "rollback": (
-        Part("rollback", "drill", 0.8, _share("drill")),
+        Part("compatibility", "kept", 0.1, _share("kept")),
+        Part("rollback", "drill", 0.7, _share("drill")),
         Part("rollback", "undo", 0.2, _number("undo")),
     ),
     "cost": (Part("cost", "saving", 1.0, _number("saving")),),

@@ -28,11 +28,20 @@ DEFAULT_MODEL: str = Settings.model_fields["model"].default
 DEFAULT_MUTATION_SCORE: float = Settings.model_fields["mutation_score"].default
 
 
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """The published version that a candidate would replace."""
+
+    version: int
+    spec: ExecutionSpec
+
+
 @dataclass(frozen=True)
 class Subject:
     """One candidate. `files` are `tool.py` and `test_tool.py`, `digest` is the identity of this code for this spec.
 
-    `generation_usd` is what writing it here cost; None where it was submitted, or where that is not known.
+    `generation_usd` is what writing it here cost; None where it was submitted, or where that is not known. `replaces` is the version that
+    answers callers at present, if there is one.
     """
 
     candidate_id: str
@@ -44,6 +53,7 @@ class Subject:
     digest: str
     catalog: ConnectorCatalog
     generation_usd: Decimal | None = None
+    replaces: Replaced | None = None
 
     @cached_property
     def contract(self) -> str:

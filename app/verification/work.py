@@ -40,7 +40,7 @@ from app.verification.gates import GATES
 from app.verification.line import SILENT, Watcher, run_line
 from app.verification.report import assemble
 from app.verification.rubric import thresholds_of
-from app.verification.subject import Bench, Subject
+from app.verification.subject import Bench, Replaced, Subject
 from app.verification.template import template_database
 
 logger = logging.getLogger(__name__)
@@ -49,13 +49,17 @@ LOST = "candidate_lost"
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """What verification needs of its process. `catalog` are the connectors of this installation, `owner` names who claims."""
+    """What verification needs of its process. `catalog` are the connectors of this installation, `owner` names who claims.
+
+    `replaced` finds the version of `(tenant, tool)` that a new one would replace.
+    """
 
     database: Database
     sandbox: Sandbox
     settings: Settings
     catalog: ConnectorCatalog
     owner: Callable[[], str]
+    replaced: Callable[[str, str], Replaced | None] = lambda _tenant, _tool: None
 
 
 async def verify_candidate(verifier: Verifier, candidate_id: str) -> str | None:
@@ -121,6 +125,7 @@ async def _verify(verifier: Verifier, claimed: ClaimedCandidate, owner: str) -> 
         digest=claimed.digest,
         catalog=verifier.catalog,
         generation_usd=cost,
+        replaces=await asyncio.to_thread(verifier.replaced, claimed.tenant, claimed.tool),
     )
     async with bench_for(verifier.sandbox, verifier.settings) as bench:
         watcher = _watcher(verifier.database, claimed.id, owner)

@@ -21,6 +21,7 @@ EVIDENCE: dict[str, dict[str, Any]] = {
     "effects": {"cases": [{"name": "a", "passed": True}]},
     "policy": {"refused": {"undeclared": True}},
     "tests": {"passed": 3, "collected": 3},
+    "compatibility": {"kept": {"keys": True}},
     "properties": {"cases": [{"name": "inputs", "passed": True}]},
     "mutation": {"score": 0.9, "must_killed": {"an effect": True}},
     "path": {"observed": {"run_row": True}},
