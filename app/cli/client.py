@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 
-from app.cli.output import DONE, REFUSED, WAITING, complain, say, show
+from app.cli.output import DONE, REFUSED, WAITING, complain, remark, say, show
 from app.core.errors import Failed, Invalid, Problem, ToolmintError, Unauthenticated, Unavailable
 from app.core.settings import Settings
 
@@ -75,12 +75,24 @@ def call(settings: Settings, tool: str, arguments: str, *, key: str | None, dry_
         run = _followed(door, run)
     if run["state"] == "completed":
         show(run["plan"] if dry_run else run["result"])
+        if dry_run:
+            remark(_plan_in_all(run))
         return DONE
     if run["state"] in _ENDED:
         complain(_failure(run))
         return REFUSED
     say(f"The run {run['id']} goes on; see GET /api/v1/runs/{run['id']}.")
     return WAITING
+
+
+def _plan_in_all(run: dict[str, Any]) -> str:
+    """What the list does not say: how much there is in all, and what to do with it."""
+    summary = run["plan_summary"]
+    listed = f", {summary['listed']} of them listed" if summary["listed"] < summary["total"] else ""
+    said = f"{summary['total']} effects{listed}; dry run {run['id']}."
+    return (
+        f"""{said} The call needs an approval: POST /api/v1/approvals {{"run_id": "{run["id"]}"}}.""" if run.get("needs_approval") else said
+    )
 
 
 def _followed(door: Service, run: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +105,11 @@ def _followed(door: Service, run: dict[str, Any]) -> dict[str, Any]:
 
 def _failure(run: dict[str, Any]) -> Failed:
     error = run.get("error") or {}
-    return Failed(error.get("code", run["state"]), error.get("detail") or error.get("message") or f"The run is {run['state']}.")
+    return Failed(
+        error.get("code", run["state"]),
+        error.get("detail") or error.get("message") or f"The run is {run['state']}.",
+        fix=error.get("fix", ""),
+    )
 
 
 def _key(settings: Settings) -> str:

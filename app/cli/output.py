@@ -29,6 +29,11 @@ def show(value: Any) -> None:
     say(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def remark(line: str) -> None:
+    """One line beside an answer, on standard error, so that programs read the answer alone."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201  this is the command line's voice
+
+
 def complain(error: ToolmintError) -> None:
     """`error: what happened (code)`, then each place that is wrong, then what to do."""
     lines = [f"error: {error.detail} ({error.code})"]

@@ -19,6 +19,7 @@ from app.runtime.models import Effect, Run, RunIdentity
 from app.runtime.repository.bulk import shift
 from app.runtime.repository.crossing import crosses_run
 from app.runtime.repository.recovery import cancel_open
+from app.runtime.repository.runs import forget_bound
 from app.runtime.state import OPEN_RUNS
 from app.runtime.verdicts import check_verdict, resolved
 from app.runtime.views import effect_row, run_row
@@ -95,5 +96,6 @@ def _cancel_waiting(session: Session, run: Run) -> None:
     run.state, run.finished_at, run.identity = "cancelled", now(session), None
     for identity in session.exec(select(RunIdentity).where(RunIdentity.run_id == run.id)).all():
         session.delete(identity)
+    forget_bound(session, run.id)
     cancel_open(session, run.id)
     feed.announce(session, "run.finished", run.id, run.tenant, state="cancelled")

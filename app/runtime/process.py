@@ -330,7 +330,8 @@ class Runtime:
     async def _end(self, run: Run, ending: Ending) -> Ending:
         actor = Actor(run.actor, run.actor, run.tenant, frozenset())
         owner = run.owner or self.owner
-        end = repository.Finish(actor, run.id, owner, run.fence, ending.state, error=ending.error, trace_id=run.trace_id)
+        bound = run.approval is not None
+        end = repository.Finish(actor, run.id, owner, run.fence, ending.state, error=ending.error, bound=bound, trace_id=run.trace_id)
         held = await self.writer.submit(repository.finish, end)
         self.feed.nudge()
         return ending if held else Ending("lost")

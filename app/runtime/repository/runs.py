@@ -164,7 +164,7 @@ def _finish(session: Session, end: Finish) -> bool:
         session.connection().execute(sa.delete(RunIdentity).where(col(RunIdentity.run_id) == end.run_id))
         cancel_open(session, end.run_id)
     if end.bound:
-        session.connection().execute(sa.delete(RunBound).where(col(RunBound.run_id) == end.run_id))
+        forget_bound(session, end.run_id)
     code = {"code": end.error["code"]} if end.error else {}
     outcome = "done" if end.state == "completed" else "failed"
     audit.record(session, end.actor, f"run.{end.state}", end.run_id, outcome, trace_id=end.trace_id, **code)
@@ -257,6 +257,7 @@ def _after_crash(session: Session, run: Run, due_at: int) -> None:
     fix = "It is not tried again by itself. See the service's log; call again once the cause is gone: nothing is done twice."
     run.error = {"code": "run_quarantined", "message": f"the run ended its process {run.crashes} times", "fix": fix}
     session.connection().execute(sa.delete(RunIdentity).where(col(RunIdentity.run_id) == run.id))
+    forget_bound(session, run.id)
     cancel_open(session, run.id)
     feed.announce(session, "run.finished", run.id, run.tenant, state=run.state)
 
@@ -330,6 +331,11 @@ def counts(session: Session, run_id: str) -> dict[str, dict[str, int]]:
 def marks(session: Session, run_id: str) -> bytes | None:
     """All that an approved run may perform; None where it is not held to a plan."""
     return session.exec(select(RunBound.marks).where(RunBound.run_id == run_id)).first()
+
+
+def forget_bound(session: Session, run_id: str) -> None:
+    """A run that is over is held to nothing."""
+    session.connection().execute(sa.delete(RunBound).where(col(RunBound.run_id) == run_id))
 
 
 def answered(session: Session, identity: Identity) -> bool:

@@ -53,7 +53,8 @@ def test_arguments_that_do_not_fit_are_named_with_their_place(capsys: pytest.Cap
 
 def test_a_dry_run_prints_its_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["call", "count_notes", json.dumps(COUNTER_ARGS), "--dry-run"]) == 0
-    assert json.loads(capsys.readouterr().out) == []
+    said = capsys.readouterr()
+    assert json.loads(said.out) == [] and said.err.startswith("0 effects; dry run run_")
 
 
 def test_a_run_is_replayed_and_the_status_says_what_came_of_it(up: Supervised, capsys: pytest.CaptureFixture[str]) -> None:
