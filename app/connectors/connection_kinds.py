@@ -79,7 +79,7 @@ KINDS: Mapping[str, Kind] = {
         Kind(
             "http",
             "HTTP service",
-            "the value of the header that signs requests in, such as `Bearer …`",
+            "the value of the header that signs requests in, such as Bearer and a token",
             _closed(
                 ["base_url"],
                 {
