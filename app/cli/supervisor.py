@@ -33,6 +33,7 @@ from app.connectors.smtp_server_url import parse_smtp_url
 from app.core import owners
 from app.core.db import Database
 from app.core.settings import Settings
+from app.runtime.flow.limits import Limits
 
 logger = logging.getLogger(__name__)
 STOP_S = 3.8
@@ -42,7 +43,9 @@ _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def up(settings: Settings) -> int:
-    """Run until SIGTERM, SIGINT or SIGHUP; returns 0 after a clean stop. Raises Invalid `smtp_url_invalid` before anything starts."""
+    """Run until SIGTERM, SIGINT or SIGHUP; returns 0 after a clean stop. Raises Invalid `smtp_url_invalid` or
+    `settings_invalid` before anything starts."""
+    Limits.of(settings)
     if settings.smtp_url:
         parse_smtp_url(settings.smtp_url)
     with home_of_our_own(settings.home), address_of_our_own(settings) as listener:

@@ -110,6 +110,16 @@ def test_an_smtp_url_that_cannot_be_used_is_said_before_anything_starts(
     assert "smtp_url_invalid" in said.err and "Toolmint at" not in said.out
 
 
+def test_limits_that_cannot_be_read_are_said_before_anything_starts(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TOOLMINT_TOOL_LIMITS", '{"campaign_send_bulk": {"runs": 0}}')
+    capsys.readouterr()
+    assert main(["up"]) == 2
+    said = capsys.readouterr()
+    assert "TOOLMINT_TOOL_LIMITS" in said.err and "Toolmint at" not in said.out
+
+
 def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
