@@ -22,9 +22,9 @@ from app.spec.schemas import Validator, compile_schema
 Verdict = Literal["done", "refused_now", "refused", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
-    """One item to perform once.
+    """One item to perform once. For a port it is a value; whoever performs sets `attempt` and `deadline` when it begins.
 
     `effect_id` is the ledger row's, `effect` the id that the spec gives the effect, `item` is canonical, `attempt` counts from
     1, `deadline` is in ms of the database's monotonic clock: past it the owner's lease no longer covers the effect.

@@ -64,7 +64,13 @@ def plant_runs(session: Session, now: int) -> None:
 
 def _decisions(session: Session, now: int) -> None:
     """A redrive that is under way, and a verdict that is not."""
-    common: dict[str, Any] = {"tenant": "default", "actor": "key_operator", "actor_name": "operator", "mark": 0, "tool": "campaign_send_bulk"}
+    common: dict[str, Any] = {
+        "tenant": "default",
+        "actor": "key_operator",
+        "actor_name": "operator",
+        "mark": 0,
+        "tool": "campaign_send_bulk",
+    }
     times: dict[str, Any] = {"created_at": now - MINUTE, "updated_at": now - 2000}
     redrive: dict[str, Any] = {"kind": "redrive", "reason": "The mail server takes more.", "state": "running", "count": 1200, "moved": 500}
     verdict: dict[str, Any] = {"kind": "resolution", "reason": "All in its log.", "state": "completed", "count": 3, "moved": 2}

@@ -30,7 +30,9 @@ def happen(database: Database, count: int) -> None:
     with database.writing() as session:
         for number in range(count):
             audit.record(session, SYSTEM, "thing.done", f"t{number}", "done", number=number)
-            session.add(EffectEvent(effect_seq=number, effect_id=f"e{number}", before="planned", after="claimed", at=number, fence=1, actor="run_1"))
+            session.add(
+                EffectEvent(effect_seq=number, effect_id=f"e{number}", before="planned", after="claimed", at=number, fence=1, actor="run_1")
+            )
 
 
 @pytest.fixture
