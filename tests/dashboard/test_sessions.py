@@ -29,6 +29,7 @@ OPEN = {"/sign-in"}
 def filled(path: str, site: Site) -> str:
     values = {"name": TOOL, "number": "2", "tab": "code", "candidate_id": candidate(site, "passed"), "run_id": run(site, "executing")}
     values |= {"state": "dead", "effect_id": UNKNOWN, "key_id": "key_agent", "group:path": "spring-2026", "approval_id": approval(site)}
+    values |= {"decision_id": "redrive_seeded", "kind": "smtp"}
     for name, value in values.items():
         path = path.replace("{" + name + "}", value)
     assert "{" not in path
