@@ -73,7 +73,13 @@ def _keys(verbs: Verbs) -> None:
     group = verbs.add_parser("keys", help="make keys for agents and people").add_subparsers(metavar="VERB", required=True)
     verb = _verb(group, "create", run, "make a key, directly in the database, and print it once")
     verb.add_argument("name", help="who uses it")
-    verb.add_argument("--permission", action="append", default=[], metavar="P", help="such as tools:call; repeat for more; * for all")
+    verb.add_argument(
+        "--permission",
+        action="append",
+        default=[],
+        metavar="P",
+        help="such as tools:call, or approval:tools:call if each call needs another's yes; repeat; * for all",
+    )
     verb.add_argument("--expires", metavar="INSTANT", help="when it ends, such as 2030-01-31T12:00:00Z; never without this")
 
 
