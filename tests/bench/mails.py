@@ -10,7 +10,7 @@ from app.connectors.smtp import SmtpEffect
 from app.connectors.smtp_server_url import parse_smtp_url
 from app.core.clock import SystemClock
 
-CONNECTIONS = 20
+CONNECTIONS = 32
 TEXT = "Dear Customer,\n\n" + "all the news.\n" * 20
 
 

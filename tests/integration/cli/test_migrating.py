@@ -106,3 +106,25 @@ def test_that_postgresql_is_migrated_without_a_copy_is_said_before(
     said = capsys.readouterr().out
     assert said.index("pg_dump") < said.index("Migrated from 0001") and not (tmp_path / "backups").exists()
     postgres.drop(name)
+
+
+def test_events_of_an_earlier_release_are_found_by_their_effects_number(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'toolmint.db'}", durable=False)
+    texts = ("tenant", "tool", "effect", "connector", "key", "run_id", "item", "fingerprint", "on_unknown", "state")
+    numbers = ("version", "step", "position", "fence", "attempts", "crashes", "created_at", "updated_at")
+    with database.writing() as session:
+        connection = session.connection()
+        config = migration._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0006")
+        for seq, name in ((7, "a"), (9, "b")):
+            values = ", ".join([str(seq), f"'{name}'", *["'x'"] * len(texts), *["1"] * len(numbers)])
+            connection.exec_driver_sql(f"INSERT INTO effect (seq, id, {', '.join(texts)}, {', '.join(numbers)}) VALUES ({values})")
+        for name in ("b", "a", "b"):
+            event = "INSERT INTO effect_event (effect_id, before, after, at, fence, actor) VALUES (?, 'new', 'planned', 1, 0, 'run_1')"
+            connection.exec_driver_sql(event, (name,))
+    migration.migrate(database, tmp_path / "backups")
+    with database.reading() as session:
+        found = session.connection().exec_driver_sql("SELECT seq, effect_seq, effect_id FROM effect_event ORDER BY seq").all()
+    assert [tuple(row) for row in found] == [(1, 9, "b"), (2, 7, "a"), (3, 9, "b")]
+    database.close()
