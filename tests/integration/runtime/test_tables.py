@@ -285,7 +285,7 @@ async def test_a_database_that_stays_locked_costs_a_batch_its_patience_once(sqli
     writer.close()
 
 
-@pytest.mark.parametrize("values", [["abc"], [True], [1 << 70], ["\ud800"], ["a\0b"], [None], [1, 2], []])
+@pytest.mark.parametrize("values", [["abc"], [True], [1 << 70], ["\ud800"], ["a\0b"], [None], [1, 2, 3], []])
 def test_a_cursor_of_another_list_is_refused(database: Database, values: list[object]) -> None:
     with pytest.raises(Invalid, match="cursor_invalid"):
         views.list_effects(CALLER, database, state="dead", cursor=encode(values))
