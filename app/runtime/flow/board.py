@@ -60,6 +60,7 @@ class Flow:
     _gates: dict[tuple[str, ...], Gate] = field(default_factory=dict)
     _read_at: int | None = None
     _look: asyncio.Event = field(default_factory=asyncio.Event)
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _stopping: bool = False
     _watching: asyncio.Task[None] | None = None
     _moves: set[asyncio.Task[bool]] = field(default_factory=set)
@@ -232,8 +233,12 @@ class Flow:
                     await asyncio.sleep(_AGAIN_S)
 
     async def _read(self) -> None:
-        asked_at = self.database.clock.monotonic()
-        pauses, opened = await asyncio.to_thread(self._load)
+        async with self._reading:  # what was read earlier is never put over what was read later
+            asked_at = self.database.clock.monotonic()
+            pauses, opened = await asyncio.to_thread(self._load)
+            self._take(asked_at, pauses, opened)
+
+    def _take(self, asked_at: int, pauses: list[Pause], opened: dict[CircuitName, Opened]) -> None:
         before, self._pauses = set(self._pauses), {(pause.tenant, pause.scope, pause.name): pause for pause in pauses}
         closed, self._opened = set(self._opened) - set(opened), opened
         for name in closed | set(opened):

@@ -84,7 +84,9 @@ async def test_one_trial_at_a_time_finds_out_that_it_answers_again_and_then_ever
     database: Database, sandbox: Sandbox
 ) -> None:
     script = [AWAY | {"times": 16}]
-    async with world(database, sandbox, flow=QUICK, script=script, retry={"max_attempts": 20, "initial_delay_s": 0.1}) as w:
+    async with world(
+        database, sandbox, flow=QUICK, script=script, retry={"max_attempts": 20, "initial_delay_s": 0.1, "factor": 1, "max_delay_s": 0.1}
+    ) as w:
         _, ending = await w.call(group="g", to=MANY)
         assert ending is not None and ending.state == "completed"
 
@@ -99,7 +101,13 @@ async def test_one_trial_at_a_time_finds_out_that_it_answers_again_and_then_ever
 
 
 async def test_a_trial_that_fails_doubles_the_rest_up_to_the_longest(sqlite_database: Database, sandbox: Sandbox) -> None:
-    async with world(sqlite_database, sandbox, flow=QUICK, script=[AWAY], retry={"max_attempts": 2, "initial_delay_s": 0.1}) as w:
+    async with world(
+        sqlite_database,
+        sandbox,
+        flow=QUICK,
+        script=[AWAY],
+        retry={"max_attempts": 2, "initial_delay_s": 0.1, "factor": 1, "max_delay_s": 0.1},
+    ) as w:
         await w.call(group="g", to=MANY[:20])
         before = attempts(sqlite_database)
 
