@@ -1,6 +1,7 @@
 """Effects that lose their holder or their run: recovered or cancelled in bulk, with flat memory whatever their number.
 
-Rows that another transaction has just locked are left to it.
+What a sweep finds locked is left to the next sweep. What a run or a process that lives on gives back is waited for instead: a plan that
+is just looking at it changes nothing, and nobody would come by again.
 """
 
 from __future__ import annotations
@@ -19,20 +20,22 @@ from app.runtime.repository.effects import Claim, EventLog, effects
 def cancel_open(session: Session, run_id: str) -> None:
     """planned, claimed and retry_wait → cancelled: nothing of this run will be performed any more."""
     mine = effects.c.run_id == run_id
-    for before in ("planned", "claimed", "retry_wait"):
-        _shift(session, mine, before, ("cancelled",), actor=run_id, next_at=None)
+    for before in ("retry_wait", "planned", "claimed"):  # in the order in which the queue may move them on meanwhile
+        _shift(session, mine, before, ("cancelled",), actor=run_id, wait=True, next_at=None)
 
 
-def recover(session: Session, which: sa.ColumnElement[bool]) -> None:
+def recover(session: Session, which: sa.ColumnElement[bool], *, wait: bool = False) -> None:
     """Held effects whose holder is gone: claimed → planned (nothing left), performing → unknown (nobody can know).
 
     Under the policy `retry` an unknown is planned again at once, for the queue. `which` must name held effects of that holder only.
+    Without `wait`, rows that are locked are passed over.
     """
     died: dict[str, Any] = {"error_code": "holder_died", "error": _HOLDER_DIED, "crashes": effects.c.crashes + 1}
     policy = effects.c.on_unknown
-    _shift(session, which, "claimed", ("planned",), detail="holder gone")
-    _shift(session, which & (policy != "retry"), "performing", ("unknown",), detail="holder gone", **died)
-    _shift(session, which & (policy == "retry"), "performing", ("unknown", "planned"), detail="holder gone", next_at=now(session), **died)
+    again = {**died, "next_at": now(session)}
+    _shift(session, which, "claimed", ("planned",), detail="holder gone", wait=wait)
+    _shift(session, which & (policy != "retry"), "performing", ("unknown",), detail="holder gone", wait=wait, **died)
+    _shift(session, which & (policy == "retry"), "performing", ("unknown", "planned"), detail="holder gone", wait=wait, **again)
 
 
 def doubt(session: Session, which: sa.ColumnElement[bool], actor: str, detail: str, **values: Any) -> None:
@@ -60,7 +63,7 @@ def recover_claims(session: Session, claims: Sequence[Claim]) -> None:
     """`recover` for claims that their own process drops, and for nothing else that it holds."""
     for start in range(0, len(claims), CHUNK):
         held = [(claim.id, claim.owner, claim.fence) for claim in claims[start : start + CHUNK]]
-        recover(session, sa.tuple_(effects.c.id, effects.c.owner, effects.c.fence).in_(held))
+        recover(session, sa.tuple_(effects.c.id, effects.c.owner, effects.c.fence).in_(held), wait=True)
 
 
 def drop_claims(session: Session, dropped: list[Sequence[Claim]]) -> list[None]:
@@ -81,15 +84,20 @@ def _shift(
     *,
     actor: str = "recovery",
     detail: str | None = None,
+    wait: bool = False,
     **values: Any,
 ) -> None:
     """Move all that `which` names from `before` along `path`, 500 rows at a time, so that memory stays flat."""
     log = EventLog(now(session))
-    some = sa.select(effects.c.seq).where(which, effects.c.state == before).order_by(effects.c.seq).limit(CHUNK)
-    some = some.correlate(None).with_for_update(skip_locked=True)
+    some = sa.select(effects.c.seq).where(which, effects.c.state == before).limit(CHUNK)
+    if wait and session.get_bind().dialect.name == "postgresql":  # in the order in which plans lock them, or the two would deadlock
+        some = some.order_by(effects.c.id).with_for_update()
+    else:
+        some = some.order_by(effects.c.seq).with_for_update(skip_locked=True)
     values |= {"state": path[-1], "owner": None, "fence": effects.c.fence + 1, "updated_at": log.at}
-    statement = sa.update(effects).where(effects.c.seq.in_(some)).values(**values)
-    while moved := session.connection().execute(statement.returning(effects.c.id, effects.c.fence)).all():
+    while found := session.connection().execute(some).scalars().all():
+        statement = sa.update(effects).where(effects.c.seq.in_(found), effects.c.state == before).values(**values)
+        moved = session.connection().execute(statement.returning(effects.c.id, effects.c.fence)).all()
         for row in moved:
             for source, target in zip((before, *path), path, strict=False):
                 log.add(row.id, source, target, row.fence, actor, detail)

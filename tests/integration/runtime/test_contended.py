@@ -1,0 +1,60 @@
+"""Rows that somebody else is just looking at: what gives them back waits, since nobody would come by again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+from sqlmodel import Session
+
+from app.core.db import Database
+from app.runtime.models import Effect
+from app.runtime.repository.effects import Claim, Intent, Plan, plan_chunks
+from app.runtime.repository.recovery import cancel_open, drop_claims
+from tests.support.waiting import until
+
+CLAIMED = [Claim(name, "own_a", 1) for name in ("e1", "e2")]
+
+
+def plan(run: str, owner: str) -> Plan:
+    intents = [Intent(claim.id, place, "[]", None, None, "{}", "f", None, {}) for place, claim in enumerate(CLAIMED)]
+    return Plan("t", "tool", 1, "send", "email.send", None, False, "hold", run, 1, owner, intents)
+
+
+def gone_on(database: Database, thread: threading.Thread) -> bool:
+    """Whether the thread is over, or waits for the database."""
+    if database.is_sqlite or not thread.is_alive():
+        return True
+    with database.reading() as session:
+        return bool(session.connection().exec_driver_sql("SELECT count(*) FROM pg_locks WHERE NOT granted").scalar())
+
+
+@pytest.mark.parametrize(
+    ("give_back", "state"),
+    [
+        (lambda session: drop_claims(session, [CLAIMED]), "planned"),
+        (lambda session: cancel_open(session, "run_a"), "cancelled"),
+    ],
+    ids=["dropped", "cancelled"],
+)
+def test_what_a_run_gives_back_is_free_even_if_another_run_is_just_looking_at_it(
+    database: Database, give_back: Callable[[Session], object], state: str
+) -> None:
+    with database.writing() as session:
+        plan_chunks(session, [plan("run_a", "own_a")])
+
+    def end() -> None:
+        with database.writing() as session:
+            give_back(session)
+
+    ending = threading.Thread(target=end)
+    with database.writing() as session:
+        (answers,) = plan_chunks(session, [plan("run_b", "own_b")])
+        assert {answer.decision for answer in answers} == {"wait"}
+        ending.start()
+        until(lambda: gone_on(database, ending), what="the run has ended, or waits until the other has looked")
+    ending.join(10)
+    with database.reading() as session:
+        assert set(session.connection().execute(sa.select(Effect.state)).scalars()) == {state}  # type: ignore[call-overload]  # SQLModel's column types
