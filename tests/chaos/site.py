@@ -13,9 +13,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.connectors.scripted import scripted
 from app.core.db import Database
+from app.core.migration import migrate
+from app.registry.catalog import Catalog
+from app.spec.model import ExecutionSpec
 from tests.chaos.scenarios import Scenario
 from tests.support.postgres import PostgresServer, start_postgres
+from tests.support.published import release
 from tests.support.releases import CAMPAIGN, publish
 from tests.support.service import Service, start_service
 from tests.support.smtp import SmtpProcess, start_smtp
@@ -60,10 +65,14 @@ class Site:
         if postgres is not None:
             url = postgres.url(postgres.create())
             settings["TOOLMINT_DATABASE_URL"] = url
+        if not scenario.verified:
+            _release_tools(url, folder / "home")
         service = start_service(folder / "home", None, **settings)
         site = cls(folder / "home", settings, smtp, Database(url), service, Tail(smtp.log), postgres)
         try:
-            _publish_tools(service)
+            if scenario.verified:
+                _publish_tools(service)
+            service.admin.put("/records/email_templates/news", TEMPLATE)
         except BaseException:
             site.close()
             raise
@@ -111,12 +120,25 @@ class Site:
             self.postgres.stop()
 
 
-def _publish_tools(service: Service) -> None:
+def _tools() -> list[tuple[dict[str, Any], str, str]]:
+    """Spec, tool and tests of each policy."""
     spec: dict[str, Any] = json.loads((CAMPAIGN / "spec.json").read_text())
     tool, tests = ((CAMPAIGN / name).read_text() for name in ("tool.py", "test_tool.py"))
-    publish(service, spec, tool, tests)
-    publish(service, *_retrying(spec, tool, tests))
-    service.admin.put("/records/email_templates/news", TEMPLATE)
+    return [(spec, tool, tests), _retrying(spec, tool, tests)]
+
+
+def _publish_tools(service: Service) -> None:
+    for spec, tool, tests in _tools():
+        publish(service, spec, tool, tests)
+
+
+def _release_tools(url: str, home: Path) -> None:
+    database = Database(url)
+    migrate(database, home / "backups")
+    catalog = Catalog(database, home / "published", scripted().catalog)
+    for spec, tool, _tests in _tools():
+        release(catalog, ExecutionSpec.model_validate_json(json.dumps(spec)), tool)
+    database.close()
 
 
 def _retrying(spec: dict[str, Any], tool: str, tests: str) -> tuple[dict[str, Any], str, str]:
