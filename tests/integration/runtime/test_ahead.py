@@ -91,7 +91,7 @@ async def test_no_more_effects_are_performing_than_there_are_connections(databas
         for _, after in events(database):
             performing += {"performing": 1, "done": -1}.get(after, 0)
             most = max(most, performing)
-        assert performing == 0 and 1 < most <= 2 * CONNECTIONS  # an end is recorded together with the next beginnings
+        assert performing == 0 and 1 < most <= CONNECTIONS
 
 
 async def test_an_address_again_in_the_next_chunk_is_a_duplicate_with_the_outcome_of_the_first(
