@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 MUST = frozenset({"effect_deleted", "item_changed", "raise_passed", "condition_negated"})
-_PERFORMS = {"perform": "_DONE", "perform_each": "iter(())", "perform_many": "[]"}
+DONE = "_DONE"
+"""The name of an outcome that stands in for one that is not asked for."""
+
+_PERFORMS = {"perform": DONE, "perform_each": "iter(())", "perform_many": "[]"}
 _QUIET_CALLS = frozenset({"log", "progress"})
 _COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,

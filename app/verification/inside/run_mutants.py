@@ -28,7 +28,7 @@ from typing import Any
 
 import pytest
 
-from .mutants import Mutant, mutants
+from .mutants import DONE, Mutant, mutants
 
 WORKERS = 2
 MOST_CPU_S = 5
@@ -37,8 +37,6 @@ SLOWER = 20
 _LEFT_OUT = ("cacheprovider", "xdist", "faulthandler", "logging", "unraisableexception", "threadexception")
 _OPTIONS = ["-q", *(f"-pno:{name}" for name in _LEFT_OUT), "--capture=no", "--tb=no", "--assert=plain", "--noconftest", "-o", "addopts="]
 """Nobody reads what a test says of a mutant: without these each one costs half as much."""
-
-_STOOD_IN = {"_DONE": "__import__('toolkit').Outcome('done')"}
 
 
 @dataclass
@@ -159,7 +157,8 @@ def _swap(live: types.ModuleType, code: types.CodeType) -> None:
     """Give the live module the mutant's code: functions keep their identity, containers too, other values are set anew."""
     fresh = types.ModuleType(live.__name__)
     fresh.__file__ = live.__file__
-    fresh.__dict__.update({name: eval(text) for name, text in _STOOD_IN.items() if name in code.co_names or _uses(code, name)})  # noqa: S307
+    if _uses(code, DONE):
+        fresh.__dict__[DONE] = importlib.import_module("toolkit").Outcome("done")
     sys.modules[live.__name__] = fresh
     try:
         exec(code, fresh.__dict__)  # noqa: S102 - the tool with one change
@@ -182,7 +181,7 @@ def _swap(live: types.ModuleType, code: types.CodeType) -> None:
 
 
 def _uses(code: types.CodeType, name: str) -> bool:
-    return any(isinstance(part, types.CodeType) and (name in part.co_names or _uses(part, name)) for part in code.co_consts)
+    return name in code.co_names or any(isinstance(part, types.CodeType) and _uses(part, name) for part in code.co_consts)
 
 
 def _functions(module: types.ModuleType) -> dict[str, types.FunctionType]:

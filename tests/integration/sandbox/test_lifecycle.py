@@ -329,7 +329,7 @@ def test_a_tool_whose_text_no_parser_can_take_crashes_its_own_runs_alone(play: P
 
 
 def test_templates_that_were_used_least_recently_give_way(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.sandbox.sandbox._TEMPLATES", 2)
+    monkeypatch.setattr("app.sandbox.sandbox._TEMPLATES", 2)  # a small shelf
 
     async def scenario(sandbox: Sandbox) -> None:
         counts = []
