@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from sqlmodel import col, select
 
 from app.connectors.scripted import ScriptedCrash
 from app.core.db import Database
 from app.core.errors import Conflict, NotFound
+from app.observability.models import AuditEvent
 from app.runtime import decisions, views
 from app.runtime.journal import digest_text
+from app.runtime.models import Run
 from app.runtime.process import Call
 from app.runtime.recovery import due_runs, sweep
 from app.sandbox.sandbox import Sandbox
@@ -231,6 +234,34 @@ async def test_a_run_without_effects_takes_two_commits(database: Database, sandb
         before = w.runtime.writer.commits
         await w.call(group="g", to=[ADA])
         assert w.runtime.writer.commits - before == 2
+
+
+async def test_a_patient_call_that_can_have_no_effect_begins_and_ends_in_one_commit(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox, PURE) as w:
+        before = w.runtime.writer.commits
+        call = Call({"group": "g", "to": [ADA]}, dry_run=True, patient=True)
+        begun, execution = await w.runtime.begin(CALLER, w.programs[1], call)
+        assert execution is not None and (await w.runtime.drive(execution)).state == "completed"
+        assert w.runtime.writer.commits - before == 1
+        row = w.run(begun.run_id)
+        assert row["state"] == "completed" and row["created_at"] <= row["finished_at"]
+        with database.reading() as session:
+            told = session.exec(select(AuditEvent.action).where(AuditEvent.target == begun.run_id).order_by(col(AuditEvent.id))).all()
+        assert told == ["run.started", "run.completed"]
+
+
+async def test_the_beginning_of_a_longer_one_is_there_for_others_to_see(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox, PURE) as w:
+        call = Call({"group": "g", "to": []}, dry_run=True, patient=True)
+        begun, execution = await w.runtime.begin(CALLER, w.programs[1], call)
+        assert execution is not None
+
+        def state() -> str | None:
+            with database.reading() as session:
+                return session.exec(select(Run.state).where(Run.id == begun.run_id)).first()
+
+        await until(lambda: state() == "executing", 5, "the run is in the table")
+        assert (await w.runtime.drive(execution)).state == "completed" and state() == "completed"
 
 
 async def test_a_process_without_its_lease_performs_nothing_more(database: Database, sandbox: Sandbox) -> None:
