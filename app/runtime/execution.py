@@ -158,8 +158,12 @@ class Execution:
                     await self._finish(0)
                     return message
         finally:
-            if self._under_way:  # what is in flight is awaited, whatever ended the conversation
+            # What is in flight is awaited, whatever ended the conversation; what went wrong there counts, or its claims would stay here.
+            if self._under_way:
                 await asyncio.wait(self._under_way)
+            wrong = [chunk.exception() for chunk in self._under_way]
+            for error in filter(None, wrong):
+                raise error
 
     async def _receive(self, session: GuestSession) -> Message:
         """The guest's next message. Raises what a chunk under way has ended with meanwhile."""

@@ -261,6 +261,17 @@ class Runtime:
         if run is None:
             return None
         fault("run.claimed")
+        try:
+            claimed = await self._taken_up(run)
+        except Exception:
+            # Of any kind, a database that is away too: the run must not stay with this process, which lives on and does not drive it.
+            log.exception("%s could not be taken up", run.id)
+            await self.owe(repository.release, self._unbegun(run))
+            return Ending("crashed")
+        return await self.drive(claimed) if isinstance(claimed, Execution) else claimed
+
+    async def _taken_up(self, run: Run) -> Execution | Ending:
+        """What a claimed run goes on as, or how it ended at once."""
         if run.cancel_at is not None:
             return await self._end(run, Ending("cancelled"))
         try:
@@ -283,7 +294,11 @@ class Runtime:
             owner=run.owner or self.owner,
             fence=run.fence,
         )
-        return await self.drive(Execution(self.engine, view, program, resumed=run.fence > 1))
+        return Execution(self.engine, view, program, resumed=run.fence > 1)
+
+    def _unbegun(self, run: Run) -> repository.Release:
+        actor, owner = Actor(run.actor, run.actor, run.tenant, frozenset()), run.owner or self.owner
+        return repository.Release(actor, run.id, owner, run.fence, 1000, crashed=True, reason="not taken up", trace_id=run.trace_id)
 
     def stop_run(self, run_id: str, reason: str) -> bool:
         """Stop an execution of this process at its next effect boundary; False if it is not here."""

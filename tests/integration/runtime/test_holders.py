@@ -251,6 +251,25 @@ async def test_what_could_not_be_given_back_while_the_database_was_away_is_given
         assert w.sent() == [ADA]
 
 
+async def test_a_run_whose_program_cannot_be_read_just_now_is_given_back_and_not_kept_by_a_process_that_does_not_drive_it(
+    database: Database, sandbox: Sandbox
+) -> None:
+    async with world(database, sandbox) as w:
+        begun, _ = await w.call(here=False, group="g", to=[ADA])
+        load = w.runtime.load
+
+        def away(*_version: Any) -> Program:
+            raise OperationalError("SELECT", None, Exception("the server closed the connection"))
+
+        w.runtime.load = away
+        ending = await w.runtime.execute(begun.run_id)
+        assert ending is not None and ending.state == "crashed"
+        assert w.run(begun.run_id)["state"] == "scheduled"
+        w.runtime.load = load
+        await until(lambda: _executed(w, begun.run_id))
+        assert w.sent() == [ADA]
+
+
 async def test_a_retry_that_ends_after_its_run_was_cancelled_is_not_tried_again(database: Database, sandbox: Sandbox) -> None:
     script = [{"effect": "send", "when": {"to": BOB}, "answer": "refuse_now"}]
     async with world(database, sandbox, script=script) as w:
