@@ -112,7 +112,7 @@ def change_connection(
         raise Invalid("secret_needed", "These settings would send the present secret to another place.", fix=fix, problems=[problem])
     stored = before.secret if stays else _stored(connections, actor.tenant, name, before.kind, secret, secret_ref)
     with connections.database.writing() as session:
-        row = _found(session, actor, name)
+        row = _found(session, actor, name, lock=True)
         if row.version != before.version:
             raise Conflict("connection_changed", "Somebody else has just changed it.", fix="Read it again, then change what it is now.")
         row.config, row.secret, row.version = config, stored, row.version + 1
@@ -127,7 +127,7 @@ def change_connection(
 def delete_connection(actor: Actor, connections: Connections, name: str) -> dict[str, Any]:
     """Forget a connection and its secret; effects that name it are refused from now on, and tried again later. Returns what it was."""
     with connections.database.writing() as session:
-        row = _found(session, actor, name)
+        row = _found(session, actor, name, lock=True)
         was = shown(row)
         session.delete(row)
         audit.record(session, actor, "connection.deleted", name, "done", kind=row.kind)
@@ -182,8 +182,8 @@ def _secret(stored: str | None) -> str:
     return "none" if not stored else stored if is_reference(stored) else "sealed"
 
 
-def _found(session: Session, actor: Actor, name: str) -> Connection:
-    row = repository.find_connection(session, actor.tenant, name)
+def _found(session: Session, actor: Actor, name: str, *, lock: bool = False) -> Connection:
+    row = repository.find_connection(session, actor.tenant, name, lock=lock)
     if row is None:
         raise NotFound("connection_not_found", f"There is no connection {name[:80]!r}.", fix="List the connections to see their names.")
     return row

@@ -134,7 +134,7 @@ def canonical_request(kind: ConnectorKind, config: Mapping[str, Any], item: dict
     check_item(kind, item)
     if item["method"] not in config["methods"]:
         raise bad_item(kind, Problem("$.item.method", f"is none of {', '.join(config['methods'])}", "Declare it in config.methods."))
-    problem = _url_problem(config, item["url"])
+    problem = url_problem(config, item["url"])
     if problem:
         raise bad_item(kind, Problem("$.item.url", *problem))
     if "json" in item and "text" in item:
@@ -162,7 +162,8 @@ def is_plain(path: str) -> bool:
     return not _DOTS.search(path)
 
 
-def _url_problem(config: Mapping[str, Any], url: str) -> tuple[str, str] | None:
+def url_problem(config: Mapping[str, Any], url: str) -> tuple[str, str] | None:
+    """What is wrong with the URL of an item, or of a lookup, and what to do; None: it stays within what the spec declares."""
     path = urlsplit(url).path if url.startswith("https:") else url.partition("?")[0]
     if not is_plain(path):
         return "has . or .. or an empty part in its path, or an encoded slash", "Write the path as it is meant."
@@ -218,10 +219,10 @@ def receipt(config: Mapping[str, Any], answer: Answered, secret: str) -> dict[st
 def retry_after_ms(text: str) -> int | None:
     """How long a Retry-After header asks to wait; None where there is none that can be read."""
     if text.isascii() and text.strip().isdigit():
-        return min(int(text), 86_400) * 1000
+        return min(int(text.strip()[:9]), 86_400) * 1000
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(0, min(86_400_000, round((moment - datetime.now(UTC)).total_seconds() * 1000)))

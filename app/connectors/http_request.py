@@ -37,6 +37,7 @@ from app.connectors.http_kind import (
     is_plain,
     judge,
     judge_lookup,
+    url_problem,
 )
 from app.connectors.opening import Directory, Pools
 from app.connectors.port import Lookup, Reply, Request
@@ -112,8 +113,12 @@ class HttpRequest:
 
     async def look_up(self, request: Request) -> Lookup:
         """GET the lookup's URL: 2xx it happened, 404 or 410 it did not, anything else says nothing."""
+        url = request.config["lookup"]["url"].replace("{effect_id}", request.effect_id)
+        problem = url_problem(request.config, url)
+        if problem is not None:
+            return Lookup("unknown", code="lookup_undeclared", message=f"config.lookup.url {problem[0]}")
         try:
-            target = await self._target(request, request.config["lookup"]["url"].replace("{effect_id}", request.effect_id))
+            target = await self._target(request, url)
         except ToolmintError as error:
             return Lookup("unknown", code=error.code, message=error.detail)
         headers = {name: value for name, value in _headers(request, target).items() if name not in ("Content-Type", "Idempotency-Key")}

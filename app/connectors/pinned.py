@@ -2,7 +2,9 @@
 
 The judged address and the connected one are the same value, so that a name which resolves differently the second time (rebinding)
 gains nothing. Addresses of private networks and of this machine are refused unless an operator allows them for a connection;
-link-local ones, among them the metadata services of clouds, multicast and reserved ones are refused to everyone.
+link-local ones, among them the metadata services of clouds, multicast and reserved ones are refused to everyone. Of IPv6 only what is
+routed between networks (2000::/3) is public, whatever else a library takes for global: old ways to write an IPv4 address, site-local
+ones, private translators.
 
 It refuses to be: a proxy. It knows addresses and ports, no protocol.
 """
@@ -25,7 +27,10 @@ _PRIVATE = tuple(
         ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "::1/128", "fc00::/7"),
     )
 )
-_METADATA = frozenset(map(ipaddress.ip_address, ("169.254.169.254", "fd00:ec2::254", "100.100.100.200")))
+_ROUTED = ipaddress.ip_network("2000::/3")
+_METADATA = frozenset(
+    map(ipaddress.ip_address, ("169.254.169.254", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
+)
 
 
 class AddressRefused(Exception):
@@ -37,7 +42,7 @@ def may_connect(text: str, *, private: bool) -> bool:
     address = _innermost(ipaddress.ip_address(text.partition("%")[0]))
     if address in _METADATA or address.is_link_local or address.is_multicast or address.is_unspecified:
         return False
-    if address.is_global:
+    if address.is_global and (address.version == 4 or address in _ROUTED):
         return True
     return private and any(address in network for network in _PRIVATE)
 

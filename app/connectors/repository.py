@@ -42,9 +42,9 @@ def drop_emails(session: Session, before: int, most: int) -> int:
     return session.connection().execute(sa.delete(OutboxEmail).where(*which)).rowcount
 
 
-def find_connection(session: Session, tenant: str, name: str) -> Connection | None:
-    """One connection or None."""
-    return session.get(Connection, (tenant, name))
+def find_connection(session: Session, tenant: str, name: str, *, lock: bool = False) -> Connection | None:
+    """One connection or None; with `lock` it stays as it is until the end of this transaction."""
+    return session.get(Connection, (tenant, name), with_for_update=lock)
 
 
 def add_connection(session: Session, tenant: str, name: str, kind: str, config: dict[str, Any], secret: str | None, by: str) -> Connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from app.connectors.connections import (
     opened,
     read_connection,
 )
+from app.connectors.models import Connection
 from app.connectors.named import missing, namings
 from app.connectors.trying import check_connection
 from app.connectors.vault import Vault
@@ -29,6 +31,7 @@ from app.core.errors import Conflict, Failed, Forbidden, Invalid, NotFound, Tool
 from tests.support.certificates import write_certificate
 from tests.support.http_server import http_server
 from tests.support.smtp import SmtpProcess
+from tests.support.waiting import until
 
 SMTP = {"host": "127.0.0.1", "port": 2525, "tls": "none"}
 HTTP = {"base_url": "https://api.example.com/v1"}
@@ -232,3 +235,31 @@ def test_two_processes_that_make_the_key_at_once_agree_on_one(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["connections.key"]
     with pytest.raises(ToolmintError):
         Vault(tmp_path).open(sealed, "there")
+
+
+def test_a_secret_that_changes_at_the_same_time_does_not_go_where_the_former_one_went(connections: Connections) -> None:
+    create_connection(SYSTEM, connections, "orders_api", "http", HTTP, "Bearer s3cr3t")
+    refusals: list[str] = []
+
+    def change() -> None:
+        try:
+            change_connection(SYSTEM, connections, "orders_api", {**HTTP, "test_path": "/health"})
+        except ToolmintError as error:
+            refusals.append(error.code)
+
+    def waits() -> bool:
+        if connections.database.is_sqlite or not changing.is_alive():
+            return True
+        with connections.database.reading() as session:
+            return bool(session.connection().exec_driver_sql("SELECT count(*) FROM pg_locks WHERE NOT granted").scalar())
+
+    changing = threading.Thread(target=change)
+    with connections.database.writing() as session:
+        row = session.get_one(Connection, (SYSTEM.tenant, "orders_api"))
+        row.config, row.secret, row.version = {"base_url": "https://other.example.com"}, "env:TOOLMINT_SECRET_OTHER", 2
+        session.flush()
+        changing.start()
+        until(waits, what="the other change waits for this one")
+    changing.join(10)
+    assert read_connection(SYSTEM, connections, "orders_api")["config"] == {"base_url": "https://other.example.com"}
+    assert refusals in (["connection_changed"], ["secret_needed"])  # the second where it began to look only afterwards

@@ -264,6 +264,23 @@ def test_a_provider_is_asked_what_became_of_a_request(server: HttpServer, connec
     assert {(heard.method, heard.headers["authorization"]) for heard in server.heard} == {("GET", SECRET)}
 
 
+@pytest.mark.parametrize("url", ["https://api.example.org/{effect_id}", "/../admin/{effect_id}", "/a//{effect_id}"])
+def test_a_lookup_goes_nowhere_but_below_the_connections_address(server: HttpServer, connections: Connections, url: str) -> None:
+    name_it(connections, server, "/v1")
+
+    async def main() -> Lookup:
+        port = HttpRequest(Directory(connections), CLOCK)
+        await port.start()
+        config = {**CONFIG, "lookup": {"url": url}}
+        found = await port.look_up(request_for(port, config, ORDER, deadline=CLOCK.monotonic() + 5000))
+        await port.stop()
+        return found
+
+    found = uvloop.run(main())
+    assert (found.verdict, found.code) == ("unknown", "lookup_undeclared")
+    assert not server.heard
+
+
 HOSTS = {"hosts": ["api.example.com", "api.example.org:8443"], "methods": ["POST"]}
 
 
