@@ -156,6 +156,7 @@ class Flow:
         if later is not None or circuit.opened is None:
             return later
         circuit.trial = effect_id
+        circuit.moving += 1
         if await self._move(circuit, CircuitMove(circuit.name, "trial", rest_ms=TRIAL_MS)):
             return None
         circuit.trial = None
@@ -200,19 +201,20 @@ class Flow:
         return self._circuits.setdefault(name, Circuit(name, self._opened.get(name)))
 
     def _begin(self, circuit: Circuit, move: CircuitMove) -> None:
+        circuit.moving += 1
         task = asyncio.create_task(self._move(circuit, move), name=f"circuit {circuit.name.text}")
         self._moves.add(task)
         task.add_done_callback(self._moves.discard)
 
     async def _move(self, circuit: Circuit, move: CircuitMove) -> bool:
         """Write it; what is read until then does not count. A database that is away keeps nothing from being refused or attempted."""
-        circuit.moved_at = self.database.clock.monotonic()
         try:
             return await self.writer.submit(repository.move_circuits, move)
         except SQLAlchemyError:
             log.exception("the circuit %s could not be written", circuit.name.text)
             return False
         finally:
+            circuit.moving -= 1
             circuit.moved_at = self.database.clock.monotonic()
             self._look.set()
 
@@ -241,13 +243,12 @@ class Flow:
     def _take(self, asked_at: int, pauses: list[Pause], opened: dict[CircuitName, Opened]) -> None:
         before, self._pauses = set(self._pauses), {(pause.tenant, pause.scope, pause.name): pause for pause in pauses}
         closed, self._opened = set(self._opened) - set(opened), opened
-        for name in closed | set(opened):
-            circuit = self._circuit(name)
-            if circuit.moved_at >= asked_at:
-                continue
-            circuit.opened = opened.get(name)
-            if name in closed:
+        for circuit in self._circuits.values():
+            if circuit.moving or circuit.moved_at >= asked_at:
+                continue  # the next look knows
+            if circuit.opened is not None and circuit.name not in opened:
                 circuit.close()
+            circuit.opened = opened.get(circuit.name)
         self._read_at = asked_at
         if before != set(self._pauses):
             self.on_pauses()

@@ -31,12 +31,14 @@ def answered(reply: Reply) -> bool | None:
 class Circuit:
     """What this process knows of a circuit. `opened`: it is open; `trial`: the effect that this process tries it with.
 
-    `moved_at` (monotonic ms) is when this process last changed it: what was read of the table before that is older.
+    `moving`: changes by this process on their way to the table; `moved_at` (monotonic ms): when the last one was there. What was read of
+    the table before is older than what is known here.
     """
 
     name: CircuitName
     opened: Opened | None = None
     trial: str | None = None
+    moving: int = 0
     moved_at: int = 0
     in_a_row: int = 0
     since: int = 0
