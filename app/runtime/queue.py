@@ -147,19 +147,27 @@ def workable(runtime: Runtime) -> Any:
 
 
 def _claim_due(database: Database, owner: str, limit: int, which: Any = None) -> list[Due]:
-    due = sa.and_(col(Effect.state).in_(_WAITING), col(Effect.next_at) <= database.clock.now(), is_open("effect", OPEN_EFFECTS))
+    due = sa.and_(col(Effect.next_at) <= database.clock.now(), is_open("effect", OPEN_EFFECTS))
     due = due if which is None else sa.and_(due, which)
     with database.reading() as session:
-        if session.exec(select(Effect.seq).where(due).limit(1)).first() is None:
+        if session.exec(select(Effect.seq).where(due, col(Effect.state).in_(_WAITING)).limit(1)).first() is None:
             return []
-    order = (col(Effect.tool), col(Effect.version), col(Effect.effect), col(Effect.tenant), col(Effect.seq))
     with database.writing() as session:
-        rows = session.exec(select(Effect).where(due).order_by(*order).limit(limit).with_for_update(skip_locked=True)).all()
+        rows = sorted(_oldest(session, due, limit), key=lambda row: (row.tool, row.version, row.effect, row.tenant, row.seq))
         over = _cancelled_runs(session, {row.run_id for row in rows if _falls_with_its_run(row)})
         log = EventLog(now(session))
         found = [_take(session, row, owner, log, cancelled=_falls_with_its_run(row) and row.run_id in over) for row in rows]
         log.write(session)
         return [due for due in found if due is not None]
+
+
+def _oldest(session: Session, due: sa.ColumnElement[bool], limit: int) -> list[Effect]:
+    """What has been due longest, in the index's own order: to sort a million that are due takes half a second of the only writer."""
+    found: list[Effect] = []
+    for state in _WAITING:
+        query = select(Effect).where(due, Effect.state == state).order_by(col(Effect.next_at)).limit(limit)
+        found += session.exec(query.with_for_update(skip_locked=True))
+    return sorted(found, key=lambda row: row.next_at or 0)[:limit]
 
 
 def _falls_with_its_run(row: Effect) -> bool:

@@ -1,17 +1,19 @@
-"""Rows that somebody else is just looking at: what gives them back waits, since nobody would come by again."""
+"""Rows that many want: what gives them back waits for who is just looking at them, and a long queue holds up no other writer."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlmodel import Session
 
 from app.core.db import Database
+from app.runtime import queue
 from app.runtime.models import Effect
-from app.runtime.repository.effects import Claim, Intent, Plan, plan_chunks
+from app.runtime.repository.effects import Claim, Intent, Plan, effects, plan_chunks
 from app.runtime.repository.recovery import cancel_open, drop_claims
 from tests.support.waiting import until
 
@@ -58,3 +60,21 @@ def test_what_a_run_gives_back_is_free_even_if_another_run_is_just_looking_at_it
     ending.join(10)
     with database.reading() as session:
         assert set(session.connection().execute(sa.select(Effect.state)).scalars()) == {state}  # type: ignore[call-overload]  # SQLModel's column types
+
+
+def test_what_has_been_due_longest_is_taken_first_and_a_long_queue_is_not_sorted_for_it(sqlite_database: Database) -> None:
+    with sqlite_database.writing() as session:
+        plan_chunks(session, [plan("run_a", "own_a")])
+        for claim, state, due in ((CLAIMED[0], "planned", 2), (CLAIMED[1], "retry_wait", 1)):
+            values = {"state": state, "next_at": due, "owner": None}
+            session.connection().execute(sa.update(Effect).where(effects.c.id == claim.id).values(**values))
+    asked: list[tuple[str, Any]] = []
+    sa.event.listen(sqlite_database.engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
+    assert [due.id for due in queue._claim_due(sqlite_database, "own_b", 1)] == ["e2"]
+    assert [due.id for due in queue._claim_due(sqlite_database, "own_b", 1)] == ["e1"]
+    ordered = [(text, values) for text, values in asked if "FROM effect" in text and "ORDER BY" in text]
+    assert ordered
+    with sqlite_database.engine.connect() as connection:
+        for text, values in ordered:
+            steps = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all())
+            assert "effect_open" in steps and "TEMP B-TREE" not in steps, steps
