@@ -69,7 +69,10 @@ def _pieces(database: Database, keep: Keep) -> Iterator[Piece]:
     at = database.clock.now()
     yield from _until_empty(repository.expire_identities)
     if keep.journals_ms is not None:
-        yield partial(repository.begin_pruning, before=at - keep.journals_ms)
+        with database.reading() as session:
+            over = repository.prunable(session, at - keep.journals_ms)
+        if over:
+            yield partial(repository.begin_pruning, run_ids=over)
     with database.reading() as session:
         going = repository.being_pruned(session)
     for run_id in going:

@@ -56,22 +56,33 @@ def our_turn(session: Session) -> bool:
     return bool(session.connection().exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({_TURN})").scalar_one())
 
 
-def begin_pruning(session: Session, before: int) -> Removed:
-    """Say of the oldest runs that are over since before `before` that their journals are going; from now on nobody replays them.
+def prunable(session: Session, before: int) -> list[str]:
+    """The oldest runs that are over since before `before` whose journals nobody needs any more. Looking for them writes nothing, as it
+    may pass over many.
 
     Left alone are those whose effects may still move (dead letters and unknowns too), whose answer may still be asked for by key, and
     that are being replayed.
     """
-    at = now(session)
     moving = sa.select(_effects.c.run_id).where(is_open("effect", OPEN_EFFECTS))
+    query = _over("all", before).where(_runs.c.id.not_in(moving), *_unneeded(now(session)))
+    return list(session.connection().execute(query).scalars())
+
+
+def begin_pruning(session: Session, run_ids: list[str]) -> Removed:
+    """Say of these prunable runs that their journals are going; from now on nobody replays them.
+
+    An effect of a run that is over never begins to move again under that run, so the effects are not looked at once more.
+    """
+    still = sa.and_(_runs.c.id.in_(run_ids), _runs.c.kept == "all", *_unneeded(now(session)))
+    begun = session.connection().execute(sa.update(_runs).where(still).values(kept="pruning")).rowcount
+    return Removed(journals=begun) if begun else Removed()
+
+
+def _unneeded(at: int) -> tuple[Any, Any]:
     asked = sa.or_(_identities.c.expires_at.is_(None), _identities.c.expires_at > at)
     answering = sa.exists().where(_identities.c.run_id == _runs.c.id, asked)
     replaying = sa.exists().where(_replays.c.run_id == _runs.c.id, is_open("replay", OPEN_REPLAYS))
-    query = _over("all", before).where(_runs.c.id.not_in(moving), ~answering, ~replaying)
-    found = list(session.connection().execute(query).scalars())
-    if found:
-        session.connection().execute(sa.update(_runs).where(_runs.c.id.in_(found)).values(kept="pruning"))
-    return Removed(journals=len(found)) if found else Removed()
+    return ~answering, ~replaying
 
 
 def being_pruned(session: Session) -> list[str]:
