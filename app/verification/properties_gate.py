@@ -18,7 +18,7 @@ from app.core.errors import Failed
 from app.runtime.program import Program
 from app.spec.model import Example
 from app.verification.boxes import Cut, ask
-from app.verification.findings import Finding, GateOutcome
+from app.verification.findings import Finding, GateOutcome, Severity
 from app.verification.stage import Played, Stage, staged
 from app.verification.subject import Bench, Subject
 
@@ -31,12 +31,14 @@ _BROKEN = {
     "tool_crashed": ("property_crash", "Handle what the schema admits: raise ToolError(code, message), or count the item as failed."),
     "invariant_violated": ("property_invariant", "Count every outcome in exactly one field of the result; see Outcome.status."),
     "result_invalid": ("property_result", "Return what the spec's outputs say, for every input; bound lists and texts."),
-    "result_too_large": ("property_result", "Return counts and a bounded sample; what grows with the input belongs into a ledger."),
+    "result_too_large": ("property_size", "Return counts and a bounded sample; what grows with the input belongs into a ledger."),
     "nondeterminism": ("property_determinism", "Take time, randomness and ids from the context alone, and iterate over nothing unordered."),
     "run_timed_out": ("property_time", "Look for a loop that does not end on this input."),
     "effect_undeclared": ("property_undeclared", "Perform declared effects only, by their ids."),
     "read_undeclared": ("property_undeclared", "Read declared reads only, by their ids."),
 }
+_WARNINGS = frozenset({"property_size"})
+"""A result over the limit that the spec declares is refused by the host, and so by design: told, and nothing more."""
 
 
 @dataclass
@@ -47,6 +49,11 @@ class _Tally:
     calls: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     failed: list[tuple[Any, Played]] = field(default_factory=list)
+
+    @property
+    def broken(self) -> bool:
+        """Whether a call failed in a way that is more than a warning."""
+        return any((rule := _rule(played)) is not None and rule[0] not in _WARNINGS for _, played in self.failed)
 
 
 async def check_properties(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
@@ -65,7 +72,7 @@ async def check_properties(subject: Subject, bench: Bench, _seen: Mapping[str, M
     for tally in tallies:
         findings += await _told(subject, bench, program, tally, {finding.rule for finding in findings})
     cases = [
-        {"name": f"inputs in the world of {number}", "passed": not tally.failed} for number, tally in enumerate(tallies, 1) if tally.calls
+        {"name": f"inputs in the world of {number}", "passed": not tally.broken} for number, tally in enumerate(tallies, 1) if tally.calls
     ]
     ends = sum((tally.ends for tally in tallies), Counter[str]())
     evidence = {"cases": cases, "calls": sum(tally.calls for tally in tallies), "ends": dict(ends), "seed": subject.digest}
@@ -150,9 +157,9 @@ async def _told(subject: Subject, bench: Bench, program: Program, tally: _Tally,
         error = last.error or {}
         message = f"A call that the schema admits ended with {last.error_code!r}: {str(error.get('message', ''))[:300].rstrip('.')}."
         held_out = tally.example.visibility == "held_out"
-        findings.append(
-            Finding(rule[0], message, rule[1], file="tool.py", line=error.get("line"), input={"args": least}, held_out=held_out)
-        )
+        severity: Severity = "warning" if rule[0] in _WARNINGS else "error"
+        line = error.get("line")
+        findings.append(Finding(rule[0], message, rule[1], severity, "tool.py", line, input={"args": least}, held_out=held_out))
     return findings
 
 
