@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
+
 from app.connectors.port import Connectors, EffectPort, LocalEffect, Request, is_local, is_remote
 from app.core.db import Database
 from app.core.errors import Invalid, ToolmintError
@@ -23,7 +25,7 @@ from app.runtime.journal import Journal, digest_text, encode
 from app.runtime.performing import FencedOut, Hands, Outcome, Task, do_local, outcome_of, perform_remote
 from app.runtime.plans import hold_to
 from app.runtime.program import EffectRule, Program
-from app.runtime.repository.effects import Claim, Intent, Plan, Planned, plan_chunks
+from app.runtime.repository.effects import FIRST_FENCE, Claim, Intent, Plan, Planned, plan_chunks
 from app.runtime.repository.journal import Journaled
 from app.spec.expressions import effect_identity
 from app.spec.model import Effect as Declared
@@ -63,6 +65,7 @@ class Broker:
     _asked: Counter[str] = field(default_factory=Counter)
     _open: list[asyncio.Future[None]] = field(default_factory=list)
     _dropped: list[Task] = field(default_factory=list)
+    _perhaps: list[Claim] = field(default_factory=list)
 
     async def perform(self, effect_id: str, step: int, first: int, items: Sequence[Any], journal: Journal) -> list[Outcome]:
         """The outcome of each item, in order; what `journal` still holds is written with the claims.
@@ -200,7 +203,11 @@ class Broker:
         clock = asyncio.get_running_loop().time
         patience = clock() + WAIT_ELSEWHERE_S
         while True:
-            answers = await self.hands.writer.submit(plan_chunks, plan)
+            try:
+                answers = await self.hands.writer.submit(plan_chunks, plan)
+            except DBAPIError:  # a connection that broke at the commit does not tell whether there are claims now
+                self._perhaps += [Claim(intent.id, plan.owner, FIRST_FENCE) for intent in plan.intents]
+                raise
             if plan.journal[0]:
                 fault("journal.step.after")
             busy = await self._settle(rule, port, plan, answers, ended, early=bool(earlier))
@@ -237,7 +244,7 @@ class Broker:
 
     def held(self) -> list[Claim]:
         """The claims that an execution which ends here leaves behind."""
-        return [task.claim for task in self._dropped if task.outcome is None]
+        return [task.claim for task in self._dropped if task.outcome is None] + self._perhaps
 
     def _task(self, rule: EffectRule, intent: Intent, answer: Planned) -> Task:
         request = make_request(self.holder.tenant, self.program.tool, rule.declared, intent.id, intent.value, intent.message_id)

@@ -23,6 +23,9 @@ effects: sa.Table = Effect.__table__  # type: ignore[attr-defined]  # SQLModel a
 events: sa.Table = EffectEvent.__table__  # type: ignore[attr-defined]  # as above
 ledgers: sa.Table = Ledger.__table__  # type: ignore[attr-defined]  # as above
 
+FIRST_FENCE = 1
+"""The fence of an effect that was claimed as it was planned."""
+
 
 class Intent(NamedTuple):
     """One item that asks to become an effect: its identity, its key and canonical item as JSON text, and that item as a value.
@@ -147,7 +150,7 @@ def _plan(session: Session, plan: Plan) -> list[Planned]:
     return answers
 
 
-_FRESH = Planned("claim", 1)
+_FRESH = Planned("claim", FIRST_FENCE)
 
 
 def _answers(session: Session, plan: Plan, found: dict[str, Found], log: EventLog) -> list[Planned]:
