@@ -21,6 +21,7 @@ from app.runtime.models import OpenCircuit, Pacing, Pause, Share
 
 _pacings: sa.Table = Pacing.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
 _shares: sa.Table = Share.__table__  # type: ignore[attr-defined]  # as above
+_pauses: sa.Table = Pause.__table__  # type: ignore[attr-defined]  # as above
 _circuits: sa.Table = OpenCircuit.__table__  # type: ignore[attr-defined]  # as above
 SLACK_US = 50_000
 """How far back a place may lie that nobody asked for in time: what a late commit cost is caught up within it."""
@@ -239,10 +240,9 @@ def pauses(session: Session) -> list[Pause]:
 
 def set_pause(session: Session, actor: Actor, scope: str, name: str, reason: str) -> Pause:
     """Pause, or give a pause another reason; with audit, and a signal to every process."""
-    held = sa.and_(col(Pause.tenant) == actor.tenant, col(Pause.scope) == scope, col(Pause.name) == name)
-    row = session.exec(select(Pause).where(held).with_for_update()).first()
-    if row is None:
-        row = Pause(tenant=actor.tenant, scope=scope, name=name, reason=reason, actor=actor.id, at=lease_now(session))
+    named = {"tenant": actor.tenant, "scope": scope, "name": name}
+    insert_missing(session, _pauses, [{**named, "reason": reason, "actor": actor.id, "at": lease_now(session)}])
+    row = session.get_one(Pause, (actor.tenant, scope, name), with_for_update=True)
     row.reason, row.actor = reason, actor.id
     session.add(row)
     _tell(session, actor, scope, name, "paused", reason=reason)

@@ -10,10 +10,13 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import Session
 
+from app.core.actor import SYSTEM
 from app.core.db import Database
 from app.runtime import queue
+from app.runtime.flow.pausing import begin_pause, pauses_of
 from app.runtime.models import Effect
 from app.runtime.repository.effects import Claim, Intent, Plan, effects, plan_chunks
+from app.runtime.repository.flow import set_pause
 from app.runtime.repository.recovery import cancel_open, drop_claims
 from tests.support.waiting import until
 
@@ -78,3 +81,16 @@ def test_what_has_been_due_longest_is_taken_first_and_a_long_queue_is_not_sorted
         for text, values in ordered:
             steps = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all())
             assert "effect_open" in steps and "TEMP B-TREE" not in steps, steps
+
+
+def test_two_who_pause_at_once_both_have_paused(database: Database) -> None:
+    told: list[str] = []
+    pausing = threading.Thread(target=lambda: told.append(begin_pause(SYSTEM, database, "everything", "", "the second")["reason"]))
+    with database.writing() as session:
+        set_pause(session, SYSTEM, "everything", "", "the first")
+        session.flush()
+        pausing.start()
+        until(lambda: gone_on(database, pausing), what="the second has paused, or waits for the first")
+    pausing.join(10)
+    assert told == ["the second"]
+    assert [row["reason"] for row in pauses_of(database, SYSTEM.tenant)] == ["the second"]
