@@ -24,7 +24,6 @@ from app.runtime.process import Call, Runtime
 from app.runtime.program import Program
 from app.runtime.recovery import sweep
 from app.runtime.repository import runs as repository
-from app.runtime.repository.effects import plan_chunks
 from app.sandbox.sandbox import Sandbox
 from tests.support.waiting import until_async as until
 from tests.support.worlds import CALLER, World, silence, world
@@ -250,43 +249,6 @@ async def test_what_could_not_be_given_back_while_the_database_was_away_is_given
         await until(lambda: w.run(begun.run_id)["state"] == "scheduled", what="the run was given back")
         await until(lambda: _executed(w, begun.run_id))
         assert w.sent() == [ADA]
-
-
-async def test_a_run_whose_program_cannot_be_read_just_now_is_given_back_and_not_kept_by_a_process_that_does_not_drive_it(
-    database: Database, sandbox: Sandbox
-) -> None:
-    async with world(database, sandbox) as w:
-        begun, _ = await w.call(here=False, group="g", to=[ADA])
-        load = w.runtime.load
-
-        def away(*_version: Any) -> Program:
-            raise OperationalError("SELECT", None, Exception("the server closed the connection"))
-
-        w.runtime.load = away
-        ending = await w.runtime.execute(begun.run_id)
-        assert ending is not None and ending.state == "crashed"
-        assert w.run(begun.run_id)["state"] == "scheduled"
-        w.runtime.load = load
-        await until(lambda: _executed(w, begun.run_id))
-        assert w.sent() == [ADA]
-
-
-async def test_what_was_claimed_by_a_commit_whose_answer_was_lost_is_given_back_with_its_run(database: Database, sandbox: Sandbox) -> None:
-    async with world(database, sandbox) as w:
-        submit, lost = w.runtime.writer.submit, [True]
-
-        async def losing(write: Any, argument: Any) -> Any:
-            answer = await submit(write, argument)
-            if write is plan_chunks and lost and lost.pop():
-                raise OperationalError("COMMIT", None, Exception("the server closed the connection"))
-            return answer
-
-        w.runtime.writer.submit = losing  # type: ignore[method-assign]  # a connection that breaks when the commit is through
-        begun, ending = await w.call(group="g", to=[ADA])
-        assert ending is not None and ending.state == "crashed"
-        assert w.states() == {ADA: "planned"}
-        await until(lambda: _executed(w, begun.run_id))
-        assert w.sent() == [ADA] and w.states() == {ADA: "done"}
 
 
 async def test_a_retry_that_ends_after_its_run_was_cancelled_is_not_tried_again(database: Database, sandbox: Sandbox) -> None:

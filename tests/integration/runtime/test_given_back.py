@@ -1,0 +1,59 @@
+"""What a process gives back that lives on and does not go on with it: nobody else would take it up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from app.core.db import Database
+from app.runtime.program import Program
+from app.runtime.repository.effects import plan_chunks
+from app.sandbox.sandbox import Sandbox
+from tests.support.waiting import until_async as until
+from tests.support.worlds import World, world
+
+pytestmark = pytest.mark.anyio
+ADA = "ada@example.org"
+
+
+async def test_a_run_whose_program_cannot_be_read_just_now_is_given_back_and_not_kept_by_a_process_that_does_not_drive_it(
+    database: Database, sandbox: Sandbox
+) -> None:
+    async with world(database, sandbox) as w:
+        begun, _ = await w.call(here=False, group="g", to=[ADA])
+        load = w.runtime.load
+
+        def away(*_version: Any) -> Program:
+            raise OperationalError("SELECT", None, Exception("the server closed the connection"))
+
+        w.runtime.load = away
+        ending = await w.runtime.execute(begun.run_id)
+        assert ending is not None and ending.state == "crashed"
+        assert w.run(begun.run_id)["state"] == "scheduled"
+        w.runtime.load = load
+        await until(lambda: _executed(w, begun.run_id))
+        assert w.sent() == [ADA]
+
+
+async def test_what_was_claimed_by_a_commit_whose_answer_was_lost_is_given_back_with_its_run(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox) as w:
+        submit, lost = w.runtime.writer.submit, [True]
+
+        async def losing(write: Any, argument: Any) -> Any:
+            answer = await submit(write, argument)
+            if write is plan_chunks and lost and lost.pop():
+                raise OperationalError("COMMIT", None, Exception("the server closed the connection"))
+            return answer
+
+        w.runtime.writer.submit = losing  # type: ignore[method-assign]  # a connection that breaks when the commit is through
+        begun, ending = await w.call(group="g", to=[ADA])
+        assert ending is not None and ending.state == "crashed"
+        assert w.states() == {ADA: "planned"}
+        await until(lambda: _executed(w, begun.run_id))
+        assert w.sent() == [ADA] and w.states() == {ADA: "done"}
+
+
+async def _executed(w: World, run_id: str) -> bool:
+    return await w.runtime.execute(run_id) is not None
