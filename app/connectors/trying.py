@@ -74,15 +74,15 @@ async def _smtp(connection: Opened, context: ssl.SSLContext | None, _now: int) -
             finally:
                 line.quit()
     except SessionRefused as refused:
-        return Seen(False, f"The server refuses us: {refused}"[:300])
+        return Seen(False, without(connection.secret, f"The server refuses us: {refused}")[:300])
     except Broken as broken:
-        return Seen(False, f"The server could not be used: {broken}."[:300])
+        return Seen(False, without(connection.secret, f"The server could not be used: {broken}.")[:300])
     except TimeoutError:
         return Seen(False, f"The server did not answer within {WAIT_S:g} s.")
     except OSError as error:
         return Seen(False, f"The server could not be reached: {type(error).__name__}.")
     signed_in = f", signed in as {server.user}" if server.user else ""
-    return Seen(reply.code // 100 == 2, f"The server answered {reply}{signed_in}."[:300])
+    return Seen(reply.code // 100 == 2, without(connection.secret, f"The server answered {reply}{signed_in}.")[:300])
 
 
 async def _http(connection: Opened, context: ssl.SSLContext | None, _now: int) -> Seen:
