@@ -5,6 +5,8 @@ It refuses to be: the migration. Revisions and copies are the core's.
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from app.cli.output import DONE, say
 from app.core import migration
 from app.core.db import Database
@@ -14,7 +16,8 @@ from app.core.settings import Settings
 
 def migrate(settings: Settings) -> int:
     """Migrate and say what was done."""
-    done = bring_up(Database(settings.database), settings)
+    with closing(Database(settings.database)) as database:
+        done = bring_up(database, settings)
     if done.before == done.after:
         say(f"The database is at {done.after} already.")
     else:

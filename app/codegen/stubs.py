@@ -24,6 +24,8 @@ def _name_of(node: ast.stmt) -> str | None:
 
 
 def _stub(node: ast.stmt) -> ast.stmt:
+    if isinstance(node, ast.FunctionDef) and _is_attribute(node) and node.returns is not None:
+        return ast.AnnAssign(ast.Name(node.name), node.returns, None, 1)
     if isinstance(node, ast.FunctionDef):
         node.body = [*_docstring(node), ast.Expr(ast.Constant(...))]
     elif isinstance(node, ast.ClassDef):
@@ -31,6 +33,11 @@ def _stub(node: ast.stmt) -> ast.stmt:
         members = [_stub(part) for part in node.body if _shown(part, bool(made))]
         node.body = [*_docstring(node), *_attributes(node), *members] or [ast.Expr(ast.Constant(...))]
     return node
+
+
+def _is_attribute(node: ast.FunctionDef) -> bool:
+    """Whether it is used without a call."""
+    return any(isinstance(each, ast.Name) and each.id in ("property", "cached_property") for each in node.decorator_list)
 
 
 def _shown(part: ast.stmt, made: bool) -> bool:

@@ -51,6 +51,10 @@ WORLDS = {"database", "catalog", "calls", "world", "services"}
 UNMARKED = {
     "app.access.permissions.require": "it is the check itself",
     "app.invocation.answers.answer_of_row": "it reads by read_run, which asks",
+    "app.invocation.admission.admitted": "a part of call_tool, which has asked",
+    "app.invocation.admission.room_for": "a part of call_tool, which has asked",
+    "app.runtime.flow.pausing.begin_pause": "a part of the use case pause, which has asked",
+    "app.runtime.flow.pausing.end_pause": "a part of the use case resume, which has asked",
 }
 
 
