@@ -34,7 +34,7 @@ from app.runtime.program import Program
 from app.runtime.repository.bulk import shift
 from app.runtime.repository.effects import effects
 from app.runtime.state import backoff_ms
-from app.runtime.verdicts import resolved
+from app.runtime.verdicts import BY_LOOKUP, resolved
 from app.spec.model import Retry
 
 ASKING = Retry(max_attempts=8, initial_delay_s=2, factor=4, max_delay_s=3600)
@@ -48,7 +48,6 @@ SURE_MS = 15_000
 
 ANSWER_S = 30.0
 BATCH = 100
-BY_LOOKUP = "lookup"
 _NOBODY = -1
 log = logging.getLogger(__name__)
 

@@ -31,6 +31,7 @@ from app.runtime.process import Runtime
 from app.runtime.program import Program
 from app.runtime.repository.effects import Claim, EventLog, Move, move
 from app.runtime.repository.recovery import drop_claims
+from app.runtime.verdicts import BY_LOOKUP
 
 BATCH = 100
 LOAD_AGAIN_MS = 60_000
@@ -171,7 +172,8 @@ def _oldest(session: Session, due: sa.ColumnElement[bool], limit: int) -> list[E
 
 
 def _falls_with_its_run(row: Effect) -> bool:
-    return row.state == "retry_wait" and row.decision is None
+    """What nobody has sent round again since goes with a run that was cancelled; a provider's answer is nobody's decision."""
+    return row.decision == BY_LOOKUP or (row.state == "retry_wait" and row.decision is None)
 
 
 def _cancelled_runs(session: Session, run_ids: set[str]) -> set[str]:

@@ -14,6 +14,9 @@ from app.core.errors import Invalid, Problem
 from app.runtime.repository.bulk import Shift
 from app.runtime.repository.effects import effects
 
+BY_LOOKUP = "lookup"
+"""Who sent an effect round again, where no person did."""
+
 Kind = Literal["redrive", "resolution"]
 BEFORE: dict[str, str] = {"redrive": "dead", "resolution": "unknown"}
 VERDICTS = {"confirm_done": "done", "retry": "planned", "abandon": "abandoned"}

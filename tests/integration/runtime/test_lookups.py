@@ -13,6 +13,7 @@ from app.core.clock import ScriptedClock
 from app.core.db import Database
 from app.observability.models import AuditEvent
 from app.runtime import decisions, lookups, queue, views
+from app.runtime.models import Run
 from app.sandbox.sandbox import Sandbox
 from tests.support.waiting import until_async as until
 from tests.support.worlds import CALLER, World, world
@@ -77,6 +78,19 @@ async def test_what_the_provider_knows_not_to_be_done_is_performed_under_the_sam
         row = the_one(database)
         assert (row["state"], row["attempts"]) == ("done", 2)
         assert {performed.message_id for performed in w.connectors.performed} == {row["message_id"]}
+
+
+async def test_what_was_not_done_is_not_done_any_more_once_its_run_was_cancelled(
+    database: Database, sandbox: Sandbox, clock: ScriptedClock
+) -> None:
+    async with world(database, sandbox, script=losing("not_done", times=1)) as w:
+        begun, _ = await w.call(group="g", to=[BOB])
+        with database.writing() as session:  # as if it had been cancelled while the effect was unknown
+            session.get_one(Run, begun.run_id).state = "cancelled"
+        assert await asked(w, clock) == 1
+        await until(lambda: w.runtime.engine.covered_until(w.runtime.owner) > clock.monotonic())
+        assert await queue.work_queue(w.runtime) == 0
+        assert the_one(database)["state"] == "cancelled" and len(w.sent()) == 1
 
 
 async def test_not_done_is_not_believed_while_the_attempt_may_still_be_under_way_there(
