@@ -45,7 +45,12 @@ def test_the_reference_shows_all_that_a_tool_may_call() -> None:
     reference = guide.toolkit_reference()
     for name in ("read", "read_pages", "perform", "perform_each", "perform_many", "now", "new_id", "log", "progress"):
         assert f"def {name}(self" in reference
-    assert "random: Random" in reference and "def random" not in reference and "def __init__(self, code: str" in reference and "def trial(run: Run" in reference
+    assert (
+        "random: Random" in reference
+        and "def random" not in reference
+        and "def __init__(self, code: str" in reference
+        and "def trial(run: Run" in reference
+    )
     assert "_exchange" not in reference
     ast.parse(reference)
 
