@@ -4,7 +4,6 @@
 const root = document.documentElement;
 root.classList.add("js");
 if (navigator.clipboard) root.classList.add("can-copy");
-
 document.querySelector(".places [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
 
 const say = (text) => { const place = document.getElementById("said"); if (place) place.textContent = text; };
