@@ -28,7 +28,7 @@ from tests.durability.ledger_model import Ledger
 
 OWNERS, RUNS, KEYS = ("ann", "bob", "zoe"), ("r1", "r2"), range(3)
 LATER_MS = 1000
-EXAMPLES, STEPS = 60, 40
+EXAMPLES, STEPS = 40, 40
 REACHED = {
     ("new", "planned"),
     ("planned", "claimed"),
