@@ -19,7 +19,7 @@ from app.runtime.program import Program
 from app.spec.model import Example
 from app.verification.boxes import Cut, ask
 from app.verification.findings import Finding, GateOutcome, Severity
-from app.verification.stage import Played, Stage, staged
+from app.verification.stage import Played, staged
 from app.verification.subject import Bench, Subject
 
 COUNT = 100
@@ -123,17 +123,13 @@ async def _call(bench: Bench, subject: Subject, program: Program, tally: _Tally,
         try:
             async with asyncio.timeout(WORLD_LIMIT_S):
                 for args in proposals:
-                    played = await _play(stage, program, args)
+                    played = await stage.play(program, args)
                     tally.calls += 1
                     tally.ends[_end(played)] += 1
                     if _rule(played) is not None:
                         tally.failed.append((args, played))
         except TimeoutError:
             return
-
-
-async def _play(stage: Stage, program: Program, args: Any) -> Played:
-    return await stage.play(program, args)
 
 
 def _end(played: Played) -> str:
@@ -177,7 +173,7 @@ async def _shrunk(subject: Subject, bench: Bench, program: Program, example: Exa
                 continue
             tries -= 1
             async with staged(bench, example, subject.caller, program) as stage:
-                again = await _play(stage, program, simpler)
+                again = await stage.play(program, simpler)
             if not again.is_business_error and again.error_code == played.error_code:
                 least, last, found = simpler, again, True
                 break

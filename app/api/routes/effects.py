@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -99,15 +100,11 @@ def get_causes(
 @router.post("/effects/redrives", status_code=201, summary="Send dead letters round again", openapi_extra=takes(Redrive))
 async def post_redrive(request: Request, actor: Caller, house: House) -> Response:
     """201 with the redrive: `count` dead letters match, `moved` of them wait for the queue already; `state` says when all do."""
-    text = await read_body(request, MOST_BYTES)
 
-    async def work() -> dict[str, Any]:
-        body = checked(Redrive, parse_json(text))
-        made = await asyncio.to_thread(redrive_effects, actor, house.catalog, body.selection(), body.reason, body.version)
-        house.feed.nudge()
-        return made
+    def work(body: Redrive) -> dict[str, Any]:
+        return redrive_effects(actor, house.catalog, body.selection(), body.reason, body.version)
 
-    return await once(request, actor, text, work, 201)
+    return await _decided(request, actor, house, Redrive, work)
 
 
 @router.get("/effects/redrives", summary="List redrives, newest first")
@@ -125,11 +122,22 @@ def get_redrive(redrive_id: str, actor: Caller, house: House) -> dict[str, Any]:
 @router.post("/effects/resolutions", status_code=201, summary="Give one verdict on many unknowns", openapi_extra=takes(Resolution))
 async def post_resolutions(request: Request, actor: Caller, house: House) -> Response:
     """201 with the resolution: `count` unknowns match, `moved` of them are settled already; `state` says when all are."""
+
+    def work(body: Resolution) -> dict[str, Any]:
+        return resolve_effects(actor, house.database, body.selection(), body.verdict, body.reason)
+
+    return await _decided(request, actor, house, Resolution, work)
+
+
+B = TypeVar("B", bound=Body)
+
+
+async def _decided(request: Request, actor: Caller, house: House, kind: type[B], decide: Callable[[B], dict[str, Any]]) -> Response:
+    """Carry out a decision about many effects once, whatever its idempotency key sees again, and have its progress shown at once."""
     text = await read_body(request, MOST_BYTES)
 
     async def work() -> dict[str, Any]:
-        body = checked(Resolution, parse_json(text))
-        made = await asyncio.to_thread(resolve_effects, actor, house.database, body.selection(), body.verdict, body.reason)
+        made = await asyncio.to_thread(decide, checked(kind, parse_json(text)))
         house.feed.nudge()
         return made
 
