@@ -42,7 +42,8 @@ from app.runtime.values import Engine, Guests, RunView
 from app.runtime.visibility import note_requirements
 
 BEGIN_WITHIN_S = 0.05
-"""How long the row of a run may be put off that can have no effect and answers for no key: if it ends sooner, both share one commit.
+"""How long the row of a run may be put off that can have no effect, answers for no key and uses no approval: if it ends sooner, both share
+one commit.
 
 A crash meanwhile leaves no trace of it, as if the call had not arrived: nothing was done, and nobody was told anything.
 """
@@ -158,7 +159,8 @@ class Runtime:
         row = self._row(actor, program, call, digest_text(text))
         marks = call.terms.marks if call.terms is not None else None
         new = repository.NewRun(actor, row, text, call.identity, call.proviso, marks)
-        if call.here and call.patient and call.identity is None and (call.dry_run or not program.rules):
+        asked_nothing = call.identity is None and call.proviso is None
+        if call.here and call.patient and asked_nothing and (call.dry_run or not program.rules):
             begun, beginning = repository.Begun("begun", row["id"]), self.writer.put_soon(repository.begin, new, BEGIN_WITHIN_S)
         else:
             begun, beginning = await self.writer.submit(repository.begin, new), None

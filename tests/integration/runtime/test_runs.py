@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from app.connectors.scripted import ScriptedCrash
 from app.core.db import Database
@@ -248,6 +248,17 @@ async def test_a_patient_call_that_can_have_no_effect_begins_and_ends_in_one_com
         with database.reading() as session:
             told = session.exec(select(AuditEvent.action).where(AuditEvent.target == begun.run_id).order_by(col(AuditEvent.id))).all()
         assert told == ["run.started", "run.completed"]
+
+
+async def test_a_proviso_that_does_not_hold_is_said_before_anything_runs(database: Database, sandbox: Sandbox) -> None:
+    def used(_session: Session, _run: str) -> None:
+        raise Conflict("approval_used", "It was used.")
+
+    async with world(database, sandbox, PURE) as w:
+        call = Call({"group": "g", "to": [ADA]}, dry_run=True, patient=True, proviso=used)
+        with pytest.raises(Conflict, match="approval_used"):
+            await w.runtime.begin(CALLER, w.programs[1], call)
+        assert w.runtime.executing == 0
 
 
 async def test_the_beginning_of_a_longer_one_is_there_for_others_to_see(database: Database, sandbox: Sandbox) -> None:
