@@ -200,4 +200,6 @@ async def silence(runtime: Runtime) -> None:
     runtime._stopping.set()
     for task in runtime._tasks:
         await task
+    if runtime.flow is not None:
+        await runtime.flow.stop()
     owners.void(runtime.database, owner=runtime.owner)

@@ -39,6 +39,7 @@ class Shares:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _returning: asyncio.Task[None] | None = None
+    _stopped: bool = False
 
     @property
     def taken(self) -> int:
@@ -69,7 +70,8 @@ class Shares:
         self._idle()
 
     async def stop(self) -> None:
-        """Ask no more; the share ends with this process's lease."""
+        """Give nothing back any more; the share ends with this process's lease."""
+        self._stopped = True
         if self._returning is not None:
             self._returning.cancel()
             with suppress(asyncio.CancelledError):
@@ -94,13 +96,15 @@ class Shares:
         return self._asked_at is not None and self._asked_as == self.owner() and self.clock.monotonic() - self._asked_at < ms
 
     def _idle(self) -> None:
-        if not self.taken and not self.waiting and self._returning is None:
+        if not self.taken and not self.waiting and self._returning is None and not self._stopped:
             self._returning = asyncio.create_task(self._give_back(), name=f"share of {self.name}")
 
     async def _give_back(self) -> None:
-        await asyncio.sleep(KEEP_S)
-        self._returning = None
-        async with self._asking:
-            if not self.taken and not self.waiting:
-                self.granted, self._asked_at = 0, None
-                await self.writer.submit(take_shares, ShareWanted(self.name, self._asked_as, self.limit, 0))
+        try:
+            await asyncio.sleep(KEEP_S)
+            async with self._asking:
+                if not self.taken and not self.waiting:
+                    self.granted, self._asked_at = 0, None
+                    await self.writer.submit(take_shares, ShareWanted(self.name, self._asked_as, self.limit, 0))
+        finally:
+            self._returning = None  # whoever came meanwhile stands before the lock, and is followed by a task of its own
