@@ -1,0 +1,74 @@
+"""A seeded defect as a value: what is wrong, where it is put in, and which gate should see it.
+
+It refuses to be: a patch tool. A text that does not occur exactly once breaks the set itself, loudly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Family = Literal[
+    "keys",
+    "order",
+    "state",
+    "money",
+    "time",
+    "retries",
+    "concurrency",
+    "transactions",
+    "swallowed_errors",
+    "undeclared_access",
+    "leaks",
+    "vacuous_tests",
+    "wrong_schema",
+    "wrong_bucket",
+]
+File = Literal["spec.json", "tool.py", "test_tool.py"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
+
+
+class SetBroken(ValueError):
+    """The calibration set itself is wrong: nothing is learned about a gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """In `file`, `old` (which occurs exactly once) becomes `new`."""
+
+    file: File
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """A mistake that an author makes.
+
+    `name` says in snake_case what is wrong, `gate` which gate should see it (any of them, where there are several), `changes` put it into
+    the correct tool. `grave`: it repeats, loses or forges an effect, or escapes the declared boundary.
+    """
+
+    name: str
+    family: Family
+    gate: str | tuple[str, ...]
+    changes: tuple[Change, ...]
+    grave: bool = False
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """The gates that should see it."""
+        return (self.gate,) if isinstance(self.gate, str) else self.gate
+
+
+def seeded(files: Mapping[str, str], defect: Defect) -> dict[str, str]:
+    """The files with the defect in them; each change sees what the ones before it left. Raises SetBroken."""
+    result = dict(files)
+    for change in defect.changes:
+        if (count := result[change.file].count(change.old)) != 1:
+            raise SetBroken(f"{defect.name}: this occurs {count} times in {change.file}: {change.old!r}")
+        result[change.file] = result[change.file].replace(change.old, change.new)
+    if result == files:
+        raise SetBroken(f"{defect.name}: changes nothing")
+    return result
