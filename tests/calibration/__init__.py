@@ -1,4 +1,4 @@
-"""`make calibrate`: correct tools that must pass and seeded defects that must be refused, each by the gate that should see it.
+"""`make calibrate`: correct tools that must pass, and seeded defects each of which one of its gates must refuse.
 
-It refuses to be: a proof that the gates are complete. It measures them on mistakes that authors make; thresholds are set from what it measures.
+It refuses to be: a proof that the gates are complete. It measures them on mistakes that authors make, and thresholds are set from that.
 """
