@@ -26,6 +26,8 @@ Family = Literal[
     "wrong_bucket",
 ]
 File = Literal["spec.json", "tool.py", "test_tool.py"]
+WHOLE = ""
+"""As `old` of a change: all that the file holds."""
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
 
@@ -35,7 +37,7 @@ class SetBroken(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """In `file`, `old` (which occurs exactly once) becomes `new`."""
+    """In `file`, `old` (which occurs exactly once, or is WHOLE) becomes `new`."""
 
     file: File
     old: str
@@ -66,9 +68,10 @@ def seeded(files: Mapping[str, str], defect: Defect) -> dict[str, str]:
     """The files with the defect in them; each change sees what the ones before it left. Raises SetBroken."""
     result = dict(files)
     for change in defect.changes:
-        if (count := result[change.file].count(change.old)) != 1:
-            raise SetBroken(f"{defect.name}: this occurs {count} times in {change.file}: {change.old!r}")
-        result[change.file] = result[change.file].replace(change.old, change.new)
+        old = result[change.file] if change.old == WHOLE else change.old
+        if (count := result[change.file].count(old)) != 1:
+            raise SetBroken(f"{defect.name}: this occurs {count} times in {change.file}: {old!r}")
+        result[change.file] = result[change.file].replace(old, change.new)
     if result == files:
         raise SetBroken(f"{defect.name}: changes nothing")
     return result
