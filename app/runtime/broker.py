@@ -51,7 +51,8 @@ class Holder:
 
 @dataclass(slots=True)
 class Broker:
-    """One per run and attempt. `planned` counts distinct keys per effect, for `limits.per_run`."""
+    """One per run and attempt. `planned` counts distinct keys per effect, for `limits.per_run`; `refused` counts items without a key, by
+    effect and code."""
 
     database: Database
     connectors: Connectors
@@ -62,6 +63,7 @@ class Broker:
     gate_of: Callable[[str, str, Declared], Gate]
     wait_for: Callable[[str | None], None]
     planned: dict[str, int] = field(default_factory=dict)
+    refused: Counter[tuple[str, str]] = field(default_factory=Counter)
     _asked: Counter[str] = field(default_factory=Counter)
     _open: list[asyncio.Future[None]] = field(default_factory=list)
     _dropped: list[Task] = field(default_factory=list)
@@ -70,9 +72,9 @@ class Broker:
     async def perform(self, effect_id: str, step: int, first: int, items: Sequence[Any], journal: Journal) -> list[Outcome]:
         """The outcome of each item, in order; what `journal` still holds is written with the claims.
 
-        Raises Invalid `effect_undeclared` or `effect_limit_exceeded`, Conflict `effect_not_approved`, FencedOut.
+        Raises Invalid `version_read_only`, `effect_undeclared` or `effect_limit_exceeded`, Conflict `effect_not_approved`, FencedOut.
         """
-        rule = self._rule(effect_id)
+        rule = self.program.rule(effect_id)
         port = self.connectors.effect(rule.declared.connector, rule.declared.config)
         intents, outcomes = self._intents(rule, port, first, items)
         distinct = {intent.id: intent for intent in reversed(intents)}
@@ -112,19 +114,11 @@ class Broker:
             mine.set_result(None)
 
     def count(self, effect_id: str, outcomes: Sequence[Outcome]) -> None:
-        """Note what a chunk asked for, performed or answered from the journal, for `limits.per_run`."""
-        more = sum(outcome["status"] != "duplicate" and not _has_no_key(outcome) for outcome in outcomes)
+        """Note what a chunk asked for, performed or answered from the journal: for `limits.per_run`, and for the audit trail."""
+        keyless = [outcome["error"]["code"] for outcome in outcomes if _has_no_key(outcome)]
+        more = sum(outcome["status"] != "duplicate" for outcome in outcomes) - len(keyless)
         self.planned[effect_id] = self.planned.get(effect_id, 0) + more
-
-    def _rule(self, effect_id: str) -> EffectRule:
-        rule = self.program.rules.get(effect_id)
-        if rule is None:
-            raise Invalid(
-                "effect_undeclared",
-                f"The spec declares no effect {effect_id!r}.",
-                fix="Declare the effect in the spec, or do not perform it.",
-            )
-        return rule
+        self.refused.update((effect_id, code) for code in keyless)
 
     def _admit(self, effect_id: str, rule: EffectRule, more: int) -> None:
         total = self.planned.get(effect_id, 0) + self._asked[effect_id] + more

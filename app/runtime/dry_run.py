@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,6 +122,7 @@ class Rehearsal:
     args: Mapping[str, Any]
     overlay: Overlay = field(default_factory=Overlay)
     book: PlanBook = field(default_factory=PlanBook)
+    refused: Counter[tuple[str, str]] = field(default_factory=Counter)
     _planned: dict[str, int] = field(default_factory=dict)
     _seen: set[bytes] = field(default_factory=set)
     _simulated: bool = False
@@ -138,10 +140,7 @@ class Rehearsal:
 
     async def perform(self, effect_id: str, step: int, first: int, items: Sequence[Any], journal: Journal) -> list[Outcome]:
         """The outcome that each item would have. Raises Invalid as the broker does."""
-        rule = self.program.rules.get(effect_id)
-        if rule is None:
-            raise Invalid("effect_undeclared", f"The spec declares no effect {effect_id!r}.", fix="Declare the effect in the spec.")
-        return await asyncio.to_thread(self._rehearse, rule, items)
+        return await asyncio.to_thread(self._rehearse, self.program.rule(effect_id), items)
 
     def _rehearse(self, rule: EffectRule, items: Sequence[Any]) -> list[Outcome]:
         port = self.connectors.effect(rule.declared.connector, rule.declared.config)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -32,12 +32,14 @@ GRACE_S = 2.0
 PROGRESS_EVERY_MS = 500
 CHUNKS_UNDER_WAY = 2
 """How many chunks of one call are worked on at once: the next is planned while the effects of the one before are in flight."""
-_REFUSED = ("effect_undeclared", "read_undeclared", "effect_limit_exceeded")
+_REFUSED = ("effect_undeclared", "read_undeclared", "effect_limit_exceeded", "version_read_only", "key_unusable")
 Message = dict[str, Any]
 _Handler = Callable[[Message], Awaitable[Any]]
 
 
 class _Performs(Protocol):
+    refused: Counter[tuple[str, str]]
+
     async def perform(self, effect_id: str, step: int, first: int, items: list[Any], journal: Journal) -> list[dict[str, Any]]: ...
 
     def count(self, effect_id: str, outcomes: list[dict[str, Any]]) -> None: ...
@@ -256,6 +258,11 @@ class Execution:
         with self.engine.database.writing() as session:
             audit.record(session, self._actor, "effect.refused", f"{self.program.tool}/{target}", "refused", code=code, run=self.run.id)
 
+    def _refused_items(self) -> list[repository.RefusedItems]:
+        """What became no effect because no key can be made of it, for the audit trail."""
+        counted = sorted(self.performer.refused.items())
+        return [repository.RefusedItems(f"{self.program.tool}/{effect}", code, count) for (effect, code), count in counted]
+
     @property
     def _actor(self) -> Actor:
         return Actor(self.run.actor, self.run.actor, self.run.tenant, frozenset())
@@ -322,6 +329,7 @@ class Execution:
             steps=steps,
             stored=texts,
             logs=self._logs,
+            refused=self._refused_items(),
             measured=measured.columns(self.journal.highest, self._progress),
             trace_id=self.run.trace_id,
         )

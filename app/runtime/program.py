@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from app.core.errors import Invalid
 from app.spec.expressions import KeyExpression, ValueExpression, compile_key, compile_value
 from app.spec.model import Effect, ExecutionSpec
 from app.spec.schemas import SpecValidators, validators
@@ -36,13 +37,17 @@ class EffectRule:
 
 @dataclass(frozen=True)
 class Program:
-    """`digest` pins spec and files; `files` are `tool.py`, `contract.py` and the `spec.json` that guests see."""
+    """`digest` pins spec and files; `files` are `tool.py`, `contract.py` and the `spec.json` that guests see.
+
+    `read_only`: the version was proved to perform nothing and is listed so; it then has no effects, whatever its spec declares.
+    """
 
     tool: str
     version: int
     digest: str
     spec: ExecutionSpec
     files: Mapping[str, str]
+    read_only: bool = False
 
     @cached_property
     def validators(self) -> SpecValidators:
@@ -51,3 +56,20 @@ class Program:
     @cached_property
     def rules(self) -> dict[str, EffectRule]:
         return {effect.id: EffectRule.of(effect) for effect in self.spec.effects}
+
+    def rule(self, effect_id: str) -> EffectRule:
+        """The rule of an effect that may be performed. Raises Invalid `version_read_only` or `effect_undeclared`."""
+        if self.read_only:
+            raise Invalid(
+                "version_read_only",
+                f"Version {self.version} of {self.tool} is listed as read-only, so it performs no effect.",
+                fix="Publish a version that was verified with this effect; its callers then see that it changes something.",
+            )
+        rule = self.rules.get(effect_id)
+        if rule is None:
+            raise Invalid(
+                "effect_undeclared",
+                f"The spec declares no effect {effect_id!r}.",
+                fix="Declare the effect in the spec, or do not perform it.",
+            )
+        return rule

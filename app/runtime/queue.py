@@ -28,10 +28,10 @@ from app.runtime.broker import make_request
 from app.runtime.models import OPEN_EFFECTS, Effect, Run, is_open
 from app.runtime.performing import FencedOut, Hands, Task, do_local, error_text, perform_remote
 from app.runtime.process import Runtime
-from app.runtime.program import Program
 from app.runtime.repository.effects import Claim, EventLog, Move, move
 from app.runtime.repository.recovery import drop_claims
 from app.runtime.verdicts import BY_LOOKUP
+from app.spec.model import Effect as Declared
 
 BATCH = 100
 LOAD_AGAIN_MS = 60_000
@@ -95,11 +95,12 @@ async def _carry_out(runtime: Runtime, claimed: Sequence[Due], stopped: asyncio.
         group = list(found)
         try:
             program = await asyncio.to_thread(runtime.load, tenant, tool, version)
+            declared = program.rule(effect).declared
         except ToolmintError as error:
             log.warning("retries of %s %s wait: %s", tool, version, error.code)
             await _put_off(runtime, group, error)
         else:
-            await _perform(runtime, program, effect, group, stopped)
+            await _perform(runtime, declared, group, stopped)
 
 
 async def _put_off(runtime: Runtime, group: Sequence[Due], error: ToolmintError) -> None:
@@ -110,8 +111,7 @@ async def _put_off(runtime: Runtime, group: Sequence[Due], error: ToolmintError)
     await asyncio.gather(*(runtime.writer.put(move, item) for item in moves))
 
 
-async def _perform(runtime: Runtime, program: Program, effect_id: str, group: Sequence[Due], stopped: asyncio.Event) -> None:
-    declared = program.rules[effect_id].declared
+async def _perform(runtime: Runtime, declared: Declared, group: Sequence[Due], stopped: asyncio.Event) -> None:
     port = runtime.connectors.effect(declared.connector, declared.config)
     metrics.RETRIES.labels(declared.connector).inc(len(group))
     hands = runtime.engine.hands(group[0].owner)

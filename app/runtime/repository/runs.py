@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
@@ -115,6 +115,14 @@ def _answered(session: Session, identity: Identity, run_id: str, at: int) -> Beg
     return None
 
 
+class RefusedItems(NamedTuple):
+    """How many items of a run an effect (`tool/effect`) was refused for, by code."""
+
+    effect: str
+    code: str
+    items: int
+
+
 @dataclass(frozen=True, slots=True)
 class Finish:
     """The end of a run: its final state with what it leaves, under the guard of owner and fence."""
@@ -133,6 +141,7 @@ class Finish:
     steps: Sequence[dict[str, Any]] = ()
     stored: Sequence[tuple[str, str]] = ()
     logs: Sequence[dict[str, Any]] = ()
+    refused: Sequence[RefusedItems] = ()
     measured: dict[str, Any] = field(default_factory=dict)
     trace_id: str | None = None
 
@@ -165,6 +174,8 @@ def _finish(session: Session, end: Finish) -> bool:
         cancel_open(session, end.run_id)
     if end.bound:
         forget_bound(session, end.run_id)
+    for effect, why, items in end.refused:
+        audit.record(session, end.actor, "effect.refused", effect, "refused", trace_id=end.trace_id, code=why, run=end.run_id, items=items)
     code = {"code": end.error["code"]} if end.error else {}
     outcome = "done" if end.state == "completed" else "failed"
     audit.record(session, end.actor, f"run.{end.state}", end.run_id, outcome, trace_id=end.trace_id, **code)
