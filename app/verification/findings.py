@@ -69,13 +69,14 @@ class GateOutcome:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """One line of a report."""
+    """One line of a report. `kept`: it was not computed now but in the verification of `candidate_id`, then (`at`), on equal inputs."""
 
     gate: str
     status: Status
     duration_ms: int = 0
     findings: tuple[Finding, ...] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    kept: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, gate: str, outcome: GateOutcome, duration_ms: int) -> GateResult:
@@ -87,10 +88,17 @@ class GateResult:
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
     def as_dict(self) -> dict[str, Any]:
-        return {
+        row = {
             "gate": self.gate,
             "status": self.status,
             "duration_ms": self.duration_ms,
             "findings": [finding.as_dict() for finding in self.findings],
             "evidence": dict(self.evidence),
         }
+        return {**row, "kept": dict(self.kept)} if self.kept else row
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any], kept: Mapping[str, Any]) -> GateResult:
+        """The reverse, for a result that was kept."""
+        findings = tuple(Finding.of(finding) for finding in row["findings"])
+        return cls(row["gate"], row["status"], row["duration_ms"], findings, row["evidence"], kept)

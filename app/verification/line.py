@@ -1,7 +1,9 @@
-"""The line of gates: cheapest first, independent ones side by side, ended by the first red one unless a full report is asked for.
+"""The line of gates: each starts once what it needs has passed and a slot is free, the one with the longest way behind it first.
 
-Gates stand in waves: a gate's wave is one more than the latest wave that it needs. A wave is always finished, so that a report does not
-depend on which of two gates was faster.
+A gate's depth is one more than that of the deepest gate that it needs. The line is ended by red: unless a full report is asked for, no
+gate counts that lies deeper than the shallowest red one. Gates of its depth and above are finished all the same, and a deeper one that
+ran ahead is told as skipped, whatever it said. So a report holds the same gates whichever was faster. In a full report only those are
+skipped whose needs have not passed.
 
 It refuses to be: forgiving. A gate that breaks breaks the verification (GateBroke); only an outcome without errors is a pass.
 """
@@ -9,30 +11,39 @@ It refuses to be: forgiving. A gate that breaks breaks the verification (GateBro
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.core.errors import Failed
 from app.verification.findings import Finding, GateOutcome, GateResult
-from app.verification.subject import Bench, Subject
+from app.verification.keeping import FORGETFUL, Keeper, key_of
+from app.verification.subject import PARTS, Bench, Subject
 
-Check = Callable[[Subject, Bench, Mapping[str, Mapping[str, Any]]], Awaitable[GateOutcome]]
-AT_ONCE = 2
+Evidence = Mapping[str, Mapping[str, Any]]
+Check = Callable[[Subject, Bench, Evidence], Awaitable[GateOutcome]]
+AT_ONCE = max(2, len(os.sched_getaffinity(0)))
+"""Gates under way at once: what they do is mostly other processes' work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
     """One gate: its name in reports, the gates that it builds on, its check, and the wall time in seconds that it may take.
 
-    The check gets the candidate, the bench and the evidence of every gate that has passed.
+    The check is handed the parts of the candidate that stand in `of` (the spec always) and the evidence of the gates in `reads`, and so
+    depends on nothing else. `takes` is about how long it is at work compared with others.
     """
 
     name: str
     needs: tuple[str, ...]
     check: Check
     limit_s: float = 60.0
+    of: frozenset[str] = PARTS
+    reads: tuple[str, ...] = ()
+    takes: float = 1.0
 
 
 class GateBroke(Failed):
@@ -49,7 +60,7 @@ class GateBroke(Failed):
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Told as gates start and finish, to keep progress where others can see it and results where a successor finds them."""
+    """Told as gates start and finish, to keep progress where others can see it. A result may be told again, as skipped."""
 
     started: Callable[[str], Awaitable[None]]
     finished: Callable[[GateResult], Awaitable[None]]
@@ -62,14 +73,22 @@ async def _nothing(_about: object) -> None:
 SILENT = Watcher(_nothing, _nothing)
 
 
-def waves(gates: Sequence[Gate]) -> list[list[Gate]]:
-    """The gates by wave, each in table order. Raises ValueError for a need that does not stand earlier in the table."""
-    wave_of: dict[str, int] = {}
+def depths(gates: Sequence[Gate]) -> dict[str, int]:
+    """How deep each gate lies. Raises ValueError for a need, or a gate whose evidence is read, that does not stand earlier."""
+    found: dict[str, int] = {}
     for gate in gates:
-        if unknown := [name for name in gate.needs if name not in wave_of]:
+        if unknown := [name for name in gate.needs if name not in found] + [name for name in gate.reads if name not in gate.needs]:
             raise ValueError(f"gate {gate.name} needs {unknown}, which do not stand before it")
-        wave_of[gate.name] = 1 + max((wave_of[name] for name in gate.needs), default=-1)
-    return [[gate for gate in gates if wave_of[gate.name] == wave] for wave in range(max(wave_of.values(), default=-1) + 1)]
+        found[gate.name] = 1 + max((found[name] for name in gate.needs), default=-1)
+    return found
+
+
+def by_urgency(gates: Sequence[Gate]) -> list[Gate]:
+    """Those with the longest way behind them first: their own time and that of the longest chain of gates that waits for them."""
+    way: dict[str, float] = {}
+    for gate in reversed(gates):
+        way[gate.name] = gate.takes + max((way[other.name] for other in gates if gate.name in other.needs), default=0.0)
+    return sorted(gates, key=lambda gate: -way[gate.name])
 
 
 async def run_line(
@@ -79,52 +98,102 @@ async def run_line(
     *,
     full_report: bool = False,
     watcher: Watcher = SILENT,
+    keeper: Keeper = FORGETFUL,
+    at_once: int = AT_ONCE,
 ) -> list[GateResult]:
     """The result of every gate, in table order. Raises GateBroke. Cancelling it ends the gates that run."""
-    results: dict[str, GateResult] = {}
-    turn = asyncio.Semaphore(AT_ONCE)
-    for wave in waves(gates):
-        red = any(result.status != "passed" for result in results.values())
-        ready = [gate for gate in wave if _may_run(gate, results, red and not full_report)]
-        for gate in wave:
-            if gate not in ready:
-                results[gate.name] = GateResult(gate.name, "skipped")
-                await watcher.finished(results[gate.name])
-        results.update(await _run_wave(ready, subject, bench, results, turn, watcher))
-    return [results[gate.name] for gate in gates]
-
-
-def _may_run(gate: Gate, results: Mapping[str, GateResult], stopped: bool) -> bool:
-    return not stopped and all(results[name].status == "passed" for name in gate.needs)
-
-
-async def _run_wave(
-    ready: Sequence[Gate],
-    subject: Subject,
-    bench: Bench,
-    results: Mapping[str, GateResult],
-    turn: asyncio.Semaphore,
-    watcher: Watcher,
-) -> dict[str, GateResult]:
-    seen = {name: result.evidence for name, result in results.items() if result.status == "passed"}
-
-    async def one(gate: Gate) -> GateResult:
-        async with turn:
-            await watcher.started(gate.name)
-            result = await _run_gate(gate, subject, bench, seen)
-            await watcher.finished(result)
-            return result
-
-    tasks = [asyncio.create_task(one(gate), name=f"gate {gate.name}") for gate in ready]
+    line = _Line(gates, subject, bench, full_report, watcher, keeper)
     try:
-        return {result.gate: result for result in await asyncio.gather(*tasks)}
+        await line.run(at_once)
     finally:
+        await line.end(gate.name for gate in gates)
+    for gate in gates:
+        if gate.name in line.broken and line.depth[gate.name] <= line.bottom:
+            raise line.broken[gate.name]
+    return [line.results[gate.name] for gate in gates]
+
+
+@dataclass
+class _Line:
+    """One walk along the line: what is known so far, and what is under way."""
+
+    gates: Sequence[Gate]
+    subject: Subject
+    bench: Bench
+    full_report: bool
+    watcher: Watcher
+    keeper: Keeper
+    results: dict[str, GateResult] = field(default_factory=dict)
+    broken: dict[str, GateBroke] = field(default_factory=dict)
+    running: dict[str, asyncio.Task[GateResult]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.depth = depths(self.gates)
+        self.waiting = by_urgency(self.gates)
+
+    @property
+    def bottom(self) -> float:
+        """The depth below which nothing counts."""
+        red = [name for name, result in self.results.items() if result.status == "failed" and not self.full_report]
+        return min((self.depth[name] for name in (*red, *self.broken)), default=math.inf)
+
+    async def run(self, at_once: int) -> None:
+        """Until every gate is decided."""
+        while True:
+            await self._leave_out()
+            self._start(at_once)
+            if not self.running:
+                return
+            ended, _ = await asyncio.wait(self.running.values(), return_when=asyncio.FIRST_COMPLETED)
+            for name in [name for name, task in self.running.items() if task in ended]:
+                try:
+                    self.results[name] = self.running.pop(name).result()
+                except GateBroke as error:
+                    self.broken[name] = error
+
+    async def end(self, names: Iterable[str]) -> None:
+        """End those of these gates that run, and wait for their ends."""
+        tasks = [self.running.pop(name) for name in names if name in self.running]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _leave_out(self) -> None:
+        """Skip what cannot count any more."""
+        bottom = self.bottom
+        for gate in self.gates:
+            known = self.results.get(gate.name)
+            needless = any(name in self.results and self.results[name].status != "passed" for name in gate.needs)
+            if (self.depth[gate.name] > bottom or needless) and (known is None or known.status != "skipped"):
+                await self.end([gate.name])
+                self.results[gate.name] = GateResult(gate.name, "skipped")
+                await self.watcher.finished(self.results[gate.name])
+        self.waiting = [gate for gate in self.waiting if gate.name not in self.results]
 
-async def _run_gate(gate: Gate, subject: Subject, bench: Bench, seen: Mapping[str, Mapping[str, Any]]) -> GateResult:
+    def _start(self, at_once: int) -> None:
+        """Fill the free slots."""
+        passed = {name for name, result in self.results.items() if result.status == "passed"}
+        ready = [gate for gate in self.waiting if passed.issuperset(gate.needs)]
+        for gate in ready[: max(0, at_once - len(self.running))]:
+            self.waiting.remove(gate)
+            self.running[gate.name] = asyncio.create_task(self._one(gate), name=f"gate {gate.name}")
+
+    async def _one(self, gate: Gate) -> GateResult:
+        subject = self.subject.only(gate.of)
+        seen = {name: self.results[name].evidence for name in gate.reads}
+        key = key_of(gate.name, subject, self.bench, seen)
+        result = await self.keeper.find(key)
+        if result is None:
+            await self.watcher.started(gate.name)
+            result = await _run_gate(gate, subject, self.bench, seen)
+            await self.watcher.finished(result)
+            await self.keeper.keep(key, result)
+        else:
+            await self.watcher.finished(result)
+        return result
+
+
+async def _run_gate(gate: Gate, subject: Subject, bench: Bench, seen: Evidence) -> GateResult:
     began = time.monotonic()
     try:
         async with asyncio.timeout(gate.limit_s) as limit:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 
+from app.candidates.files import candidate_digest, source_file
 from app.core.actor import Actor
 from app.core.settings import Settings
 from app.runtime.program import Program
@@ -26,6 +27,10 @@ from app.verification.boxes import DYNAMIC
 
 DEFAULT_MODEL: str = Settings.model_fields["model"].default
 DEFAULT_MUTATION_SCORE: float = Settings.model_fields["mutation_score"].default
+
+
+PARTS = frozenset({"tool.py", "test_tool.py", "replaces", "generation_usd"})
+"""What a gate may be handed of a candidate beside its spec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,19 @@ class Subject:
         """What the runtime executes; with another spec or another `tool.py` for the gates that look for a refusal."""
         files = {"tool.py": tool or self.files["tool.py"], "contract.py": self.contract, "spec.json": self.guest_spec}
         return Program(self.tool, version, digest([self.digest, version, files]), _unpaced(spec or self.spec), files)
+
+    def only(self, parts: frozenset[str]) -> Subject:
+        """The candidate as a gate sees it that names these of its PARTS: without the others, and without who sent it and as what."""
+        files = {name: text for name, text in self.files.items() if name in parts}
+        return replace(
+            self,
+            candidate_id="",
+            author="",
+            files=files,
+            digest=candidate_digest(self.spec.digest, [source_file(name, text) for name, text in sorted(files.items())]),
+            generation_usd=self.generation_usd if "generation_usd" in parts else None,
+            replaces=self.replaces if "replaces" in parts else None,
+        )
 
     @property
     def caller(self) -> Actor:

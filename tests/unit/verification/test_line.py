@@ -1,48 +1,133 @@
-"""The line runs gates in waves, stops at red, and never takes a broken gate for a pass."""
+"""The line starts gates as their needs allow, stops at red, tells the same whichever is faster, and takes no broken gate for a pass."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from app.verification.findings import Finding, GateOutcome, GateResult
-from app.verification.line import Gate, GateBroke, Watcher, run_line, waves
+from app.verification.line import Gate, GateBroke, Watcher, by_urgency, depths, run_line
 from app.verification.subject import Bench, Subject
+from tests.support.bench import subject
 
-SUBJECT = cast("Subject", None)  # these gates look at nothing
+SUBJECT = subject()
 BENCH = Bench(cast("Any", None), cast("Any", None), Path(), Path())
 RED = GateOutcome([Finding("wrong", "It is wrong.", "Mend it.")])
+Before = Callable[[], Awaitable[object]]
 
 
-def gate(name: str, *needs: str, outcome: GateOutcome | Exception | None = None, seen: list[Any] | None = None) -> Gate:
+def gate(
+    name: str,
+    *needs: str,
+    outcome: GateOutcome | Exception | None = None,
+    seen: list[Any] | None = None,
+    before: Before | None = None,
+    **more: Any,
+) -> Gate:
     async def check(_subject: Subject, _bench: Bench, evidence: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
+        if before is not None:
+            await before()
         if seen is not None:
             seen.append((name, dict(evidence)))
         if isinstance(outcome, Exception):
             raise outcome
         return outcome or GateOutcome(evidence={"by": name})
 
-    return Gate(name, needs, check)
+    return Gate(name, needs, check, **more)
 
 
 def line(gates: Sequence[Gate], **options: Any) -> dict[str, str]:
     return {result.gate: result.status for result in asyncio.run(run_line(gates, SUBJECT, BENCH, **options))}
 
 
-def test_waves_follow_from_needs() -> None:
+def test_depths_follow_from_needs() -> None:
     table = [gate("a"), gate("b", "a"), gate("c", "a"), gate("d", "b", "c"), gate("e")]
-    assert [[each.name for each in wave] for wave in waves(table)] == [["a", "e"], ["b", "c"], ["d"]]
+    assert depths(table) == {"a": 0, "b": 1, "c": 1, "d": 2, "e": 0}
     with pytest.raises(ValueError, match="do not stand before"):
-        waves([gate("a", "b"), gate("b")])
+        depths([gate("a", "b"), gate("b")])
+    with pytest.raises(ValueError, match="do not stand before"):
+        depths([gate("a"), gate("b", reads=("a",))])
 
 
-def test_a_red_gate_finishes_its_wave_and_stops_the_line() -> None:
-    table = [gate("a"), gate("b", "a", outcome=RED), gate("c", "a"), gate("d", "c")]
-    assert line(table) == {"a": "passed", "b": "failed", "c": "passed", "d": "skipped"}
+def test_the_longest_way_is_begun_first() -> None:
+    table = [gate("a", takes=1), gate("b", takes=3), gate("c", "a", takes=4), gate("d", "a", takes=1)]
+    assert [each.name for each in by_urgency(table)] == ["a", "c", "b", "d"]
+    began: list[str] = []
+
+    async def started(name: str) -> None:
+        began.append(name)
+
+    line(table, at_once=1, watcher=Watcher(started, _heard([])))
+    assert began == ["a", "c", "b", "d"]
+
+
+def test_a_gate_starts_as_soon_as_what_it_needs_has_passed() -> None:
+    """`d` ends before `b`, which stands above it, does: nothing waits for its neighbours."""
+
+    async def walk() -> dict[str, str]:
+        done = asyncio.Event()
+
+        async def tell() -> None:
+            done.set()
+
+        table = [gate("a"), gate("b", "a", before=done.wait), gate("c", "a"), gate("d", "c", before=tell)]
+        return {result.gate: result.status for result in await run_line(table, SUBJECT, BENCH, at_once=2)}
+
+    assert asyncio.run(walk()) == dict.fromkeys("abcd", "passed")
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 4])
+@pytest.mark.parametrize("first", ["b", "d", "e"])
+def test_a_report_does_not_depend_on_which_gate_was_faster(at_once: int, first: str) -> None:
+    """`b` is red at depth 1; `d`, red as well, and `e` lie deeper: they count nothing, also where they ended before `b` did."""
+
+    async def walk() -> dict[str, str]:
+        over = asyncio.Event()
+
+        async def last() -> None:
+            if first != "b" and at_once > 1:
+                await over.wait()
+
+        async def tell(result: GateResult) -> None:
+            if result.gate == first:
+                over.set()
+
+        table = [
+            gate("a"),
+            gate("b", "a", outcome=RED, before=last),
+            gate("c", "a", takes=9),
+            gate("d", "c", outcome=RED, takes=9 if first == "d" else 1),
+            gate("e", "c", takes=9 if first == "e" else 1),
+        ]
+        watcher = Watcher(_heard([]), tell)
+        return {result.gate: result.status for result in await run_line(table, SUBJECT, BENCH, at_once=at_once, watcher=watcher)}
+
+    assert asyncio.run(walk()) == {"a": "passed", "b": "failed", "c": "passed", "d": "skipped", "e": "skipped"}
+
+
+def test_a_red_gate_ends_what_runs_deeper() -> None:
+    ended: list[str] = []
+
+    async def walk() -> dict[str, str]:
+        begun = asyncio.Event()
+
+        async def long() -> None:
+            try:
+                begun.set()
+                await asyncio.Event().wait()
+            finally:
+                ended.append("d")
+
+        table = [gate("a"), gate("b", "a", outcome=RED, before=begun.wait), gate("c", "a", takes=9), gate("d", "c", before=long)]
+        return {result.gate: result.status for result in await run_line(table, SUBJECT, BENCH, at_once=2)}
+
+    assert asyncio.run(walk()) == {"a": "passed", "b": "failed", "c": "passed", "d": "skipped"}
+    assert ended == ["d"]
 
 
 def test_a_full_report_goes_on_except_where_a_need_is_red() -> None:
@@ -55,25 +140,31 @@ def test_a_warning_alone_does_not_fail_a_gate() -> None:
     assert line([gate("a", outcome=warned)]) == {"a": "passed"}
 
 
-def test_a_broken_gate_is_an_error_and_no_result() -> None:
+@pytest.mark.parametrize("full_report", [False, True])
+def test_a_broken_gate_is_an_error_and_no_result(full_report: bool) -> None:
     with pytest.raises(GateBroke, match="gate a broke: KeyError"):
-        line([gate("a", outcome=KeyError("x"))])
+        line([gate("a", outcome=KeyError("x")), gate("b", "a")], full_report=full_report)
+
+
+def test_a_gate_that_breaks_below_a_red_one_counts_as_little_as_any_other() -> None:
+    table = [gate("a", takes=1), gate("b", "a", outcome=KeyError("x"), takes=9), gate("c", outcome=RED)]
+    assert line(table, at_once=1) == {"a": "passed", "b": "skipped", "c": "failed"}
 
 
 def test_a_gate_over_its_time_is_red() -> None:
-    async def never(*_: object) -> GateOutcome:
-        await asyncio.Event().wait()
-        return GateOutcome()
-
-    (result,) = asyncio.run(run_line([Gate("slow", (), never, limit_s=0.05)], SUBJECT, BENCH))
+    (result,) = asyncio.run(run_line([gate("slow", before=lambda: asyncio.Event().wait(), limit_s=0.05)], SUBJECT, BENCH))
     assert result.status == "failed" and result.findings[0].rule == "time_limit"
 
 
-def test_gates_see_the_evidence_of_those_that_passed_only() -> None:
+def test_a_gate_is_handed_what_it_names_and_nothing_else() -> None:
     seen: list[Any] = []
-    table = [gate("a", seen=seen), gate("b", outcome=RED), gate("c", "a", seen=seen)]
-    line(table, full_report=True)
-    assert seen == [("a", {}), ("c", {"a": {"by": "a"}})]
+    table = [gate("a", seen=seen), gate("b", "a", seen=seen, reads=("a",)), gate("c", "a", seen=seen)]
+    line(table, at_once=1)
+    assert seen == [("a", {}), ("b", {"a": {"by": "a"}}), ("c", {})]
+    handed = SUBJECT.only(frozenset({"tool.py"}))
+    assert set(handed.files) == {"tool.py"} and (handed.candidate_id, handed.author) == ("", "")
+    other = replace(SUBJECT, candidate_id="cand_2", author="key_other", files={**SUBJECT.files, "test_tool.py": "# other\n"})
+    assert other.only(frozenset({"tool.py"})) == handed
 
 
 def test_watchers_hear_of_each_start_and_end_and_of_the_skipped() -> None:
@@ -82,10 +173,7 @@ def test_watchers_hear_of_each_start_and_end_and_of_the_skipped() -> None:
     async def started(name: str) -> None:
         heard.append(f"{name} started")
 
-    async def finished(result: GateResult) -> None:
-        heard.append(f"{result.gate} {result.status}")
-
-    line([gate("a", outcome=RED), gate("b", "a")], watcher=Watcher(started, finished))
+    line([gate("a", outcome=RED), gate("b", "a")], watcher=Watcher(started, _heard(heard)))
     assert heard == ["a started", "a failed", "b skipped"]
 
 
@@ -95,15 +183,14 @@ def test_cancelling_the_line_ends_the_gates_that_run() -> None:
     async def cancelled() -> None:
         begun = asyncio.Event()
 
-        async def long(*_: object) -> GateOutcome:
+        async def long() -> None:
             try:
                 begun.set()
                 await asyncio.Event().wait()
             finally:
                 ended.append("ended")
-            return GateOutcome()
 
-        task = asyncio.create_task(run_line([Gate("long", (), long)], SUBJECT, BENCH))
+        task = asyncio.create_task(run_line([gate("long", before=long)], SUBJECT, BENCH))
         await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -111,3 +198,10 @@ def test_cancelling_the_line_ends_the_gates_that_run() -> None:
 
     asyncio.run(cancelled())
     assert ended == ["ended"]
+
+
+def _heard(heard: list[str]) -> Callable[[Any], Awaitable[None]]:
+    async def note(about: GateResult | str) -> None:
+        heard.append(about if isinstance(about, str) else f"{about.gate} {about.status}")
+
+    return note
