@@ -14,7 +14,6 @@ import binascii
 import hmac
 import os
 import re
-import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from app.core import private_files
 from app.core.errors import Failed, Invalid, Problem
 
 KEY_FILE = "connections.key"
@@ -73,9 +73,9 @@ class Vault:
     def _key(self, *, make: bool) -> bytes:
         path = self.home / KEY_FILE
         if make and not path.exists():
-            _make_key(path)
+            private_files.make_once(path, os.urandom(32).hex() + "\n")
         try:
-            if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            if private_files.exposed(path):
                 raise Failed("vault_key_exposed", f"Others may read {KEY_FILE}.", fix=f"chmod 600 {KEY_FILE}, and change what it sealed.")
             key = bytes.fromhex(path.read_text(encoding="ascii").strip())
         except FileNotFoundError:
@@ -104,21 +104,6 @@ def _usable(text: str, otherwise: str) -> str:
     if not text or len(text) > MOST_SECRET or any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
         raise _unreadable(otherwise if not text else "it is no single line of text", "Set it where the service can read it.")
     return text
-
-
-def _make_key(path: Path) -> None:
-    """Two processes may make it at once: each writes a whole file, and one of the two is linked into place."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_name(f"{KEY_FILE}.{os.getpid()}-{os.urandom(4).hex()}")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(os.urandom(32).hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        with suppress(FileExistsError):
-            os.link(fresh, path)
-    finally:
-        fresh.unlink()
 
 
 def _unreadable(why: str, fix: str) -> Failed:

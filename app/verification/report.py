@@ -10,6 +10,7 @@ from typing import Any
 
 from app.verification.findings import GateResult
 from app.verification.rubric import Thresholds, score
+from app.verification.toolchain import toolchain
 
 
 def assemble(candidate_id: str, candidate_digest: str, results: Sequence[GateResult], thresholds: Thresholds) -> dict[str, Any]:
@@ -22,4 +23,5 @@ def assemble(candidate_id: str, candidate_digest: str, results: Sequence[GateRes
         "publishable": passed and all(dimension.passed for dimension in rubric),
         "gates": [result.as_dict() for result in results],
         "rubric": [dimension.as_dict() for dimension in rubric],
+        "verified_with": toolchain(),
     }
