@@ -6,16 +6,16 @@ is resumed gets the journaled answers again, so a tool must take time, randomnes
 
 from __future__ import annotations
 
-import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from random import Random
-from typing import Any, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, cast
 
 from .wire import MAX_CHUNK_BYTES, MAX_CHUNK_ITEMS, Message, dumps
+
+if TYPE_CHECKING:
+    from random import Random
 
 Status: TypeAlias = Literal["done", "skipped", "duplicate", "retrying", "failed", "unknown"]
 
@@ -37,8 +37,11 @@ class Cancelled(BaseException):
     """The run was cancelled. It derives from BaseException so that a broad `except` does not swallow it; let it pass."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+BEHIND = {"random": ("random",), "new_id": ("random", "uuid")}
+"""Modules behind names of a context, which few tools use: loaded with the first use, so that no other run pays for them."""
+
+
+class Outcome(NamedTuple):
     """What became of one item.
 
     `done`: performed by this run. `skipped`: done before by another run, with that receipt. `duplicate`: the same key came earlier
@@ -90,10 +93,14 @@ class Context:
     @cached_property
     def random(self) -> Random:
         """A generator that yields the same again on a resume."""
+        from random import Random
+
         return Random(self._seed)  # noqa: S311 - it must be repeatable, and is no secret
 
     @cached_property
     def _ids(self) -> Random:
+        from random import Random
+
         return Random(f"{self._seed}/ids")  # noqa: S311 - as above
 
     def read(self, read_id: str, /, **query: Any) -> Any:
@@ -134,7 +141,9 @@ class Context:
 
     def new_id(self) -> str:
         """A fresh id in the shape of a UUID, the same again when the run is resumed."""
-        return str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
+        from uuid import UUID
+
+        return str(UUID(int=self._ids.getrandbits(128), version=4))
 
     def log(self, event: str, /, **fields: Any) -> None:
         """One structured line in the run's log. The host keeps a bounded number; personal data does not belong here."""

@@ -24,12 +24,11 @@ import select
 import signal
 import socket
 import sys
-import traceback
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from .context import Cancelled, Context, ToolError
+from .context import BEHIND, Cancelled, Context, ToolError
 from .wire import Channel, FrameError, Message
 
 _WARM = """
@@ -97,7 +96,8 @@ def prepare(files: dict[str, str]) -> Loader:
         if "contract.py" in files:
             _execute("contract", compile(files["contract.py"], "contract.py", "exec", dont_inherit=True))
         code = compile(files["tool.py"], "tool.py", "exec", dont_inherit=True)
-        for name in sorted(WARM.intersection(_names(code))):
+        names = set(_names(code))
+        for name in sorted(WARM.intersection(names).union(*(BEHIND[name] for name in names.intersection(BEHIND)))):
             importlib.import_module(name)
     except BaseException as error:  # noqa: BLE001 - SyntaxError, MemoryError and whatever else a parser makes of hostile text
         return _raiser(error)
@@ -128,11 +128,17 @@ def _raiser(error: BaseException) -> Loader:
 
 
 def _crash(error: BaseException) -> Message:
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [{"line": frame.lineno, "function": frame.name} for frame in frames if frame.filename == "tool.py"]
+    frames = ((frame.tb_lineno, frame.tb_frame.f_code) for frame in _traceback(error.__traceback__))
+    lines = [{"line": line, "function": code.co_name} for line, code in frames if code.co_filename == "tool.py"]
     if isinstance(error, SyntaxError) and error.filename == "tool.py":
         lines.append({"line": error.lineno, "function": "<module>"})
     return {"t": "crash", "type": type(error).__name__, "message": str(error)[:500], "traceback": lines[-20:]}
+
+
+def _traceback(frame: types.TracebackType | None) -> Iterator[types.TracebackType]:
+    while frame is not None:
+        yield frame
+        frame = frame.tb_next
 
 
 def converse(channel: Channel, load: Loader) -> Message:
