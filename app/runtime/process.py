@@ -380,12 +380,12 @@ class Runtime:
         await self._register()
 
     async def _obey(self) -> None:
-        async with self.feed.listen(_is_cancellation) as signals:
-            while not self._stopping.is_set():
-                with suppress(TimeoutError):
-                    signal = await asyncio.wait_for(signals.get(), 0.25)
-                    self._cancelled.append(signal.subject)  # it may be for a run that this process is about to drive
-                    self.stop_run(signal.subject, "cancelled")
+        async with self.feed.told(_is_cancellation, self._cancel):
+            await self._stopping.wait()
+
+    async def _cancel(self, signal: Signal) -> None:
+        self._cancelled.append(signal.subject)  # it may be for a run that this process is about to drive
+        self.stop_run(signal.subject, "cancelled")
 
     async def _stopped_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):
