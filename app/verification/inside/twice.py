@@ -6,7 +6,6 @@ stands at the end of another module.
 """
 
 import copy
-import dataclasses
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -41,7 +40,7 @@ class _Pass:
     def _tell(self, mark: str, outcome: Any) -> Any:
         first = (self._before or {}).get(mark)
         if first is not None and outcome.status == "duplicate" and mark not in self.told:
-            outcome = dataclasses.replace(outcome, status="skipped" if first == "done" else first)
+            outcome = outcome._replace(status="skipped" if first == "done" else first)
         self.told.setdefault(mark, outcome.status)
         return outcome
 
