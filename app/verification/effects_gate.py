@@ -24,6 +24,7 @@ from app.verification.differences import differences
 from app.verification.findings import Finding, GateOutcome
 from app.verification.stage import Key, Played, Row, staged
 from app.verification.subject import Bench, Subject
+from app.verification.touched import touched
 
 MOST_EXAMPLES = 12
 CASE_LIMIT_S = 45.0
@@ -43,6 +44,11 @@ class Clean:
     again: Played
     after: Mapping[Key, Row]
 
+    @property
+    def added(self) -> int:
+        """Effects that the same call again has planned anew or performed again."""
+        return sum(key not in self.ledger or row.performed > max(1, self.ledger[key].performed) for key, row in self.after.items())
+
 
 async def check_effects(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
     """Run again, run twice in one process, crash and resume: for up to 12 examples."""
@@ -60,10 +66,14 @@ async def check_effects(subject: Subject, bench: Bench, _seen: Mapping[str, Mapp
     chosen = _chosen(subject.spec)
     cases = await asyncio.gather(*(one(example) for example in chosen))
     findings = [finding for found, _ in cases for finding in found]
-    seen = {key for _, case in cases for key in case.pop("keys", ())}
+    cleans: list[Clean] = [case.pop("clean") for _, case in cases if "clean" in case]
+    seen = {key for clean in cleans for key in clean.ledger}
     findings += _unproven(subject.spec, seen)
     counts = {effect.id: sum(name == effect.id for name, _ in seen) for effect in subject.spec.effects}
-    return GateOutcome(findings, {"cases": [case for _, case in cases], "distinct_keys": counts})
+    plays = [played for clean in cleans for played in (clean.played, clean.again)]
+    repeats = {"calls": len(cleans), "added": sum(clean.added for clean in cleans)}
+    evidence = {"cases": [case for _, case in cases], "distinct_keys": counts, "touched": touched(plays), "repeats": repeats}
+    return GateOutcome(findings, evidence)
 
 
 def _chosen(spec: ExecutionSpec) -> list[Example]:
@@ -82,7 +92,7 @@ async def _examine(subject: Subject, bench: Bench, example: Example) -> tuple[li
         findings += found
     case: dict[str, Any] = {"name": example.name, "passed": not findings, "effects": len(clean.ledger), "crashed_at": crashed}
     case |= {"held_out": True} if example.visibility == "held_out" else {}
-    return findings, {**case, "keys": set(clean.ledger)}
+    return findings, {**case, "clean": clean}
 
 
 async def _clean(subject: Subject, bench: Bench, example: Example) -> Clean:

@@ -15,6 +15,7 @@ from app.verification.differences import differences
 from app.verification.findings import Finding, GateOutcome
 from app.verification.stage import Done, Played, staged
 from app.verification.subject import Bench, Subject
+from app.verification.touched import touched
 
 CASE_LIMIT_S = 20.0
 _AT_ONCE = 4
@@ -44,7 +45,8 @@ async def check_examples(subject: Subject, bench: Bench, _seen: Mapping[str, Map
         and (played.error is None or (played.is_business_error and bool(_CODE.match(played.error_code or ""))))
         for number, (_, played) in enumerate(cases, 1)
     }
-    return GateOutcome(findings, {"cases": shown, "errors_coded": coded})
+    plays = touched(played for _, played in cases if played is not None)
+    return GateOutcome(findings, {"cases": shown, "errors_coded": coded, "touched": plays})
 
 
 async def _play(subject: Subject, bench: Bench, example: Example) -> Played:

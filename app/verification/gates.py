@@ -5,6 +5,7 @@ It refuses to be: code. A gate's own module says what it does; this says which g
 
 from __future__ import annotations
 
+from app.verification.annotations_gate import SOURCES, check_annotations
 from app.verification.compatibility_gate import check_compatibility
 from app.verification.cost_gate import check_cost
 from app.verification.effects_gate import check_effects
@@ -37,4 +38,5 @@ GATES: tuple[Gate, ...] = (
     Gate("compatibility", ("spec",), check_compatibility, 30, _NO_FILE | {"replaces"}, takes=0.05),
     Gate("rollback", ("examples",), check_rollback, 180, _TOOL, takes=0.5),
     Gate("cost", ("path",), check_cost, 30, _NO_FILE | {"generation_usd"}, ("path",), takes=0.2),
+    Gate("annotations", SOURCES, check_annotations, 30, _NO_FILE, SOURCES, takes=0.01),
 )

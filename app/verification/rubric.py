@@ -124,7 +124,8 @@ DIMENSIONS: Mapping[str, tuple[Part, ...]] = {
         Part("imports", "findings", 0.25, _clean),
         Part("ruff", "findings", 0.15, _clean),
         Part("mypy", "findings", 0.2, _clean),
-        Part("policy", "refused", 0.4, _share("refused")),
+        Part("policy", "refused", 0.3, _share("refused")),
+        Part("annotations", "proved", 0.1, _share("proved")),
     ),
     "idempotency": (Part("effects", "cases", 1.0, _share("cases")),),
     "observability": (

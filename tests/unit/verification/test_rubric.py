@@ -27,6 +27,7 @@ EVIDENCE: dict[str, dict[str, Any]] = {
     "path": {"observed": {"run_row": True}},
     "rollback": {"drill": {"answers": True}, "undo": 0.5},
     "cost": {"saving": 0.9},
+    "annotations": {"proved": {"readOnlyHint": True}},
 }
 
 
@@ -64,7 +65,7 @@ def test_scores_follow_the_evidence() -> None:
     half = GateResult("examples", "failed", 1, (), {"cases": [{"passed": True}, {"passed": False}], "errors_coded": {"a": True}})
     assert scores(examples=half)["correctness"] == (0.8, False)
     warned = GateResult("ruff", "passed", 1, (Finding("odd", "It is odd.", "Look.", severity="warning"),), {})
-    assert scores(ruff=warned)["safety"] == (0.993, True)
+    assert scores(ruff=warned)["safety"] == (0.992, True)
     wrong = GateResult("mypy", "failed", 1, (Finding("wrong", "It is wrong.", "Mend."),), {})
     assert scores(mypy=wrong)["safety"] == (0.8, False)
 
@@ -78,7 +79,7 @@ def test_every_link_names_a_gate_a_fact_and_its_value() -> None:
 
 def test_a_report_has_the_shape_of_the_interface_() -> None:
     report = assemble("cand_1", "d", results(), THRESHOLDS)
-    assert list(report) == ["candidate_id", "digest", "publishable", "gates", "rubric"]
+    assert list(report) == ["candidate_id", "digest", "publishable", "gates", "rubric", "verified_with"]
     finding = Finding("wrong", "It is wrong.", "Mend.").as_dict()
     assert set(finding) == {"rule", "severity", "file", "line", "message", "fix", "input", "expected", "got"}
 
