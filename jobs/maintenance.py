@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from app.candidates import verifying
+from app.candidates.keeping import prune_kept
 from app.codegen import writing
 from app.codegen.generation import expire_replies
 from app.composition import CHAIN, Services
@@ -88,6 +89,7 @@ def _unsealed_events(services: Services) -> Wanted:
 def _what_expires(services: Services) -> Wanted:
     feed.expire(services.database)
     expire_posts(services.database)
+    prune_kept(services.database)
     return []
 
 
@@ -118,7 +120,7 @@ CHORES = (
     Chore("count what nobody can know", 5.0, _in_thread(_unknown_effects)),
     Chore("seal the audit trail", 1.0, _in_thread(_unsealed_events)),
     Chore("prune what is kept no longer", 10.0, _in_thread(_what_is_kept_no_longer)),
-    Chore("expire signals and answers of former requests", 60.0, _in_thread(_what_expires)),
+    Chore("expire signals, answers of former requests, kept results", 60.0, _in_thread(_what_expires)),
 )
 
 

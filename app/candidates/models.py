@@ -1,4 +1,4 @@
-"""Tables of candidates, their gate results, reports and approvals."""
+"""Tables of candidates, their gate results, what is kept of those, reports and approvals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlmodel import Field, SQLModel
 
 
 class Candidate(SQLModel, table=True):
-    """Files submitted for a spec revision. States: queued, verifying, passed, refused, published, error."""
+    """Files submitted for a spec revision. States: queued, verifying, passed, refused, published, cancelled, error."""
 
     __tablename__ = "candidate"
     __table_args__ = (sa.Index("candidate_by_tool", "tenant", "tool", "id"), sa.Index("candidate_by_state", "state"))
@@ -47,7 +47,10 @@ class CandidateFile(SQLModel, table=True):
 
 
 class GateResult(SQLModel, table=True):
-    """What one gate saw. Status: running, passed, failed, skipped. `evidence` are the measured facts."""
+    """What one gate saw. Status: running, passed, failed, skipped. `evidence` are the measured facts.
+
+    `kept` says of which verification and when, where the result was not computed anew.
+    """
 
     __tablename__ = "gate_result"
     candidate_id: str = Field(primary_key=True)
@@ -57,7 +60,20 @@ class GateResult(SQLModel, table=True):
     duration_ms: int = 0
     findings: list[dict[str, Any]] = Field(default_factory=list, sa_type=sa.JSON)
     evidence: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    kept: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON(none_as_null=True))
     updated_at: int = Field(sa_type=sa.BigInteger)
+
+
+class KeptResult(SQLModel, table=True):
+    """A gate's result by the digest of all that it depends on. `result` is its JSON text; None where it was red, so that none answers."""
+
+    __tablename__ = "kept_result"
+    key: str = Field(primary_key=True)
+    tenant: str
+    gate: str
+    candidate_id: str
+    result: str | None
+    at: int = Field(index=True, sa_type=sa.BigInteger)
 
 
 class Approval(SQLModel, table=True):

@@ -8,9 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from app.candidates.models import Approval, Candidate, CandidateFile, GateResult
+from app.candidates.models import Approval, Candidate, CandidateFile, GateResult, KeptResult
 from app.core import owners
-from app.core.db import now
+from app.core.db import insert_missing, now
+
+_kept: sa.Table = KeptResult.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
 
 
 def candidate(session: Session, candidate_id: str) -> Candidate | None:
@@ -81,6 +83,26 @@ def forget_gates(session: Session, candidate_id: str) -> None:
     session.connection().execute(sa.delete(GateResult).where(col(GateResult.candidate_id) == candidate_id))
 
 
-def add(session: Session, rows: Sequence[Candidate | CandidateFile | Approval | GateResult]) -> None:
+def kept(session: Session, key: str) -> KeptResult | None:
+    return session.get(KeptResult, key)
+
+
+def keep(session: Session, row: KeptResult) -> KeptResult:
+    """What is kept under the row's key: the row, unless another came before it."""
+    insert_missing(session, _kept, [row.model_dump()])
+    known = kept(session, row.key)
+    assert known is not None  # noqa: S101  # it was there, or the line above inserted it, in this transaction
+    return known
+
+
+def forget_kept(session: Session, before: int, most: int) -> int:
+    """Delete what was kept before `before`, and all but the `most` newest; returns how many."""
+    newest = select(KeptResult.at).order_by(col(KeptResult.at).desc()).offset(most).limit(1)
+    surplus = session.exec(newest).first()
+    bound = before if surplus is None else max(before, surplus + 1)
+    return session.connection().execute(sa.delete(KeptResult).where(col(KeptResult.at) < bound)).rowcount
+
+
+def add(session: Session, rows: Sequence[Candidate | CandidateFile | Approval | GateResult | KeptResult]) -> None:
     session.add_all(rows)
     session.flush()

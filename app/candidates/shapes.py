@@ -37,7 +37,8 @@ def candidate_shape(row: Candidate) -> dict[str, Any]:
 
 def gate_shape(row: GateResult) -> dict[str, Any]:
     """One gate as a report shows it; a gate under way has the status `running`."""
-    return {"gate": row.gate, "status": row.status, "duration_ms": row.duration_ms, "findings": row.findings, "evidence": row.evidence}
+    shape = {"gate": row.gate, "status": row.status, "duration_ms": row.duration_ms, "findings": row.findings, "evidence": row.evidence}
+    return {**shape, "kept": row.kept} if row.kept else shape
 
 
 def approval_shape(row: Approval) -> dict[str, Any]:

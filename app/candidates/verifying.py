@@ -109,8 +109,11 @@ def gate_finished(
     findings: Sequence[Mapping[str, Any]] = (),
     evidence: Mapping[str, Any] | None = None,
     position: int | None = None,
+    kept: Mapping[str, Any] | None = None,
 ) -> None:
-    """Keep what a gate saw; `status` is `passed`, `failed` or `skipped` (a skipped one need not have started: give `position`).
+    """Keep what a gate saw; `status` is `passed`, `failed` or `skipped` (one that has not started needs its `position`).
+
+    `kept` says of which verification the result is, where it was not computed now.
 
     A finding or a piece of evidence that comes from a held-out example carries `"held_out": true`, so that readers without
     that permission do not see it. Raises Conflict `candidate_lost`.
@@ -122,6 +125,7 @@ def gate_finished(
         )
         result.status, result.duration_ms, result.updated_at = status, duration_ms, now(session)
         result.findings, result.evidence = [dict(finding) for finding in findings], dict(evidence or {})
+        result.kept = dict(kept) if kept else None
         repository.add(session, [result])
         _announce(session, row, "verifying", gate=gate, status=status)
     fault("candidate.gate.after")

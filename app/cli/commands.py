@@ -173,11 +173,12 @@ def _verify(verbs: Verbs) -> None:
     def run(settings: Settings, options: argparse.Namespace) -> int:
         from app.cli.verifying import verify
 
-        return verify(settings, options.folder, as_json=options.json)
+        return verify(settings, options.folder, as_json=options.json, fresh=options.fresh)
 
     verb = _verb(verbs, "verify", run, "run every gate on a folder, without a server; status 0 publishable, 1 refused, 2 unusable")
     verb.add_argument("folder", type=Path, metavar="DIR", help="holds spec.json, tool.py and test_tool.py")
     verb.add_argument("--json", action="store_true", help="print the report as JSON")
+    verb.add_argument("--fresh", action="store_true", help="run gates again that passed before on the same inputs")
 
 
 def _publish(verbs: Verbs) -> None:

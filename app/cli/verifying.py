@@ -19,10 +19,13 @@ from app.verification.local import exit_status, verify_folder
 _SIGNS = {"passed": "ok     ", "failed": "FAILED "}
 
 
-def verify(settings: Settings, folder: Path, *, as_json: bool) -> int:
-    """Print each gate as it ends, then the rubric; or the whole report as JSON. Raises what `verify_folder` raises."""
+def verify(settings: Settings, folder: Path, *, as_json: bool, fresh: bool = False) -> int:
+    """Print each gate as it ends, then the rubric; or the whole report as JSON. Raises what `verify_folder` raises.
+
+    `fresh`: nothing is taken from what passed before.
+    """
     watcher = SILENT if as_json else Watcher(SILENT.started, _told)
-    report = asyncio.run(verify_folder(folder, settings, watcher=watcher))
+    report = asyncio.run(verify_folder(folder, settings, watcher=watcher, fresh=fresh))
     if as_json:
         show(report)
         return exit_status(report)
@@ -56,7 +59,8 @@ async def _told(result: GateResult) -> None:
 def _gate(gate: Mapping[str, Any]) -> None:
     if gate["status"] == "skipped":
         return
-    say(f"{_SIGNS.get(gate['status'], gate['status'])}  {gate['gate']:<15} {gate['duration_ms']} ms")
+    kept = f", kept from {gate['kept']['at']}" if gate.get("kept") else ""
+    say(f"{_SIGNS.get(gate['status'], gate['status'])}  {gate['gate']:<15} {gate['duration_ms']} ms{kept}")
     for finding in gate["findings"]:
         place = ":".join(str(finding[name]) for name in ("file", "line") if finding.get(name))
         say(f"           {f'{place} ' if place else ''}{finding['message'].rstrip('.')}. {finding.get('fix') or ''}".rstrip())

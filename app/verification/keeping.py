@@ -1,10 +1,10 @@
 """What the result of a gate depends on, as one digest, and what remembers results by it.
 
 A kept result counts as evidence of this very candidate, for it is what another run would compute: a gate is handed a subject without the
-parts that it does not name (`Subject.only`), and the key covers all that is left of it, the bench's settings, the evidence that it reads, and
-the platform: every line of our own code, the schema, the toolkit, the interpreter and every installed distribution, the checkers among
-them. What is forgotten here would be a pass that nobody earned, so the key holds too much rather than too little: any release or upgrade
-makes all results anew.
+parts that it does not name (`Subject.only`), and the key covers all that is left of it, the bench's settings, the evidence that it reads,
+and the platform: every line of our own code, the schema, the toolkit, the interpreter and every installed distribution, the checkers
+among them. What is forgotten here would be a pass that nobody earned, so the key holds too much rather than too little: any release or
+upgrade makes all results anew.
 
 What an author could try: write into the memory (only the host does, after its own run of the gate); win by resubmitting until a check
 that looks at chance passes (a key that was red once is never answered from memory, and a later pass of it is not kept); learn of others'

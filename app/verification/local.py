@@ -17,6 +17,8 @@ from app.core.errors import Invalid, Problem, Unavailable
 from app.core.settings import Settings
 from app.sandbox.sandbox import Sandbox
 from app.spec.shape import read_shape
+from app.verification.keeping import FORGETFUL
+from app.verification.kept_files import KeptFiles
 from app.verification.line import SILENT, Watcher
 from app.verification.subject import Subject
 from app.verification.work import bench_for, examine
@@ -26,11 +28,12 @@ PUBLISHABLE, REFUSED, UNUSABLE = 0, 1, 2
 
 
 async def verify_folder(
-    folder: Path, settings: Settings | None = None, *, full_report: bool = True, watcher: Watcher = SILENT
+    folder: Path, settings: Settings | None = None, *, full_report: bool = True, watcher: Watcher = SILENT, fresh: bool = False
 ) -> dict[str, Any]:
     """The report, as REST answers it, about `spec.json`, `tool.py` and `test_tool.py` of a folder.
 
-    Raises Invalid `folder_unusable` where one is missing or is no text or no spec, Unavailable `sandbox_unproven`, GateBroke.
+    What passed before on equal inputs is taken from HOME's memory, unless it is to be `fresh`. Raises Invalid `folder_unusable` where one
+    is missing or is no text or no spec, Unavailable `sandbox_unproven`, GateBroke.
     """
     settings = settings or Settings.from_env()
     subject = await asyncio.to_thread(read_subject, folder)
@@ -43,7 +46,8 @@ async def verify_folder(
                 "sandbox_unproven", f"Isolation could not be proven here: {failures}", fix="Run `toolmint doctor`.", retryable=False
             )
         async with bench_for(sandbox, settings) as bench:
-            return await examine(subject, bench, settings, full_report=full_report, watcher=watcher)
+            keeper = FORGETFUL if fresh else KeptFiles(settings.home / "verification" / "kept")
+            return await examine(subject, bench, settings, full_report=full_report, watcher=watcher, keeper=keeper)
     finally:
         await sandbox.stop()
 

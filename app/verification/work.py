@@ -1,8 +1,9 @@
 """Verify a candidate: claim it, run the line of gates on it, compute the rubric, store the report.
 
-Every gate is written down as it starts and ends, so that pages follow it live. A worker that dies leaves a claim that lapses; the next one
-begins afresh on the same files. It refuses to be: a second chance. A verification that broke is an error of the candidate, which is then
-neither passed nor refused.
+Every gate is written down as it starts and ends, so that pages follow it live. A worker that dies leaves a claim that lapses, and the
+results of the gates that it finished: the next one takes them from memory, since they depend on the same, and goes on with the rest.
+
+It refuses to be: a second chance. A verification that broke is an error of the candidate, which is then neither passed nor refused.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.candidates.keeping import find_kept, keep_result
 from app.candidates.verifying import (
     ClaimedCandidate,
     claim_candidate,
@@ -37,6 +39,7 @@ from app.sandbox.sandbox import Sandbox
 from app.spec.catalog import ConnectorCatalog
 from app.verification.findings import GateResult
 from app.verification.gates import GATES
+from app.verification.keeping import FORGETFUL, Keeper
 from app.verification.line import SILENT, Watcher, run_line
 from app.verification.report import assemble
 from app.verification.rubric import thresholds_of
@@ -94,9 +97,11 @@ async def _verify_claimed(verifier: Verifier, claimed: ClaimedCandidate, owner: 
             return await _fail(verifier, candidate_id, owner, error)
 
 
-async def examine(subject: Subject, bench: Bench, settings: Settings, *, full_report: bool, watcher: Watcher = SILENT) -> dict[str, Any]:
+async def examine(
+    subject: Subject, bench: Bench, settings: Settings, *, full_report: bool, watcher: Watcher = SILENT, keeper: Keeper = FORGETFUL
+) -> dict[str, Any]:
     """The report about a candidate. Raises GateBroke where a gate itself failed."""
-    results = await run_line(GATES, subject, bench, full_report=full_report, watcher=watcher)
+    results = await run_line(GATES, subject, bench, full_report=full_report, watcher=watcher, keeper=keeper)
     return assemble(subject.candidate_id, subject.digest, results, thresholds_of(settings))
 
 
@@ -129,9 +134,26 @@ async def _verify(verifier: Verifier, claimed: ClaimedCandidate, owner: str) -> 
     )
     async with bench_for(verifier.sandbox, verifier.settings) as bench:
         watcher = _watcher(verifier.database, claimed.id, owner)
-        report = await examine(subject, bench, verifier.settings, full_report=claimed.full_report, watcher=watcher)
+        keeper = _Memory(verifier.database, claimed.tenant, claimed.id)
+        report = await examine(subject, bench, verifier.settings, full_report=claimed.full_report, watcher=watcher, keeper=keeper)
     await asyncio.to_thread(finish_candidate, verifier.database, claimed.id, owner, report)
     return "passed" if report["publishable"] else "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """The service's memory of results, on behalf of one candidate."""
+
+    database: Database
+    tenant: str
+    candidate_id: str
+
+    async def find(self, key: str) -> GateResult | None:
+        found = await asyncio.to_thread(find_kept, self.database, key)
+        return GateResult.from_dict(*found) if found else None
+
+    async def keep(self, key: str, result: GateResult) -> None:
+        await asyncio.to_thread(keep_result, self.database, key, self.tenant, self.candidate_id, result.as_dict())
 
 
 def _watcher(database: Database, candidate_id: str, owner: str) -> Watcher:
@@ -141,10 +163,10 @@ def _watcher(database: Database, candidate_id: str, owner: str) -> Watcher:
         await asyncio.to_thread(gate_started, database, candidate_id, owner, gate, positions[gate])
 
     async def finished(result: GateResult) -> None:
-        if result.status != "skipped":
+        if result.status != "skipped" and not result.kept:
             metrics.GATE_SECONDS.labels(result.gate).observe(result.duration_ms / 1000)
         row = result.as_dict()
-        seen = (result.gate, result.status, result.duration_ms, row["findings"], row["evidence"], positions[result.gate])
+        seen = (result.gate, result.status, result.duration_ms, row["findings"], row["evidence"], positions[result.gate], result.kept)
         await asyncio.to_thread(gate_finished, database, candidate_id, owner, *seen)
 
     return Watcher(started, finished)
