@@ -20,10 +20,12 @@ from app.core import migration
 from app.core.db import Database
 from app.core.feed import Feed
 from app.core.settings import Settings
+from app.core.signing import Keyring
 from app.invocation.desk import Calls
 from app.observability import logs, metrics
 from app.observability.sealing import AUDIT_EVENTS
 from app.registry.catalog import Catalog, following
+from app.registry.sealing import seal_former
 from app.runtime.chain import EFFECT_EVENTS
 from app.runtime.flow.limits import Limits
 from app.runtime.process import Runtime
@@ -71,7 +73,9 @@ async def running(settings: Settings, role: Role) -> AsyncIterator[Services]:
         connectors = production(settings, database)
         await connectors.start()
         stack.push_async_callback(connectors.stop)
-        catalog = Catalog(database, settings.tools_dir, connectors.catalog)
+        keys = Keyring(settings.home)
+        await asyncio.to_thread(seal_former, database, keys)
+        catalog = Catalog(database, settings.tools_dir, connectors.catalog, keys)
         await stack.enter_async_context(following(catalog, feed))
         lease = {"lease_s": settings.lease_s, "heartbeat_s": settings.heartbeat_s}
         runtime = Runtime(database, sandbox, connectors, catalog.load, feed, role=role, limits=limits, **lease)

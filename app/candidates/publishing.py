@@ -14,6 +14,7 @@ from sqlmodel import Session
 
 from app.candidates import repository
 from app.candidates.files import candidate_digest, source_file
+from app.candidates.shapes import approval_shape
 from app.core import feed
 from app.core.actor import Actor
 from app.core.errors import Conflict, NotFound
@@ -78,6 +79,39 @@ def publishable(session: Session, actor: Actor, candidate_id: str) -> Publishabl
         author=row.author,
         approval=row.approval,
         generation_id=row.generation_id,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCandidate:
+    """What the tables hold of a candidate now. `digest` is computed from its files, `report` and `approvals` are JSON texts."""
+
+    id: str
+    digest: str
+    author: str
+    spec_revision: int
+    spec_digest: str
+    generation_id: str | None
+    report: str
+    approvals: str
+
+
+def stored_candidate(session: Session, candidate_id: str) -> StoredCandidate | None:
+    """A candidate as it is stored, for whoever compares it with signed evidence; None if there is none."""
+    row = repository.candidate(session, candidate_id)
+    if row is None:
+        return None
+    files = tuple(source_file(file.path, file.content) for file in repository.files_of(session, candidate_id))
+    decisions = [approval_shape(approval) for approval in repository.approvals_of(session, candidate_id)]
+    return StoredCandidate(
+        id=row.id,
+        digest=candidate_digest(row.spec_digest, files),
+        author=row.author,
+        spec_revision=row.spec_revision,
+        spec_digest=row.spec_digest,
+        generation_id=row.generation_id,
+        report=row.report or "",
+        approvals=text_digest({"approval": row.approval, "decisions": decisions})[0],
     )
 
 

@@ -23,7 +23,7 @@ from app.core.errors import Conflict, Failed, Invalid
 
 FORMAT = 1
 DATABASE = "toolmint.db"
-KEYS = ("admin.key", "connections.key")
+KEYS = ("admin.key", "connections.key", "evidence.key", "evidence.trusted")
 SECRETS = "secrets"
 _MANIFEST = "manifest.json"
 _MOST_MANIFEST = 1_000_000

@@ -160,6 +160,10 @@ class FirstKey:
         """As `Keyring.sign`."""
         return _signed(self.path, message)
 
+    def public_key(self) -> str:
+        """Its public part."""
+        return _public(_private(self.path))
+
 
 def _fresh() -> str:
     return Ed25519PrivateKey.generate().private_bytes_raw().hex() + "\n"

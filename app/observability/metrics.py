@@ -122,6 +122,9 @@ PAUSES = Instrument(Gauge, "toolmint_pauses", "What is paused, by scope", ("scop
 GUESTS = Instrument(Counter, "toolmint_guests", "Guests started in the sandbox")
 REPLAYS = Instrument(Counter, "toolmint_replays", "Runs that were played again from their journal, by outcome", ("state",))
 PRUNED = Instrument(Counter, "toolmint_pruned_rows", "Rows that retention removed, by kind", ("kind",))
+REFUSED_VERSIONS = Instrument(
+    Counter, "toolmint_versions_refused", "Versions that are not what was published, by what disagrees", ("code",)
+)
 GATE_SECONDS = Instrument(Histogram, "toolmint_gate_seconds", "Time of a verification gate", ("gate",), options={"buckets": _SECONDS})
 COMMIT_ITEMS = Instrument(Histogram, "toolmint_group_commit_items", "Writes that shared a commit", options={"buckets": _ITEMS})
 MODEL_CALLS = Instrument(Counter, "toolmint_model_calls", "Questions to a model, by outcome", ("outcome",))

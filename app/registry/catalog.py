@@ -1,7 +1,7 @@
 """The catalog: what is published, in memory, and who may see it. The value that use cases of this room work on.
 
 A tenant's entries are read once and kept until the change feed says `tools.changed`, or for a few seconds at most, since a line of
-the feed may be missed. Specs are parsed once for each artifact.
+the feed may be missed. A spec is listed if signed evidence vouches for it, which is looked at once for each version.
 
 It refuses to be: a search engine, or an authority on calls: whether a call is allowed is asked again when it comes.
 """
@@ -9,14 +9,19 @@ It refuses to be: a search engine, or an authority on calls: whether a call is a
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from app.core.actor import Actor
 from app.core.db import Database
+from app.core.errors import ToolmintError
 from app.core.feed import Feed, Signal
+from app.core.signing import Keyring
 from app.registry import repository
 from app.registry.entries import STABLE, Entry, Pointer, tool_shape
 from app.registry.loading import Loader
@@ -25,20 +30,21 @@ from app.spec.annotations import derive_annotations
 from app.spec.catalog import ConnectorCatalog
 from app.spec.model import ExecutionSpec
 
+logger = logging.getLogger(__name__)
 BELIEVED_MS = 5000
 Entries = Mapping[str, Entry]
 
 
 class Catalog:
-    """One per process and database. `kinds` are the connectors of this installation, `load` makes Programs."""
+    """One per process and database. `kinds` are the connectors and `keys` the keys of this installation, `load` makes Programs."""
 
-    def __init__(self, database: Database, tools_dir: Path, kinds: ConnectorCatalog) -> None:
+    def __init__(self, database: Database, tools_dir: Path, kinds: ConnectorCatalog, keys: Keyring) -> None:
         self.database = database
         self.tools_dir = tools_dir
         self.kinds = kinds
-        self.load = Loader(database, tools_dir)
+        self.keys = keys
+        self.load = Loader(database, tools_dir, keys)
         self._entries: dict[str, tuple[int, Entries]] = {}
-        self._specs: dict[str, ExecutionSpec] = {}
         self._changes = 0
         self._guard = threading.Lock()
 
@@ -84,26 +90,40 @@ class Catalog:
     def _read(self, tenant: str) -> Entries:
         with self.database.reading() as session:
             rows = repository.channels_of(session, tenant)
-            stable = {version.tool: version for channel, version in rows if channel.name == STABLE}
-            unknown = {version.digest for version in stable.values()} - self._specs.keys()
-            for digest in unknown:
-                self._specs[digest] = ExecutionSpec.parse(repository.files_of(session, digest)["spec.json"])
+        stable = {version.tool: version for channel, version in rows if channel.name == STABLE}
         channels: dict[str, list[Channel]] = {}
         for channel, _ in rows:
             channels.setdefault(channel.tool, []).append(channel)
-        return {name: self._entry(version, channels[name]) for name, version in sorted(stable.items())}
+        made = (self._entry(version, channels[name]) for name, version in sorted(stable.items()))
+        return {entry.name: entry for entry in made if entry is not None}
 
-    def _entry(self, version: Version, channels: list[Channel]) -> Entry:
-        spec = self._specs[version.digest]
+    def _entry(self, version: Version, channels: list[Channel]) -> Entry | None:
+        spec, refused = self._spec(version)
+        if spec is None:
+            return None
         ordered = sorted(channels, key=lambda channel: (channel.name != STABLE, channel.name))
         pointers = tuple(Pointer(channel.name, channel.version, channel.weight) for channel in ordered)
-        shape = tool_shape(spec, pointers, derive_annotations(spec, self.kinds))
-        return Entry(version.tenant, version.tool, pointers, version.digest, version.evidence_digest, spec, shape)
+        shape = tool_shape(spec, pointers, derive_annotations(spec, self.kinds), refused)
+        return Entry(version.tenant, version.tool, pointers, version.digest, version.evidence_digest, spec, shape, refused)
+
+    def _spec(self, version: Version) -> tuple[ExecutionSpec | None, str | None]:
+        """The spec that signed evidence vouches for; where it does not, what is stored, for those who look after tools, and the code."""
+        try:
+            return self.load.vouched(version).spec, None
+        except ToolmintError as error:  # this tool is refused, and no other
+            refused = error.code
+        with self.database.reading() as session:
+            stored = repository.files_of(session, version.digest).get("spec.json", "")
+        try:
+            return ExecutionSpec.parse(stored), refused
+        except ValidationError:
+            logger.error("%s/%s is not listed: %s, and its spec cannot be read", version.tool, version.version, refused)
+            return None, refused
 
 
 def callable_tools(actor: Actor, entries: Entries) -> list[Entry]:
-    """What this actor may call, by name."""
-    return [entry for entry in entries.values() if entry.callable_by(actor)]
+    """What this actor may call, by name; not what is refused, whose texts nobody vouches for."""
+    return [entry for entry in entries.values() if entry.refused is None and entry.callable_by(actor)]
 
 
 @asynccontextmanager

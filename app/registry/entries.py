@@ -28,7 +28,10 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One published tool. `spec` is without held-out examples; `shape` is the tool as REST lists it, not to be changed."""
+    """One published tool. `spec` is without held-out examples; `shape` is the tool as REST lists it, not to be changed.
+
+    `refused` is the code of why its stable version does not load, and then its texts are not vouched for.
+    """
 
     tenant: str
     name: str
@@ -37,19 +40,23 @@ class Entry:
     evidence_digest: str
     spec: ExecutionSpec
     shape: Mapping[str, Any]
+    refused: str | None = None
 
     def callable_by(self, actor: Actor) -> bool:
         """Whether the actor may call it, be it with an approval only: `tools:call` and every permission that its spec names."""
         return actor.tenant == self.tenant and all(actor.may_ask(permission) for permission in (CALL, *self.spec.permissions))
 
     def visible_to(self, actor: Actor) -> bool:
-        """Whether the actor may know of it: callers, and those who publish, approve, roll back or audit."""
-        return self.callable_by(actor) or (actor.tenant == self.tenant and any(actor.may(permission) for permission in MANAGERS))
+        """Whether the actor may know of it: callers unless it is refused, and those who publish, approve, roll back or audit."""
+        called = self.refused is None and self.callable_by(actor)
+        return called or (actor.tenant == self.tenant and any(actor.may(permission) for permission in MANAGERS))
 
 
-def tool_shape(spec: ExecutionSpec, pointers: tuple[Pointer, ...], annotations: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"name", "title", "description", "input_schema", "output_schema", "annotations", "permissions", "channels"}`."""
-    return {
+def tool_shape(
+    spec: ExecutionSpec, pointers: tuple[Pointer, ...], annotations: Mapping[str, Any], refused: str | None = None
+) -> dict[str, Any]:
+    """`{"name", "title", "description", "input_schema", "output_schema", "annotations", "permissions", "channels"}`, and `refused`."""
+    shape = {
         "name": spec.name,
         "title": spec.title,
         "description": spec.description,
@@ -59,3 +66,4 @@ def tool_shape(spec: ExecutionSpec, pointers: tuple[Pointer, ...], annotations: 
         "permissions": list(spec.permissions),
         "channels": {pointer.channel: {"version": pointer.version, "weight": pointer.weight} for pointer in pointers},
     }
+    return shape if refused is None else {**shape, "refused": refused}

@@ -1,7 +1,8 @@
-"""From a published version to a Program: read, compared with its digests, kept in memory for as long as nothing on disk moves.
+"""From a published version to a Program: vouched for by signed evidence, read, kept in memory for as long as nothing on disk moves.
 
-A folder that is missing is written from the database, as on a second machine. A folder that differs from the manifest is never
-loaded, whoever changed it and why: the version refuses to run until the folder is as it was, or gone.
+Signature, digests and what the database says of the version are compared once in each process (`vouching`), the folder with its
+manifest whenever it moves. What disagrees refuses this version and no other, with a code that names it, whoever changed it and why. A
+folder that is missing is written from the database, as on a second machine.
 
 It refuses to be: a chooser. Which version is called is decided by channels.
 """
@@ -14,16 +15,16 @@ from pathlib import Path
 
 from sqlmodel import select
 
-from app.core.actor import SYSTEM, Actor
 from app.core.db import Database
-from app.core.errors import Conflict, NotFound
-from app.observability import audit
+from app.core.errors import NotFound
+from app.core.signing import Keyring
 from app.registry import repository, shelf
+from app.registry.agreement import refusal
 from app.registry.artifact import Artifact, problems_of
 from app.registry.models import Version
+from app.registry.vouching import Key, Vouching
 from app.runtime.program import Program
 
-Key = tuple[str, str, int]
 MOST_KEPT = 2000
 LOOK_AGAIN_MS = 100
 """How long a look at a folder counts. What is in memory was checked, so this delays a refusal and lets nothing altered run."""
@@ -40,17 +41,17 @@ class _Kept:
 class Loader:
     """`loader(tenant, tool, version)` gives the Program. One per process and database; safe to call from any thread."""
 
-    def __init__(self, database: Database, tools_dir: Path) -> None:
+    def __init__(self, database: Database, tools_dir: Path, keys: Keyring) -> None:
         self.database = database
         self.tools_dir = tools_dir
+        self.vouched = Vouching(database, keys)
         self.look_again_ms = LOOK_AGAIN_MS
         self._kept: dict[Key, _Kept] = {}
-        self._told: dict[Key, shelf.Stamp | None] = {}
         self._evidence: dict[Key, str] = {}
         self._guard = threading.Lock()
 
     def __call__(self, tenant: str, tool: str, version: int) -> Program:
-        """The Program. Raises NotFound `version_not_found`, Conflict `artifact_altered` (audited)."""
+        """The Program. Raises NotFound `version_not_found`, Conflict `artifact_altered` or as `agreement` says (audited)."""
         found = self.recall(tenant, tool, version)
         if found is not None:
             return found
@@ -88,6 +89,7 @@ class Loader:
 
     def _load(self, tenant: str, tool: str, version: int) -> Program:
         row = self._row(tenant, tool, version)
+        self.vouched(row)
         folder = shelf.folder_of(self.tools_dir, tenant, tool, version)
         if not folder.exists():
             shelf.put(folder, self._stored(row))
@@ -100,7 +102,7 @@ class Loader:
             self._kept.clear()
         if stamp is not None:
             self._kept[tenant, tool, version] = _Kept(str(folder), stamp, program, self.database.clock.monotonic())
-        self._told.pop((tenant, tool, version), None)
+        self.vouched.forgive((tenant, tool, version))
         return program
 
     def _stored(self, row: Version) -> Artifact:
@@ -110,22 +112,10 @@ class Loader:
         return artifact
 
     def _check(self, row: Version, artifact: Artifact, stamp: shelf.Stamp | None) -> None:
-        wrong = problems_of(artifact)
-        if not wrong:
-            return
-        key = (row.tenant, row.tool, row.version)
-        self._kept.pop(key, None)
-        if self._told.get(key, ()) != stamp:  # once for each state of the folder, or a caller could fill the trail
-            self._told[key] = stamp
-            actor = Actor(SYSTEM.id, SYSTEM.name, row.tenant, frozenset())
-            with self.database.writing() as session:
-                audit.record(session, actor, "artifact.loaded", f"{row.tool}/{row.version}", "refused", problems=wrong, digest=row.digest)
-        raise Conflict(
-            "artifact_altered",
-            f"Version {row.version} of {row.tool} is not what was published: {'; '.join(wrong[:3])}.",
-            fix="Remove its folder, and it is written again as it was published; or roll back to another version.",
-            data={"problems": wrong},
-        )
+        if wrong := problems_of(artifact):
+            self._kept.pop((row.tenant, row.tool, row.version), None)
+            fix = "Remove its folder, and it is written again as it was published; or roll back to another version."
+            self.vouched.refuse(row, refusal(row, "artifact_altered", wrong, fix), stamp)
 
 
 def set_aside(database: Database, tools_dir: Path, aside: Path) -> int:

@@ -46,6 +46,19 @@ class ArtifactFile(SQLModel, table=True):
     content: str
 
 
+class EvidenceBundle(SQLModel, table=True):
+    """The signed evidence of a version, written once, never changed. `content` is the file; one for each key that ever signed it."""
+
+    __tablename__ = "evidence_bundle"
+    tenant: str = Field(primary_key=True)
+    tool: str = Field(primary_key=True)
+    version: int = Field(primary_key=True)
+    public_key: str = Field(primary_key=True)
+    digest: str
+    content: str
+    created_at: int = Field(sa_type=sa.BigInteger)
+
+
 class Channel(SQLModel, table=True):
     """A movable pointer with a weight: `stable` 100 → version 3. A channel may hold several versions by weight."""
 

@@ -23,6 +23,7 @@ from app.registry.artifact import Artifact, make_artifact
 from app.registry.catalog import Catalog
 from app.registry.entries import STABLE
 from app.registry.models import Version
+from app.registry.sealing import seal
 from app.spec.revisions import load_spec
 
 
@@ -75,7 +76,9 @@ def _store(actor: Actor, catalog: Catalog, candidate: PublishableCandidate, arti
         number = repository.newest_version(session, actor.tenant, candidate.tool) + 1
         mark_published(session, candidate.id, number)
         repository.store_files(session, artifact)
-        repository.add(session, [_row(session, actor, candidate, artifact, number, reason)])
+        row = _row(session, actor, candidate, artifact, number, reason)
+        repository.add(session, [row])
+        bundle = seal(session, catalog.keys, row, "published")
         step = repository.move(session, actor.tenant, candidate.tool, STABLE, number, "publish", reason, actor.id)
         audit.record(
             session,
@@ -86,6 +89,7 @@ def _store(actor: Actor, catalog: Catalog, candidate: PublishableCandidate, arti
             digest=artifact.digest,
             candidate=candidate.id,
             report=candidate.report_digest,
+            bundle=bundle.digest,
             channel=STABLE,
             before=step.before,
         )

@@ -11,10 +11,11 @@ from sqlmodel import Session, SQLModel, col, select
 from app.core import ids
 from app.core.db import insert_missing, now
 from app.registry.artifact import Artifact
-from app.registry.models import ArtifactFile, Channel, ChannelMove, Tool, Version
+from app.registry.models import ArtifactFile, Channel, ChannelMove, EvidenceBundle, Tool, Version
 
 _TOOLS = SQLModel.metadata.tables[str(Tool.__tablename__)]
 _FILES = SQLModel.metadata.tables[str(ArtifactFile.__tablename__)]
+_BUNDLES = SQLModel.metadata.tables[str(EvidenceBundle.__tablename__)]
 _NUMBERS = 1 << 31
 
 
@@ -62,6 +63,30 @@ def store_files(session: Session, artifact: Artifact) -> None:
 
 def files_of(session: Session, digest: str) -> dict[str, str]:
     return {row.path: row.content for row in session.exec(select(ArtifactFile).where(ArtifactFile.digest == digest))}
+
+
+def store_bundle(session: Session, row: Version, public_key: str, digest: str, content: str) -> bool:
+    """Keep the bundle of a version, unless there is one by this key; says whether it was new."""
+    key = {"tenant": row.tenant, "tool": row.tool, "version": row.version, "public_key": public_key}
+    return insert_missing(session, _BUNDLES, [{**key, "digest": digest, "content": content, "created_at": now(session)}]) == 1
+
+
+def bundles_of(session: Session, row: Version) -> dict[str, EvidenceBundle]:
+    """The bundles of a version by the public keys under which they are kept."""
+    query = select(EvidenceBundle).where(
+        EvidenceBundle.tenant == row.tenant, EvidenceBundle.tool == row.tool, EvidenceBundle.version == row.version
+    )
+    return {bundle.public_key: bundle for bundle in session.exec(query)}
+
+
+def bundles_but(session: Session, public_key: str) -> bool:
+    """Whether this database holds a bundle that another key signed."""
+    return session.exec(select(EvidenceBundle.version).where(EvidenceBundle.public_key != public_key).limit(1)).first() is not None
+
+
+def all_versions(session: Session) -> list[Version]:
+    """Every version of every tenant."""
+    return list(session.exec(select(Version).order_by(col(Version.tenant), col(Version.tool), col(Version.version))))
 
 
 def channel(session: Session, tenant: str, name: str, channel_name: str) -> Channel | None:

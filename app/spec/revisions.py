@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session
 
 from app.access.permissions import use_case
 from app.core import ids
@@ -96,6 +97,12 @@ def load_spec(database: Database, tenant: str, name: str, revision: int | None =
         wanted = name if revision is None else f"{name} revision {revision}"
         raise _no_spec(wanted)
     return SavedSpec(ExecutionSpec.parse(row.body), row.revision, row.digest)
+
+
+def stored_spec(session: Session, tenant: str, name: str, revision: int) -> str:
+    """The text of a revision as it is stored, for whoever compares it with its digest; empty if there is none."""
+    row = repository.by_revision(session, tenant, name, revision)
+    return row.body if row is not None else ""
 
 
 def _reads(actor: Actor) -> bool:

@@ -24,6 +24,7 @@ from app.core import owners
 from app.core.actor import Actor
 from app.core.db import Database
 from app.core.errors import Failed
+from app.core.signing import Keyring
 from app.invocation.calling import Waiting, call_tool
 from app.invocation.desk import Calls
 from app.registry.catalog import Catalog
@@ -91,7 +92,7 @@ async def drilled(bench: Bench, subject: Subject, example: Example) -> AsyncIter
     """A drill in the world of `example`, with the spec saved and nothing published yet."""
     async with open_stage(bench, example, subject.caller) as (stage, path):
         folder = Path(f"{path}.published")
-        catalog = Catalog(stage.database, folder, stage.connectors.catalog)
+        catalog = Catalog(stage.database, folder, stage.connectors.catalog, Keyring(folder))
         stage.load = catalog.load
         author = Actor("key_author", "author", subject.tenant, frozenset({"specs:write", "candidates:submit"}))
         operator = Actor("key_operator", "operator", subject.tenant, frozenset({"candidates:approve", "tools:publish", "tools:rollback"}))

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from app.connectors.scripted import scripted
 from app.core.db import Database
 from app.core.migration import migrate
+from app.core.signing import Keyring
 from app.registry.catalog import Catalog
 from app.spec.model import ExecutionSpec
 from tests.chaos.scenarios import Scenario
@@ -135,7 +136,7 @@ def _publish_tools(service: Service) -> None:
 def _release_tools(url: str, home: Path) -> None:
     database = Database(url)
     migrate(database, home / "backups")
-    catalog = Catalog(database, home / "published", scripted().catalog)
+    catalog = Catalog(database, home / "published", scripted().catalog, Keyring(home))
     for spec, tool, _tests in _tools():
         release(catalog, ExecutionSpec.model_validate_json(json.dumps(spec)), tool)
     database.close()

@@ -21,8 +21,10 @@ from app.connectors.production import production
 from app.core.db import Database
 from app.core.feed import Feed
 from app.core.settings import Settings
+from app.core.signing import Keyring
 from app.invocation.desk import Calls
 from app.registry.catalog import Catalog, following
+from app.registry.sealing import seal_former
 from app.runtime.process import Runtime
 from app.sandbox.sandbox import Sandbox
 from app.tables import metadata
@@ -63,8 +65,10 @@ def build(home: Path, live: bool) -> tuple[FastAPI, Parts]:
     metadata.create_all(database.engine)
     connectors = production(settings, database)
     plant(database, connectors.catalog)
+    keys = Keyring(home)
+    seal_former(database, keys)
     feed, sandbox = Feed(database, interval_s=0.05), Sandbox(home)
-    catalog = Catalog(database, settings.tools_dir, connectors.catalog)
+    catalog = Catalog(database, settings.tools_dir, connectors.catalog, keys)
     runtime = Runtime(database, sandbox, connectors, catalog.load, feed, role="web")
     parts = Parts(settings, database, feed, connectors, catalog, Calls(runtime, catalog), sandbox)
 

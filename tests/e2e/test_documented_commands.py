@@ -23,6 +23,7 @@ from app.cli.__main__ import parser
 from app.connectors.production import production
 from app.core.db import Database
 from app.core.settings import Settings
+from app.core.signing import Keyring
 from app.registry.catalog import Catalog
 from app.spec.model import ExecutionSpec
 from tests.support.processes import ROOT
@@ -143,7 +144,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
     with service(home, TOOLMINT_SAMPLES="0") as running:
         settings = Settings(home=home, tools_dir=Path(running.environment["TOOLMINT_TOOLS_DIR"]))
         database = Database(settings.database)
-        catalog = Catalog(database, settings.tools_dir, production(settings, database).catalog)
+        catalog = Catalog(database, settings.tools_dir, production(settings, database).catalog, Keyring(home))
         spec = ExecutionSpec.model_validate_json((CAMPAIGN / "spec.json").read_text())
         release(catalog, spec, (CAMPAIGN / "tool.py").read_text())
         database.close()

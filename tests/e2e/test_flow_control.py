@@ -12,6 +12,7 @@ import pytest
 from app.connectors.scripted import scripted
 from app.core import migration
 from app.core.db import Database
+from app.core.signing import Keyring
 from app.registry.catalog import Catalog
 from tests.e2e.conftest import OVER, refused
 from tests.support.published import release_sender
@@ -70,7 +71,7 @@ def _publish(home: Path) -> None:
     home.mkdir()
     database = Database(f"sqlite:///{home / 'toolmint.db'}")
     migration.migrate(database, home / "backups")
-    release_sender(Catalog(database, home / "published", scripted().catalog), limits={"per_run": 1000, "per_second": RATE})
+    release_sender(Catalog(database, home / "published", scripted().catalog, Keyring(home)), limits={"per_run": 1000, "per_second": RATE})
     database.close()
 
 

@@ -31,6 +31,7 @@ from app.core.actor import SYSTEM
 from app.core.db import Database
 from app.core.feed import Feed
 from app.core.settings import Settings
+from app.core.signing import Keyring
 from app.invocation.desk import Calls
 from app.main import TrimmedHeaders
 from app.mcp_server import server as mcp
@@ -98,7 +99,7 @@ def build(home: Path, script: Sequence[dict[str, Any]] = ()) -> tuple[FastAPI, l
         proof = await sandbox.start()
         assert proof.ok, proof.failures()
         connectors = scripted(script)
-        catalog = Catalog(database, settings.tools_dir, connectors.catalog)
+        catalog = Catalog(database, settings.tools_dir, connectors.catalog, Keyring(home))
         runtime = Runtime(database, sandbox, connectors, catalog.load, feed, role="web", limits=Limits())
         await runtime.start()
         parts = Parts(settings, database, feed, connectors, catalog, runtime, Calls(runtime, catalog))
@@ -136,7 +137,7 @@ def serving(home: Path, template: Path, script: Sequence[dict[str, Any]] = ()) -
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
         with httpx2.Client(base_url=url, timeout=60) as client:
-            yield Site(url, made[0], database, Catalog(database, home / "tools", scripted().catalog), client)
+            yield Site(url, made[0], database, Catalog(database, home / "tools", scripted().catalog, Keyring(home)), client)
     finally:
         server.should_exit = True
         thread.join(10)

@@ -19,6 +19,7 @@ from app.core import owners
 from app.core.actor import DEFAULT_TENANT, Actor
 from app.core.db import Database
 from app.core.feed import Feed
+from app.core.signing import Keyring
 from app.invocation.desk import Calls
 from app.registry.catalog import Catalog, following
 from app.registry.publishing import publish
@@ -101,7 +102,7 @@ async def house(
     feed = Feed(database, interval_s=0.02)
     await feed.start()
     connectors = scripted(script)
-    catalog = Catalog(database, tools_dir, connectors.catalog)
+    catalog = Catalog(database, tools_dir, connectors.catalog, Keyring(tools_dir.parent))
     runtime = Runtime(database, sandbox, connectors, catalog.load, feed, role="web", lease_s=15, heartbeat_s=0.2, limits=limits)
     await runtime.start()
     try:

@@ -12,6 +12,7 @@ import pytest
 
 from app.cli.__main__ import main
 from app.connectors.scripted import scripted
+from app.core.signing import Keyring
 from app.registry.catalog import Catalog
 from tests.support.http_server import http_server
 from tests.support.processes import ROOT
@@ -23,7 +24,7 @@ from tests.support.supervised import Supervised, service
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
     with service(tmp_path_factory.mktemp("client") / "home") as running:
         database = running.database()
-        release(Catalog(database, running.home / "published", scripted().catalog))
+        release(Catalog(database, running.home / "published", scripted().catalog, Keyring(running.home)))
         database.close()
         yield running
 

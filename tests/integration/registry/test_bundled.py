@@ -16,6 +16,7 @@ from app.core import owners
 from app.core.actor import SYSTEM
 from app.core.db import Database
 from app.core.settings import Settings
+from app.core.signing import Keyring
 from app.registry import bundled
 from app.registry.catalog import Catalog
 from app.registry.reading import read_version
@@ -24,7 +25,7 @@ from app.registry.reading import read_version
 @pytest.fixture
 def catalog(sqlite_database: Database, tmp_path: Path) -> Catalog:
     kinds = production(Settings(home=tmp_path), sqlite_database).catalog
-    return Catalog(sqlite_database, tmp_path / "tools", kinds)
+    return Catalog(sqlite_database, tmp_path / "tools", kinds, Keyring(tmp_path))
 
 
 @pytest.fixture

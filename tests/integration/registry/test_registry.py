@@ -15,6 +15,7 @@ from app.core import faults, feed
 from app.core.actor import Actor
 from app.core.db import Database
 from app.core.errors import ToolmintError
+from app.core.signing import Keyring
 from app.observability.models import AuditEvent
 from app.registry.catalog import Catalog, callable_tools
 from app.registry.channels import choose, roll_back
@@ -29,7 +30,7 @@ FILES = {"spec.json", "tool.py", "test_tool.py", "contract.py", "manifest.json"}
 
 @pytest.fixture
 def catalog(database: Database, tmp_path: Path) -> Catalog:
-    return Catalog(database, tmp_path / "tools", scripted().catalog)
+    return Catalog(database, tmp_path / "tools", scripted().catalog, Keyring(tmp_path))
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def test_an_altered_artifact_refuses_to_load_and_is_audited_once(catalog: Catalo
 
 def test_a_second_machine_writes_the_folder_from_the_database(catalog: Catalog, tmp_path: Path) -> None:
     release(catalog)
-    there = Catalog(catalog.database, tmp_path / "second", scripted().catalog)
+    there = Catalog(catalog.database, tmp_path / "second", scripted().catalog, catalog.keys)
     assert there.load("default", "count_notes", 1).digest == catalog.load("default", "count_notes", 1).digest
     assert {path.name for path in (tmp_path / "second" / "count_notes" / "1").iterdir()} == FILES
 

@@ -1,0 +1,111 @@
+"""Whether a version may load: its bundle is signed by a believed key and holds together, and the database says the same.
+
+Each disagreement has a code of its own. They are looked for in the order of the table, since each row relies on those before it.
+
+It refuses to be: the look at the folder. That is compared with the manifest whenever it moves (`loading`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from sqlmodel import Session
+
+from app.candidates.publishing import StoredCandidate, stored_candidate
+from app.core.clock import iso
+from app.core.errors import Conflict, ToolmintError
+from app.registry import evidence, repository
+from app.registry.artifact import sha256
+from app.registry.evidence import Bundle
+from app.registry.examining import files_of, problems_with
+from app.registry.models import Version
+from app.spec.revisions import stored_spec
+
+RESTORE = "Restore the database from a backup; or roll back to another version."
+KEYS = "Put back evidence.key from a backup, or believe its public key: `toolmint evidence trust KEY`."
+
+
+def vouched(session: Session, row: Version, trusted: Sequence[str]) -> Bundle:
+    """The bundle of a version whose evidence holds. Raises Conflict with the code of what disagrees, `problems` in its data."""
+    bundle = _believed(session, row, trusted)
+    if problems := problems_with(bundle):
+        raise refusal(row, "bundle_altered", problems)
+    for code, compare in _COMPARED:
+        if problems := tuple(compare(session, row, bundle)):
+            raise refusal(row, code, problems)
+    return bundle
+
+
+def refusal(row: Version, code: str, problems: Sequence[str], fix: str = RESTORE) -> Conflict:
+    """Why a version does not load."""
+    detail = f"Version {row.version} of {row.tool} is not what was published: {'; '.join(problems[:3])}."
+    return Conflict(code, detail, fix=fix, data={"problems": list(problems)})
+
+
+def _believed(session: Session, row: Version, trusted: Sequence[str]) -> Bundle:
+    kept = repository.bundles_of(session, row)
+    if not kept:
+        fix = f"{RESTORE} If you know where its evidence went and believe what is stored: `toolmint evidence seal`."
+        raise refusal(row, "bundle_missing", ["its evidence bundle is gone"], fix)
+    key = next((key for key in trusted if key in kept), None)
+    if key is None:
+        raise refusal(row, "bundle_signer_unknown", ["no key that is believed here signed its evidence"], KEYS)
+    try:
+        bundle = Bundle.decode(kept[key].content.encode())
+    except ToolmintError as error:
+        raise refusal(row, "bundle_altered", [error.detail.rstrip(".")]) from None
+    if bundle.signature.public_key != key or bundle.digest != kept[key].digest:
+        raise refusal(row, "bundle_altered", ["its evidence bundle is another one than was kept"])
+    return bundle
+
+
+def _subject(_session: Session, row: Version, bundle: Bundle) -> Iterator[str]:
+    said = bundle.statement
+    if (said.tenant, said.tool, said.version) != (row.tenant, row.tool, row.version):
+        yield f"its evidence bundle is that of {said.tool}/{said.version}"
+
+
+def _version(_session: Session, row: Version, bundle: Bundle) -> Iterator[str]:
+    said = bundle.statement
+    pairs = {
+        "digest": (row.digest, said.artifact),
+        "candidate_id": (row.candidate_id, said.candidate.id),
+        "spec_revision": (row.spec_revision, said.candidate.spec_revision),
+        "manifest": (row.manifest, bundle.members[evidence.MANIFEST]),
+        "evidence_digest": (row.evidence_digest, said.report_digest),
+        "author": (row.author, said.candidate.author),
+        "published_by": (row.published_by, said.published.by),
+        "reason": (row.reason, said.published.reason),
+        "created_at": (iso(row.created_at), said.published.at),
+    }
+    yield from (f"{name} of its row was altered" for name, (here, signed) in pairs.items() if here != signed)
+
+
+def _files(session: Session, row: Version, bundle: Bundle) -> Iterator[str]:
+    stored, signed = repository.files_of(session, row.digest), files_of(bundle)
+    yield from (f"{path} is not as signed" for path in sorted(stored.keys() | signed.keys()) if stored.get(path) != signed.get(path))
+
+
+def _spec(session: Session, row: Version, bundle: Bundle) -> Iterator[str]:
+    if sha256(stored_spec(session, row.tenant, row.tool, row.spec_revision)) != bundle.statement.candidate.spec_digest:
+        yield f"revision {row.spec_revision} of its spec is not as signed"
+
+
+def _of_candidate(differs: Callable[[StoredCandidate, Bundle], bool], what: str) -> Callable[[Session, Version, Bundle], Iterator[str]]:
+    def compare(session: Session, row: Version, bundle: Bundle) -> Iterator[str]:
+        stored = stored_candidate(session, row.candidate_id)
+        if stored is None or differs(stored, bundle):
+            yield f"{what} of its candidate is not as signed" if stored is not None else "its candidate is gone"
+
+    return compare
+
+
+_COMPARED: Sequence[tuple[str, Callable[[Session, Version, Bundle], Iterator[str]]]] = (
+    ("bundle_of_other_version", _subject),
+    ("version_altered", _version),
+    ("artifact_altered", _files),
+    ("spec_altered", _spec),
+    ("report_altered", _of_candidate(lambda stored, said: sha256(stored.report) != said.statement.report_digest, "the report")),
+    ("candidate_altered", _of_candidate(lambda stored, said: stored.digest != said.statement.candidate.digest, "the code")),
+    ("approvals_altered", _of_candidate(lambda stored, said: stored.approvals != said.members[evidence.APPROVALS], "an approval")),
+)

@@ -1,0 +1,138 @@
+"""Sealing: the evidence of a version gathered from the database, put into one bundle, signed, and kept beside the version for ever.
+
+A version is sealed in the transaction that publishes it. What was published before there were bundles is sealed once, before this
+installation gets its first key: from then on a version without a bundle is one that somebody took it from, and is refused.
+
+It refuses to be: a notary of what it did not see. A bundle says when and why it was sealed, and nothing that contradicts itself is signed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from importlib.metadata import version as release_of
+from typing import Any, Protocol
+
+from sqlmodel import Session
+
+from app.candidates.publishing import StoredCandidate, stored_candidate
+from app.candidates.shapes import without_held_out
+from app.core.actor import SYSTEM, Actor
+from app.core.clock import iso
+from app.core.db import Database, now
+from app.core.errors import Conflict, ToolmintError
+from app.core.signing import Keyring, Signature
+from app.economics.costs import spent_on
+from app.observability import audit
+from app.observability.audit import text_digest
+from app.registry import evidence, repository
+from app.registry.evidence import Bundle, Candidate, Published, Sealed, Statement, Why
+from app.registry.examining import FILES, problems_with
+from app.registry.models import Version
+from app.spec.revisions import stored_spec
+
+logger = logging.getLogger(__name__)
+
+
+class Signer(Protocol):
+    """Whatever signs: the installation's keys, or the key that it is about to get."""
+
+    def sign(self, message: bytes) -> Signature: ...
+
+
+def seal(session: Session, signer: Signer, row: Version, why: Why) -> Bundle:
+    """Sign what the database holds of a version and keep it. Raises Conflict `evidence_incomplete`, and what the signer raises."""
+    candidate = stored_candidate(session, row.candidate_id)
+    if candidate is None:
+        raise _incomplete(row, "its candidate is not stored any more")
+    texts = _texts(session, row, candidate)
+    hidden = {evidence.SPEC: _hides(texts[evidence.SPEC]), evidence.REPORT: evidence.SHOWN_REPORT in texts}
+    statement = Statement(
+        format=evidence.FORMAT,
+        tenant=row.tenant,
+        tool=row.tool,
+        version=row.version,
+        artifact=row.digest,
+        candidate=Candidate(
+            id=row.candidate_id,
+            digest=candidate.digest,
+            author=row.author,
+            spec_revision=row.spec_revision,
+            spec_digest=candidate.spec_digest,
+            generation=candidate.generation_id,
+        ),
+        published=Published(by=row.published_by, reason=row.reason, at=iso(row.created_at) or ""),
+        sealed=Sealed(at=iso(now(session)) or "", why=why, toolmint=release_of("toolmint")),
+        members={name: evidence.member(text, held_out=hidden.get(name, False)) for name, text in texts.items()},
+    )
+    if statement.report_digest != row.evidence_digest:
+        raise _incomplete(row, "the stored report is not the one that it was published on")
+    bundle = Bundle(statement, texts, signer.sign(statement.signed()))
+    if problems := problems_with(bundle):
+        raise _incomplete(row, problems[0])
+    repository.store_bundle(session, row, bundle.signature.public_key, bundle.digest, bundle.encode().decode())
+    return bundle
+
+
+def seal_former(database: Database, keys: Keyring) -> int:
+    """At the first start: seal what was published before there were bundles, then give the installation its key; returns how many.
+
+    Where another key signed a bundle this is not the first start of this database, and nothing is sealed: its keys belong here.
+    """
+    if keys.made:
+        return 0
+    with keys.first() as signer:
+        with database.reading() as session:
+            rows = [] if repository.bundles_but(session, signer.public_key()) else repository.all_versions(session)
+        return len(_seal_each(database, signer, rows, "upgraded"))
+
+
+def seal_anew(database: Database, keys: Keyring) -> list[str]:
+    """Seal each version that has no bundle by a believed key: an operator's word for what is stored. Returns those that were sealed."""
+    believed = set(keys.trusted())
+    with database.reading() as session:
+        rows = [row for row in repository.all_versions(session) if not believed & repository.bundles_of(session, row).keys()]
+    return _seal_each(database, keys, rows, "sealed anew")
+
+
+def _seal_each(database: Database, signer: Signer, rows: list[Version], why: Why) -> list[str]:
+    done: list[str] = []
+    for row in rows:
+        actor = Actor(SYSTEM.id, SYSTEM.name, row.tenant, frozenset())
+        target = f"{row.tool}/{row.version}"
+        with database.writing() as session:
+            try:
+                bundle = seal(session, signer, row, why)
+            except ToolmintError as error:  # one that contradicts itself stays without, is refused, and keeps no other one from its own
+                logger.warning("%s is not sealed: %s", target, error)
+                audit.record(session, actor, "version.sealed", target, "refused", code=error.code, why=why)
+                continue
+            audit.record(session, actor, "version.sealed", target, "done", bundle=bundle.digest, why=why)
+        done.append(target)
+    return done
+
+
+def _texts(session: Session, row: Version, candidate: StoredCandidate) -> dict[str, str]:
+    texts = {FILES + path: text for path, text in repository.files_of(session, row.digest).items()}
+    texts |= {
+        evidence.MANIFEST: row.manifest,
+        evidence.SPEC: stored_spec(session, row.tenant, row.tool, row.spec_revision),
+        evidence.REPORT: candidate.report,
+        evidence.APPROVALS: candidate.approvals,
+    }
+    report: Any = json.loads(candidate.report or "{}")
+    if (shown := without_held_out(report)) != report:
+        texts[evidence.SHOWN_REPORT] = text_digest(shown)[0]
+    if candidate.generation_id is not None:
+        usage = spent_on(session, row.tenant, candidate.generation_id)
+        texts[evidence.GENERATION] = text_digest({"id": candidate.generation_id, **usage})[0]
+    return texts
+
+
+def _hides(spec: str) -> bool:
+    return any(example.get("visibility") == "held_out" for example in json.loads(spec or "{}").get("examples", ()))
+
+
+def _incomplete(row: Version, why: str) -> Conflict:
+    detail = f"The evidence of {row.tool}/{row.version} does not hold together: {why}."
+    return Conflict("evidence_incomplete", detail, fix="Submit the candidate again, and publish what passes.")
