@@ -267,8 +267,9 @@ class Sighting(SQLModel, table=True):
     """A run met an effect that another run had planned: what makes `skipped` and a later `duplicate` in the same run."""
 
     __tablename__ = "sighting"
+    __table_args__ = {"sqlite_with_rowid": False}
     run_id: str = Field(primary_key=True)
-    effect_id: str = Field(primary_key=True)
+    effect_seq: int = Field(primary_key=True, sa_type=sa.BigInteger)
     step: int
     position: int
 

@@ -52,7 +52,7 @@ def run_row(session: Session, run: Run) -> dict[str, Any]:
         "plan": _kept(session, run, run.plan),
         "plan_summary": run.plan_summary,
         "approval": run.approval,
-        "effects": repository.counts(session, run.id) if run.kept == "all" or run.effects is None else run.effects,
+        "effects": _effects(session, run),
         "cancel_requested": run.cancel_at is not None,
         "progress": {"done": run.done, "total": run.total},
         "crashes": run.crashes,
@@ -64,6 +64,13 @@ def run_row(session: Session, run: Run) -> dict[str, Any]:
         "duration_ms": run.finished_at - run.started_at if run.finished_at and run.started_at else None,
     }
     return shown
+
+
+def _effects(session: Session, run: Run) -> dict[str, dict[str, int]]:
+    """The ledger's present counts. They are those of the run's end where all was done by then: `done` is final, however many there are."""
+    if run.effects is None or (run.kept == "all" and any(row["done"] + row["skipped"] < row["distinct"] for row in run.effects.values())):
+        return repository.counts(session, run.id)
+    return run.effects
 
 
 def _kept(session: Session, run: Run, digest: str | None) -> Any:

@@ -154,7 +154,7 @@ _FRESH = Planned("claim", FIRST_FENCE)
 
 
 def _answers(session: Session, plan: Plan, found: dict[str, Found], log: EventLog) -> list[Planned]:
-    met: list[tuple[str, int]] = []
+    met: list[tuple[int, int]] = []
     taken: list[tuple[Any, ...]] = []
     answers: list[Planned] = []
     for intent in plan.intents:
@@ -170,7 +170,7 @@ def _answers(session: Session, plan: Plan, found: dict[str, Found], log: EventLo
             fence = row.fence + 1
             taken.append(_take(intent, row, plan.run_id, log))
         elif row.run_id != plan.run_id and sighting is None and (decision != "wait" or plan.last):
-            met.append((intent.id, intent.position))
+            met.append((row.seq, intent.position))
         differs = row.fingerprint != intent.fingerprint and decision in ("skipped", "duplicate")
         answers.append(Planned(decision, fence, row.attempts, row.receipt, row.error, differs, row.state))
     if met:
@@ -181,9 +181,9 @@ def _answers(session: Session, plan: Plan, found: dict[str, Found], log: EventLo
 
 
 _MEET = Bulk(
-    "id text, position bigint",
-    """INSERT INTO sighting (run_id, effect_id, step, position)
-    SELECT :run, r.id, :step, r.position FROM {rows} WHERE true {in_order} ON CONFLICT DO NOTHING""",
+    "seq bigint, position bigint",
+    """INSERT INTO sighting (run_id, effect_seq, step, position)
+    SELECT :run, r.seq, :step, r.position FROM {rows} WHERE true {in_order} ON CONFLICT DO NOTHING""",
 )
 
 
@@ -245,6 +245,7 @@ class Found(NamedTuple):
     """What is there already of an effect that a plan asks for, and where the planning run has met it before."""
 
     id: str
+    seq: int
     state: str
     run_id: str
     step: int
@@ -261,9 +262,9 @@ class Found(NamedTuple):
 
 _KNOWN = Bulk(
     "id text",
-    """SELECT e.id, e.state, e.run_id, e.step, e.position, e.owner, e.fence, e.attempts, e.receipt, e.error, e.fingerprint,
+    """SELECT e.id, e.seq, e.state, e.run_id, e.step, e.position, e.owner, e.fence, e.attempts, e.receipt, e.error, e.fingerprint,
     seen.step AS seen_step, seen.position AS seen_position
-    FROM {rows} JOIN effect AS e ON e.id = r.id LEFT JOIN sighting AS seen ON seen.run_id = :run AND seen.effect_id = r.id {locked}""",
+    FROM {rows} JOIN effect AS e ON e.id = r.id LEFT JOIN sighting AS seen ON seen.run_id = :run AND seen.effect_seq = e.seq {locked}""",
     gives=", ".join(Found._fields),
 )
 

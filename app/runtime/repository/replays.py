@@ -13,7 +13,9 @@ from app.core import owners
 from app.core.db import CHUNK, now
 from app.core.models import Owner
 from app.runtime.models import OPEN_REPLAYS, Effect, Replay, Sighting, is_open
+from app.runtime.repository.effects import effects
 
+sightings: sa.Table = Sighting.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
 OPEN = ("waiting", "replaying")
 
 
@@ -65,15 +67,14 @@ def finish(session: Session, replay_id: str, owner: str, state: str, report: dic
 def seated(session: Session, run_id: str, identities: Sequence[str]) -> dict[str, Seated]:
     """Those of these effects that the ledger has, with where this run asked for each."""
     found: dict[str, Seated] = {}
-    columns = sa.select(col(Effect.id), col(Effect.key), col(Effect.run_id), col(Effect.step), col(Effect.position))
+    own = effects.c.id, effects.c.key, effects.c.run_id, effects.c.step, effects.c.position
+    met = sa.and_(sightings.c.run_id == run_id, sightings.c.effect_seq == effects.c.seq)
+    query = sa.select(*own, sightings.c.step.label("met_step"), sightings.c.position.label("met_position"))
+    query = query.outerjoin_from(effects, sightings, met)
     for start in range(0, len(identities), CHUNK):
-        some = identities[start : start + CHUNK]
-        met = sa.select(col(Sighting.effect_id), col(Sighting.step), col(Sighting.position))
-        met = met.where(col(Sighting.run_id) == run_id, col(Sighting.effect_id).in_(some))
-        places = {row.effect_id: (row.step, row.position) for row in session.connection().execute(met)}
-        for row in session.connection().execute(columns.where(col(Effect.id).in_(some))):
-            own = (row.step, row.position) if row.run_id == run_id else None
-            found[row.id] = Seated(row.key, own or places.get(row.id))
+        for row in session.connection().execute(query.where(effects.c.id.in_(identities[start : start + CHUNK]))):
+            seen = None if row.met_step is None else (row.met_step, row.met_position)
+            found[row.id] = Seated(row.key, (row.step, row.position) if row.run_id == run_id else seen)
     return found
 
 
@@ -82,7 +83,7 @@ def at_places(session: Session, run_id: str, step: int, first: int, count: int) 
     within = sa.and_(col(Effect.run_id) == run_id, col(Effect.step) == step, col(Effect.position).between(first, first + count - 1))
     found = {row.position: row for row in session.exec(select(Effect).where(within))}
     met = sa.and_(col(Sighting.run_id) == run_id, col(Sighting.step) == step, col(Sighting.position).between(first, first + count - 1))
-    query = select(Sighting.position, Effect).join(Effect, col(Effect.id) == col(Sighting.effect_id)).where(met)
+    query = select(Sighting.position, Effect).join(Effect, col(Effect.seq) == col(Sighting.effect_seq)).where(met)
     met_rows: list[tuple[int, Effect]] = list(session.exec(query))
     return dict(met_rows) | found
 

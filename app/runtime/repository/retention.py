@@ -101,7 +101,7 @@ def prune_journal(session: Session, run_id: str) -> Removed:
     steps = _piece(session, _steps, run_id, [_steps.c.step, _steps.c.chunk], STEPS, _steps.c.payload)
     if steps:
         return Removed(steps=len(steps), payloads=drop_payloads(session, (row.payload for row in steps if row.payload is not None)))
-    for name, table, keys in (("log_lines", _lines, [_lines.c.id]), ("sightings", _sightings, [_sightings.c.effect_id])):
+    for name, table, keys in (("log_lines", _lines, [_lines.c.id]), ("sightings", _sightings, [_sightings.c.effect_seq])):
         rows = _piece(session, table, run_id, keys, LINES, keys[0])
         if rows:
             return Removed({name: len(rows)})

@@ -326,7 +326,7 @@ def counts(session: Session, run_id: str) -> dict[str, dict[str, int]]:
     own = sa.select(Effect.effect, Effect.state, sa.func.count()).where(col(Effect.run_id) == run_id).group_by(Effect.effect, Effect.state)  # type: ignore[call-overload]  # SQLModel's column types
     met = (
         sa.select(Effect.effect, Effect.state, sa.func.count())  # type: ignore[call-overload]  # as above
-        .join(Sighting, col(Sighting.effect_id) == col(Effect.id))
+        .join(Sighting, col(Sighting.effect_seq) == col(Effect.seq))
         .where(col(Sighting.run_id) == run_id, col(Effect.run_id) != run_id)
         .group_by(Effect.effect, Effect.state)
     )
