@@ -2,7 +2,8 @@
 
 The records connectors stay real, on whatever database the run has; what leaves the process does not leave, but is noted in
 `performed`, in order. A script is a list of `{"effect", "when": {field: value}, "answer", "times"?}`, by the effect's id in the
-spec; the first entry that fits the canonical item and is not used up decides. Without one the effect is simply done.
+spec; the first entry that fits the canonical item and is not used up decides. Without one the effect is simply done. Whoever plays a
+schedule may name one effect by the `id` of its ledger row instead, which no item can be mistaken for.
 
 | answer | a remote effect | a local effect |
 |---|---|---|
@@ -86,7 +87,7 @@ class Script:
 
     def _next(self, kind: str, request: Request, addresses: tuple[str, ...]) -> str | None:
         for index, entry in enumerate(self.entries):
-            if kind not in entry or entry["effect"] != request.effect or not _fits(entry.get("when") or {}, request.item, addresses):
+            if kind not in entry or not _is_meant(entry, request, addresses):
                 continue
             times = entry.get("times") or (1 if entry[kind] in _CRASHES else None)
             given = self._given.get(index, 0)
@@ -95,6 +96,11 @@ class Script:
                 answer: str = entry[kind]
                 return answer
         return None
+
+
+def _is_meant(entry: dict[str, Any], request: Request, addresses: tuple[str, ...]) -> bool:
+    named = entry.get("id") in (None, request.effect_id) and entry["effect"] == request.effect
+    return named and _fits(entry.get("when") or {}, request.item, addresses)
 
 
 def _fits(when: dict[str, Any], item: dict[str, Any], addresses: tuple[str, ...]) -> bool:
@@ -248,14 +254,35 @@ class ScriptedLocal:
 
 
 @dataclass(frozen=True)
+class ScriptedQuery:
+    """`records.query` whose pages are short where the query names no limit, so that a small world has more than one of them."""
+
+    inner: RecordsQuery
+    page: int
+
+    @property
+    def kind(self) -> ConnectorKind:
+        return self.inner.kind
+
+    def read(self, session: Session, tenant: str, config: dict[str, Any], query: dict[str, Any]) -> dict[str, Any]:
+        """As in production, with another default."""
+        return self.inner.read(session, tenant, config, {"limit": self.page, **query})
+
+
+@dataclass(frozen=True)
 class ScriptedConnectors(Connectors):
     """The twins. `performed` lists what happened outside our database, in order, repeats included."""
 
     performed: list[Performed] = field(kw_only=True)
 
 
-def scripted(script: Sequence[dict[str, Any]] = (), crash: Callable[[], NoReturn] = _raise_crash) -> ScriptedConnectors:
-    """The twins of every kind. `crash` is what the cue to die does: raise ScriptedCrash, or kill a process of one's own."""
+def scripted(
+    script: Sequence[dict[str, Any]] = (), crash: Callable[[], NoReturn] = _raise_crash, *, page: int | None = None
+) -> ScriptedConnectors:
+    """The twins of every kind. `crash` is what the cue to die does: raise ScriptedCrash, or kill a process of one's own.
+
+    `page`: how many records a page has at most where its query does not say; None as in production.
+    """
     cues = Script(list(script), crash)
     performed: list[Performed] = []
     effects: list[EffectPort] = [
@@ -266,5 +293,5 @@ def scripted(script: Sequence[dict[str, Any]] = (), crash: Callable[[], NoReturn
         ScriptedLocal(RecordsPutMany(), cues),
         ScriptedLocal(RecordsSnapshot(), cues),
     ]
-    reads: list[ReadPort] = [RecordsGet(), RecordsQuery()]
+    reads: list[ReadPort] = [RecordsGet(), RecordsQuery() if page is None else ScriptedQuery(RecordsQuery(), page)]
     return ScriptedConnectors({port.kind.name: port for port in reads}, {port.kind.name: port for port in effects}, performed=performed)

@@ -1,4 +1,4 @@
-"""Reading private databases after a run: its effects, its row, its audit events. All SQL of this room, and none of it writes.
+"""Reading private databases after a run: its effects, its records, its row, its audit events. All SQL of this room, and none of it writes.
 
 It refuses to be: a view for people; those are in the rooms whose tables these are.
 """
@@ -6,17 +6,24 @@ It refuses to be: a view for people; those are in the rooms whose tables these a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from app.observability.models import AuditEvent
+from app.records.models import Record
 from app.runtime.models import Effect, LogLine, Run, Step
 
 
 def effects(session: Session) -> Sequence[Effect]:
     """Every effect of this database, in the order of planning."""
     return session.exec(select(Effect).order_by(col(Effect.seq))).all()
+
+
+def records(session: Session) -> dict[tuple[str, str], Any]:
+    """Every record's body by collection and key."""
+    return {(row.collection, row.key): row.body for row in session.exec(select(Record))}
 
 
 def run(session: Session, run_id: str) -> Run | None:
@@ -36,3 +43,8 @@ def audit_events(session: Session) -> Sequence[AuditEvent]:
 def journaled(session: Session, run_id: str) -> int:
     """How many steps of a run are in its journal."""
     return session.exec(select(sa.func.count()).select_from(Step).where(Step.run_id == run_id)).one()
+
+
+def runs(session: Session) -> int:
+    """How many runs there are."""
+    return session.exec(select(sa.func.count()).select_from(Run)).one()

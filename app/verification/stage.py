@@ -3,7 +3,8 @@
 What runs here is what will run: broker, journal, state machine, sandbox. Only connectors that leave the process are twins, and the
 database is a copy of a migrated template that is thrown away.
 
-It refuses to be: a simulation. A crash on the stage ends a Runtime without a word; another one takes its work over by the tables.
+It refuses to be: a simulation. A crash on the stage ends a Runtime without a word; another one takes its work over by the tables. Which
+moments to interrupt, and what must hold afterwards, is for those who play on it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import asyncio
 import json
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from app.connectors.scripted import ScriptedConnectors, ScriptedCrash, scripted
 from app.core import ids
@@ -28,24 +30,36 @@ from app.core.feed import Feed
 from app.observability import metrics
 from app.records.snapshots import take_as
 from app.records.writing import store_many
+from app.runtime.decisions import resolve_effect
 from app.runtime.ending import Ending
+from app.runtime.execution import Execution
 from app.runtime.journal import encode
 from app.runtime.process import Call, Loader, Runtime
 from app.runtime.program import Program
+from app.runtime.queue import next_due, work_queue
 from app.runtime.recovery import sweep
+from app.runtime.replaying import Player
 from app.spec.model import Example, World
 from app.verification import repository
 from app.verification.subject import Bench
-from app.verification.witness import Heard, Witness
+from app.verification.witness import Heard, Meeting, Moment, Witness
 
 Key = tuple[str, str]
+PAGE = 2
+"""How many records a page of a stage has where the query does not say: a world of a few records has several pages, as a real one has."""
+
+LATER_MS = 7_000
+"""What passes between a call and the same call again: enough to tell a key with the time in it, too little to make other work due."""
+
+MEET_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
     """An item of a run: the effect, the item as its connector spells it (as given where it takes none), what the tool was told.
 
-    `key` is the canonical JSON text of the spec's key for it; None where the item has none.
+    `key` is the canonical JSON text of the spec's key for it; None where the item has none. `differs`: what was done under that key was
+    another item.
     """
 
     effect: str
@@ -53,6 +67,7 @@ class Done:
     status: str
     error: Mapping[str, Any] | None = None
     key: str | None = None
+    differs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,38 +104,100 @@ class Row:
     item: Mapping[str, Any]
     attempts: int
     performed: int
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """Once, at the first moment for which `when` holds, the process dies or the run is cancelled."""
+
+    how: Literal["die", "cancel"]
+    when: Callable[[Moment], bool]
 
 
 class Stage:
     """Open it with `staged`; `play` runs the tool once, `ledger` shows what there is."""
 
-    def __init__(self, database: Database, connectors: ScriptedConnectors, bench: Bench, actor: Actor, load: Loader) -> None:
+    def __init__(self, database: Database, clock: ScriptedClock, connectors: ScriptedConnectors, bench: Bench, actor: Actor) -> None:
         self.database = database
+        self.clock = clock
         self.connectors = connectors
         self.actor = actor
-        self.load = load
-        self.witness = Witness(bench.guests)
+        self.load: Loader = _nothing_loaded
+        self.guests = bench.guests
+        self.witness = Witness(bench.guests, meet=self._meet)
+        self.interruptions: list[Interruption] = []
         self._runtime: Runtime | None = None
+        self._run_id = ""
 
     async def play(self, program: Program, args: Mapping[str, Any]) -> Played:
-        """One run to its end, through every death that the script has in store for it."""
+        """One run to its end, through every death that is in store for it."""
         runtime = await self.living()
-        begun, execution = await runtime.begin(self.actor, program, Call(dict(args), source="verification"))
-        if execution is None:
-            raise RuntimeError(f"a run without identity was not begun but {begun.how}")
+        run_id, execution = await self._begun(runtime, program, args)
         before = len(self.witness.heard)
         try:
             ending: Ending | None = await runtime.drive(execution)
         except ScriptedCrash:
-            ending = await self._resume(begun.run_id)
-        return self._played(program, begun.run_id, args, ending, tuple(self.witness.heard[before:]))
+            ending = await self._resume(run_id)
+        return self._played(program, run_id, args, ending, tuple(self.witness.heard[before:]))
+
+    async def play_twins(self, program: Program, args: Mapping[str, Any]) -> list[Played]:
+        """The same call in two processes at once: neither asks for its first effect before the other is about to, or is over."""
+        witnesses = [Witness(self.guests, meet=meet) for meet in _meeting(2)]
+        runtimes = [await self._born(witness) for witness in witnesses]
+        try:
+            begun = [await self._begun(runtime, program, args) for runtime in runtimes]
+            drives = (runtime.drive(execution) for runtime, (_, execution) in zip(runtimes, begun, strict=True))
+            endings = await asyncio.gather(*drives)
+        finally:
+            for runtime in runtimes:
+                await runtime.stop()
+        return [
+            self._played(program, run_id, args, ending, tuple(witness.heard))
+            for (run_id, _), ending, witness in zip(begun, endings, witnesses, strict=True)
+        ]
+
+    async def replay(self, run_id: str, program: Program) -> tuple[str, dict[str, Any]]:
+        """`same` or `differs`, with the report, of a run that is over."""
+        player = await asyncio.to_thread(self._player, await self.living(), run_id, program)
+        return await player.play()
+
+    async def pass_time(self, ms: int = LATER_MS) -> None:
+        """Later, in another process."""
+        await self._die()
+        self.clock.advance(ms)
+
+    async def settle(self) -> None:
+        """What a run has left open is brought to its end: doubts by a person who looked, the rest by the queue when it is due."""
+        await asyncio.to_thread(self._resolve)
+        due = await asyncio.to_thread(next_due, self.database)
+        await self.pass_time(LATER_MS + max(0, (due or 0) - self.clock.now()))
+        if due is not None:
+            await work_queue(await self.living())
 
     def ledger(self) -> dict[Key, Row]:
         """Every effect by `(effect, key)`, the key as canonical JSON text."""
         performed = Counter(entry.effect_id for entry in self.connectors.performed)
         with self.database.reading() as session:
             rows = repository.effects(session)
-        return {(row.effect, row.key): Row(row.state, json.loads(row.item), row.attempts, performed[row.id]) for row in rows}
+        return {(row.effect, row.key): Row(row.state, json.loads(row.item), row.attempts, performed[row.id], row.id) for row in rows}
+
+    def records(self) -> dict[tuple[str, str], Any]:
+        """Every record's body by collection and key."""
+        with self.database.reading() as session:
+            return repository.records(session)
+
+    def key_of(self, program: Program, args: Mapping[str, Any], effect: str, item: Any) -> tuple[Any, str | None]:
+        """The item as its connector spells it, and the text of its key; None where it has none, and the item as it was given."""
+        rule = program.rules.get(effect)
+        if rule is None:
+            return item, None
+        port = self.connectors.effect(rule.declared.connector, rule.declared.config)
+        try:
+            item = port.canonical(dict(rule.declared.config), item)
+            return item, encode(rule.key.evaluate(args, item))
+        except ToolmintError:  # shown as it stands, with the outcome that says why
+            return item, None
 
     async def close(self) -> None:
         if self._runtime is not None:
@@ -130,9 +207,27 @@ class Stage:
     async def living(self) -> Runtime:
         """The present process's runtime, started."""
         if self._runtime is None:
-            self._runtime = Runtime(self.database, self.witness, self.connectors, self.load, Feed(self.database), role="verification")
-            await self._runtime.start()
+            self._runtime = await self._born(self.witness)
         return self._runtime
+
+    async def _born(self, witness: Witness) -> Runtime:
+        runtime = Runtime(self.database, witness, self.connectors, self.load, Feed(self.database), role="verification")
+        await runtime.start()
+        return runtime
+
+    async def _begun(self, runtime: Runtime, program: Program, args: Mapping[str, Any]) -> tuple[str, Execution]:
+        begun, execution = await runtime.begin(self.actor, program, Call(dict(args), source="verification"))
+        if execution is None:
+            raise RuntimeError(f"a run without identity was not begun but {begun.how}")
+        self._run_id = begun.run_id
+        return begun.run_id, execution
+
+    async def _meet(self, moment: Moment) -> None:
+        if not self.interruptions or not self.interruptions[0].when(moment):
+            return
+        if self.interruptions.pop(0).how == "die":
+            raise ScriptedCrash
+        (await self.living()).stop_run(self._run_id, "cancelled")
 
     async def _resume(self, run_id: str) -> Ending | None:
         """Processes die and others take over, until the run is over. None: it was quarantined for that."""
@@ -160,14 +255,40 @@ class Stage:
         return Played(run_id, ending.state, ending.result, ending.error, done, attempts)
 
     def _done(self, program: Program, args: Mapping[str, Any], effect: str, item: Any, outcome: Mapping[str, Any]) -> Done:
-        rule = program.rules.get(effect)
-        key: str | None = None
-        if rule is not None:
-            port = self.connectors.effect(rule.declared.connector, rule.declared.config)
-            with suppress(ToolmintError):  # no item for this connector: shown as the tool gave it, with the outcome that says so
-                item = port.canonical(dict(rule.declared.config), item)
-                key = encode(rule.key.evaluate(args, item))
-        return Done(effect, item, str(outcome["status"]), outcome.get("error"), key)
+        spelled, key = self.key_of(program, args, effect, item)
+        return Done(effect, spelled, str(outcome["status"]), outcome.get("error"), key, bool(outcome.get("differs")))
+
+    def _player(self, runtime: Runtime, run_id: str, program: Program) -> Player:
+        with self.database.reading() as session:
+            row = repository.run(session, run_id)
+        if row is None:
+            raise RuntimeError(f"the stage has no run {run_id}")
+        return Player.of(runtime, row, program)
+
+    def _resolve(self) -> None:
+        """What happened is confirmed, what did not is tried again."""
+        operator = Actor("key_operator", "operator", self.actor.tenant, frozenset({"effects:resolve"}))
+        for row in self.ledger().values():
+            if row.state == "unknown":
+                resolve_effect(operator, self.database, row.id, "confirm_done" if row.performed else "retry", "looked up by verification")
+
+
+def _meeting(number: int) -> list[Meeting]:
+    """Moments of so many sessions that wait for each other before the first request for an effect."""
+    here: set[int] = set()
+    complete = asyncio.Event()
+
+    async def meet(who: int, moment: Moment) -> None:
+        if complete.is_set() or moment.what == "told":
+            return
+        here.add(who)
+        if len(here) == number:
+            complete.set()
+        elif moment.what == "asks":
+            with suppress(TimeoutError):  # the other is stuck: its own time limit ends it
+                await asyncio.wait_for(complete.wait(), MEET_S)
+
+    return [partial(meet, who) for who in range(number)]
 
 
 def _told(heard: Heard) -> list[tuple[str, Any, Mapping[str, Any]]]:
@@ -192,9 +313,10 @@ async def open_stage(
     """The same with its database's path and no program yet: `load` must be set before it is used."""
     path = bench.scratch / f"{ids.new('stage')}.db"
     await asyncio.to_thread(shutil.copyfile, bench.template, path)
-    database = Database(f"sqlite:///{path}", clock=ScriptedClock(from_iso(example.now)), durable=False)
+    clock = ScriptedClock(from_iso(example.now))
+    database = Database(f"sqlite:///{path}", clock=clock, durable=False)
     entries = [*map(dict, script), *(entry.model_dump() for entry in example.world.script)]
-    stage = Stage(database, scripted(entries), bench, actor, _nothing_loaded)
+    stage = Stage(database, clock, scripted(entries, page=PAGE), bench, actor)
     try:
         await asyncio.to_thread(_furnish, database, actor.tenant, example.world)
         with metrics.uncounted():

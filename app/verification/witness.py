@@ -1,16 +1,19 @@
 """A guest session that is listened to: what the tool asked and what it was told, in order, while everything passes unchanged.
 
+Whoever plays a schedule may be told of each moment of a session as it comes, to end the process there or to let another run go first.
+
 It refuses to be: a part of the run. The runtime drives the very session that it would drive in production.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from app.runtime.values import Guests
 from app.sandbox.limits import GuestLimits
+from app.sandbox.messages import CLOSING
 from app.sandbox.session import GuestSession, Seat, Usage, seat_of
 
 
@@ -26,34 +29,60 @@ class Act:
 
 @dataclass(slots=True)
 class Heard:
-    """One attempt at a run, as its guest lived it. `refused` lists `(kind, id, code)` of each request that the host refused."""
+    """One attempt at a run, as its guest lived it. `refused` lists `(kind, id, code)` of each request that the host refused.
+
+    `asked` has the effect of each `perform`, whatever its number of items; `end` is the guest's closing message.
+    """
 
     acts: list[Act] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
     reads: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     logs: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     refused: list[tuple[str, str, str]] = field(default_factory=list)
     progress: int = 0
     usage: Usage | None = None
+    end: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where a session stands: the tool asks for effects, is about to be told what became of them, or has ended.
+
+    `nth` counts the requests for effects of this attempt; `acts` are the items of the one that it is about.
+    """
+
+    what: Literal["asks", "told", "ends"]
+    nth: int
+    acts: Sequence[Act] = ()
+
+
+Meeting = Callable[[Moment], Awaitable[None]]
+
+
+async def _unmet(_moment: Moment) -> None:
+    return None
 
 
 @dataclass
 class Witness:
-    """Guests that are listened to; `heard` has one entry a session, in order."""
+    """Guests that are listened to; `heard` has one entry a session, in order. `meet` is awaited at each moment of theirs."""
 
     guests: Guests
     heard: list[Heard] = field(default_factory=list)
+    meet: Meeting = _unmet
 
     async def session(self, digest: str, files: Mapping[str, str], limits: GuestLimits) -> GuestSession:
         self.heard.append(Heard())
-        return Witnessed(await self.guests.session(digest, files, limits), self.heard[-1])
+        return Witnessed(await self.guests.session(digest, files, limits), self.heard[-1], self.meet)
 
 
 class Witnessed(GuestSession):
     """Passes every call on to the session that it stands for."""
 
-    def __init__(self, inner: GuestSession, heard: Heard) -> None:
+    def __init__(self, inner: GuestSession, heard: Heard, meet: Meeting) -> None:
         self._inner = inner
         self._heard = heard
+        self._meet = meet
         self._open: dict[Seat, tuple[str, str, list[Act]]] = {}
         self.limits = inner.limits
 
@@ -70,7 +99,9 @@ class Witnessed(GuestSession):
         if kind == "perform":
             acts = [Act(message["id"], item) for item in message["items"]]
             self._heard.acts += acts
+            self._heard.asked.append(message["id"])
             self._open[seat_of(message)] = (kind, message["id"], acts)
+            await self._meet(Moment("asks", len(self._heard.asked), acts))
         elif kind == "read":
             self._heard.reads.append((message["id"], message["query"]))
             self._open[seat_of(message)] = (kind, message["id"], [])
@@ -78,12 +109,17 @@ class Witnessed(GuestSession):
             self._heard.logs.append((message["event"], message["fields"]))
         elif kind == "progress":
             self._heard.progress += 1
+        elif kind in CLOSING:
+            self._heard.end = message
+            await self._meet(Moment("ends", len(self._heard.asked)))
         return message
 
     async def answer(self, value: Any, now: int, of: Seat | None = None) -> None:
         _, _, acts = self._close(of)
         for act, outcome in zip(acts, value if acts else (), strict=False):
             act.outcome = outcome
+        if acts:
+            await self._meet(Moment("told", len(self._heard.asked), acts))
         await self._inner.answer(value, now, of)
 
     async def refuse(self, code: str, message: str, now: int, of: Seat | None = None) -> None:
