@@ -108,7 +108,7 @@ def test_that_postgresql_is_migrated_without_a_copy_is_said_before(
     postgres.drop(name)
 
 
-def test_events_of_an_earlier_release_are_found_by_their_effects_number(tmp_path: Path) -> None:
+def test_events_and_sightings_of_an_earlier_release_are_found_by_their_effects_number(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'toolmint.db'}", durable=False)
     texts = ("tenant", "tool", "effect", "connector", "key", "run_id", "item", "fingerprint", "on_unknown", "state")
     numbers = ("version", "step", "position", "fence", "attempts", "crashes", "created_at", "updated_at")
@@ -123,8 +123,12 @@ def test_events_of_an_earlier_release_are_found_by_their_effects_number(tmp_path
         for name in ("b", "a", "b"):
             event = "INSERT INTO effect_event (effect_id, before, after, at, fence, actor) VALUES (?, 'new', 'planned', 1, 0, 'run_1')"
             connection.exec_driver_sql(event, (name,))
+            sighting = "INSERT INTO sighting (run_id, effect_id, step, position) VALUES ('run_2', ?, 1, 4) ON CONFLICT DO NOTHING"
+            connection.exec_driver_sql(sighting, (name,))
     migration.migrate(database, tmp_path / "backups")
     with database.reading() as session:
         found = session.connection().exec_driver_sql("SELECT seq, effect_seq, effect_id FROM effect_event ORDER BY seq").all()
+        met = session.connection().exec_driver_sql("SELECT run_id, effect_seq, step, position FROM sighting ORDER BY effect_seq").all()
     assert [tuple(row) for row in found] == [(1, 9, "b"), (2, 7, "a"), (3, 9, "b")]
+    assert [tuple(row) for row in met] == [("run_2", 7, 1, 4), ("run_2", 9, 1, 4)]
     database.close()
