@@ -88,7 +88,7 @@ def test_products_of_other_categories_are_not_looked_at() -> None:
 
 @pytest.mark.parametrize(
     ("price", "percent", "reduced"),
-    [("20.00", "25", "15.00"), ("0.05", "50", "0.03"), ("1.01", "50", "0.51"), ("19.99", "33.3", "13.33"), ("999999999.99", "99.9", "1000000.00")],
+    [("20.00", "25", "15.00"), ("0.05", "50", "0.03"), ("1.01", "50", "0.51"), ("2.01", "50", "1.01"), ("19.99", "33.3", "13.33"), ("999999999.99", "99.9", "1000000.00")],
 )
 def test_a_price_is_rounded_to_cents_half_up(price: str, percent: str, reduced: str) -> None:
     assert products(promote(LAMP | {"price": price}, percent=percent))[0]["price"] == reduced
