@@ -1,10 +1,14 @@
 """The gate "tests": the author's `test_tool.py` passes on the candidate, in a sandbox with toolkit, contract and tool alone.
 
+Each test runs in a process of its own, which can neither keep anything for the next nor say what became of another. A suite that ends its
+process, answers in its runner's place, or leaves tool or toolkit other than it found them is refused by name.
+
 It refuses to be: a measure of what the tests are worth. Tests that assert nothing pass here; mutation tells.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,38 +18,59 @@ from app.verification.findings import Finding, GateOutcome
 from app.verification.subject import Bench, Subject
 
 _MEND = "Where the test says what the spec says, mend tool.py; else mend the test."
+_OUTCOMES: Mapping[str, tuple[str, str, str]] = {
+    "skipped": ("test_skipped", "was skipped and proves nothing", "Remove the mark; a test either holds or does not."),
+    "lost": ("test_lost", "was lost and proves nothing", "Let the test run end by itself: no pytest.exit, no SystemExit."),
+    "ended": (
+        "test_ended",
+        "ended its own process, or answered in the place of its runner",
+        "Let the test return: no exit, no endless loop, no words but assertions.",
+    ),
+}
+_KEPT = "Give trial(...) the args, world, script or now that bring the case about, and change copies only."
 
 
 async def check_tests(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
     """Every collected test ran and passed, and there is at least one."""
     files = {**subject.files, "contract.py": subject.contract, "spec.json": subject.guest_spec}
+    token = secrets.token_hex(16)
     try:
-        answer = await ask(bench.sandbox, "run_tests", {}, files=files, limits=bench.test_limits)
+        answer = await ask(bench.sandbox, "run_tests", {"token": token}, files=files, limits=bench.test_limits)
     except Cut as cut:
         return GateOutcome([cut.finding])
-    except Failed as error:  # the tests share a process with their runner: one that says nothing was ended by them
+    except Failed as error:  # the tests were collected in their runner's process: one that says nothing was ended by them
         return GateOutcome([_ended(error.detail)])
-    if (
-        not isinstance(answer, dict)
-        or set(answer) != {"exit", "collected", "tests", "broken"}
-        or len(answer["tests"]) != answer["collected"]
-    ):
+    if not _well_formed(answer, token):
         return GateOutcome([_ended("The test run gave an answer that is not its own.")])
     findings = [_of_broken(row) for row in answer["broken"]]
+    findings += [_tampered("Importing test_tool.py", name) for name in answer["changed"]]
+    findings += [_tampered(row["name"], name, row["line"]) for row in answer["tests"] for name in row.get("changed", ())]
     findings += [_of_test(row) for row in answer["tests"] if row["outcome"] != "passed"]
     if not answer["tests"] and not findings:
         message = "test_tool.py holds no test."
         findings.append(
             Finding("no_tests", message, "Write functions named test_… that call trial(run, …) and assert.", file="test_tool.py")
         )
-    if answer["exit"] != 0 and not findings:
-        findings.append(_ended(f"The test run ended with pytest's status {answer['exit']}."))
     passed = sum(row["outcome"] == "passed" for row in answer["tests"])
     return GateOutcome(findings, {"passed": passed, "collected": answer["collected"], "tests": _names(answer["tests"])})
 
 
+def _well_formed(answer: Any, token: str) -> bool:
+    """Whether the runner itself said it, who alone was told the token."""
+    return (
+        isinstance(answer, dict)
+        and answer.get("token") == token
+        and set(answer) == {"token", "collected", "tests", "broken", "changed"}
+        and len(answer["tests"]) == answer["collected"]
+    )
+
+
 def _ended(message: str) -> Finding:
     return Finding("tests_ended", message, "Let the tests end by themselves, and print nothing past pytest.", file="test_tool.py")
+
+
+def _tampered(who: str, name: str, line: int | None = None) -> Finding:
+    return Finding("tampering", f"{who} changed {name}, which is not the tests' own.", _KEPT, file="test_tool.py", line=line)
 
 
 def _of_broken(row: Mapping[str, Any]) -> Finding:
@@ -57,10 +82,8 @@ def _of_test(row: Mapping[str, Any]) -> Finding:
     if row["outcome"] == "failed":
         said = str(row.get("message", "it failed")).split("\n", 1)[0]
         return Finding("test_failed", f"{name}: {said}", _MEND, file="test_tool.py", line=row.get("line"), got=row.get("trace"))
-    rule, fix = ("test_skipped", "Remove the mark; a test either holds or does not.")
-    if row["outcome"] == "lost":
-        rule, fix = ("test_lost", "Let the test run end by itself: no pytest.exit, no SystemExit.")
-    return Finding(rule, f"{name} was {row['outcome']} and proves nothing.", fix, file="test_tool.py", line=row.get("line"))
+    rule, what, fix = _OUTCOMES.get(row["outcome"], _OUTCOMES["ended"])
+    return Finding(rule, f"{name} {what}.", fix, file="test_tool.py", line=row.get("line"))
 
 
 def _names(tests: list[Mapping[str, Any]]) -> list[dict[str, Any]]:

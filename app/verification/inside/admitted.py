@@ -24,6 +24,25 @@ ONLY = {
 }
 """Modules of which only these members may be imported, by `from … import …`."""
 
+MEMBERS = {
+    "__future__": ("annotations",),
+    "toolkit": ("Cancelled", "Context", "Outcome", "Status", "ToolError"),
+    "toolkit.testing": ("NOW", "Trial", "trial"),
+    "pytest": ("ExceptionInfo", "approx", "fail", "fixture", "mark", "param", "raises"),
+    "random": ("Random",),
+}
+"""All that may be taken of modules that cannot be asked for their public names, or that offer more than a tool or a test needs."""
+
+UNASKED = frozenset({"contract", "tool"})
+"""Modules of the candidate itself: their public names are its own."""
+
+NO_MEMBER = {
+    "random": "Use random.Random(seed), so that a test gives the same each time.",
+    "pytest": "A test needs pytest.mark.parametrize, pytest.raises, pytest.approx and fixtures of its own, nothing else of pytest.",
+    "toolkit.testing": "Use trial(run, args, world=…, script=…, now=…, after=…) and what it returns.",
+}
+"""What to do instead where a member is not admitted."""
+
 INSTEAD = {
     "asyncio": "A tool is synchronous: use ctx.perform_each(...) for many items; the host pipelines them.",
     "datetime": "Use ctx.now().",
@@ -64,6 +83,12 @@ WITHHELD = {
     "functools.lru_cache": _STATE,
     "functools.cache": _STATE,
     "functools.cached_property": _STATE,
+    "functools.singledispatch": _ESCAPE,
+    "functools.singledispatchmethod": _ESCAPE,
+    "dataclasses.make_dataclass": ("dynamic_access", "makes a class out of values", "Write the class."),
+    "abc.ABCMeta": ("metaclass", "changes what a class means", "Derive from abc.ABC."),
+    "zoneinfo.reset_tzpath": _STATE,
+    "zoneinfo.available_timezones": ("builtin", "reads the file system", "Name the zones that the spec allows."),
     "csv.register_dialect": _STATE,
     "csv.field_size_limit": _STATE,
     "decimal.setcontext": _STATE,
@@ -115,18 +140,46 @@ UNLESS_LOCAL = {
 }
 """Builtins that are refused where the name means the builtin."""
 
-TEST_BUILTINS = frozenset({"getattr", "print", "vars", "dir", "id"})
+TEST_BUILTINS = frozenset({"print", "dir", "id"})
 """What a test may use of the two tables above."""
 
-ATTRIBUTES = frozenset({"__name__", "__doc__"})
+IN_A_TEST = {
+    "open": "A test has no files: write the values down, or give trial(...) a world.",
+    "vars": "Name the fields, or compare whole values.",
+    "input": "Write the value down.",
+    "exit": "Let the test return.",
+    "quit": "Let the test return.",
+}
+"""What a test does instead, where that differs from a tool."""
+
+ATTRIBUTES = frozenset({"__name__", "__qualname__", "__doc__", "__members__"})
 """The only double-underscore attributes that may be read."""
 
+BEHIND = {
+    "__class__": "Use type(value), isinstance(value, …) or value.__class__.__name__.",
+    "__dict__": "Name the fields, or use dataclasses.asdict(value).",
+    "__annotations__": "Name the fields, or use dataclasses.fields(value).",
+    "__dataclass_fields__": "Use dataclasses.fields(value).",
+    "__setattr__": "Assign the attribute; in a frozen dataclass write object.__setattr__(self, 'field', value) in __post_init__.",
+    "with_traceback": "Write `raise … from error`.",
+    "format_map": "Use text.format(**values) on a literal text, or string.Template(text).safe_substitute(values).",
+    "mro": "Use isinstance(value, …).",
+}
+"""What to write instead of an attribute that reaches behind the language; for all others, the value's plain methods and fields."""
+
+RECORD_METHODS = frozenset({"_replace", "_asdict", "_fields", "_make", "_field_defaults"})
+"""What named tuples call by a leading underscore."""
+
 METHODS = _words(
-    "__init__ __post_init__ __eq__ __hash__ __repr__ __str__ __lt__ __le__ __gt__ __ge__ __len__ __iter__ __next__ __contains__ __bool__ "
-    "__enter__ __exit__ __getitem__ __add__ __sub__ __mul__ __neg__ __or__ __and__ __call__ __int__ __float__ __reversed__ __ne__ "
-    "__format__ __radd__ __truediv__ __missing__"
+    "__init__ __post_init__ __new__ __eq__ __ne__ __hash__ __repr__ __str__ __lt__ __le__ __gt__ __ge__ __len__ __iter__ __next__ "
+    "__contains__ __bool__ __enter__ __exit__ __getitem__ __setitem__ __delitem__ __call__ __int__ __float__ __index__ __round__ "
+    "__reversed__ __format__ __missing__ __neg__ __pos__ __abs__ __invert__ __add__ __sub__ __mul__ __truediv__ __floordiv__ __mod__ "
+    "__divmod__ __pow__ __and__ __or__ __xor__ __radd__ __rsub__ __rmul__ __rtruediv__ __rfloordiv__ __rmod__ __iadd__ __isub__ __imul__"
 )
 """Special methods that a class may define."""
+
+SPECIAL_NAMES = frozenset({"__slots__", "__match_args__", "__all__"})
+"""The only double-underscore names that may be assigned."""
 
 FRAMES = _words(
     "gi_frame gi_code cr_frame cr_code ag_frame ag_code f_globals f_locals f_builtins f_back f_code tb_frame tb_next func_globals "

@@ -14,7 +14,7 @@ import warnings
 from .admitted import (
     ATTRIBUTES,
     EFFECTS,
-    FRAMES,
+    IN_A_TEST,
     INSTEAD,
     NEVER,
     ONLY,
@@ -23,20 +23,46 @@ from .admitted import (
     TEST_MODULES,
     TOOL_MODULES,
     UNLESS_LOCAL,
-    WITHHELD,
 )
 from .findings import Findings
-from .names import Names
+from .names import Names, contexts_of
+from .reaching import MODULES, View, check_reach
 from .source import MOST_TEXT, check_text, check_tokens, looks_secret
-from .structure import check_bounds, check_classes, check_entry, check_loops, check_state, check_top_level
+from .state import check_state
+from .structure import check_bounds, check_classes, check_entry, check_loops, check_top_level
+from .suite import check_suite
 
 MOST_ELEMENTS = 2000
 
 
-def examine(text: str, file: str) -> tuple[list[dict[str, object]], dict[str, object]]:
-    """Findings and facts about one file; `tool.py` gets every rule, any other file those of a test."""
+def examine(text: str, file: str, others: frozenset[str] = frozenset()) -> tuple[list[dict[str, object]], dict[str, object]]:
+    """Findings and facts about one file; `tool.py` gets the rules of a tool, any other file those of a test.
+
+    `others` are the names under which the tool that a test is for imported modules.
+    """
     findings = Findings(file)
     check_text(text, findings)
+    tree = _read(text, file, findings)
+    if tree is None or not check_bounds(tree, findings):
+        return findings.rows(), {"calls": [], "modules": [], "nodes": 0}
+    names = Names.of(tree)
+    is_tool = file == "tool.py"
+    for node in ast.walk(tree):
+        _check_node(node, names, is_tool, findings)
+    check_reach(View(tree, names, is_tool, findings, others))
+    if is_tool:
+        check_top_level(tree, names, findings)
+        check_entry(tree, findings)
+        check_classes(tree, names, findings)
+        check_state(tree, names, findings)
+        check_loops(tree, names, findings)
+        _check_indirect(tree, findings)
+    else:
+        check_suite(tree, names, findings)
+    return findings.rows(), _facts(tree, names)
+
+
+def _read(text: str, file: str, findings: Findings) -> ast.Module | None:
     try:
         tree = ast.parse(text, file)
         check_tokens(text, findings)
@@ -47,20 +73,8 @@ def examine(text: str, file: str) -> tuple[list[dict[str, object]], dict[str, ob
         line = getattr(error, "lineno", None) or 1
         reason = getattr(error, "msg", None) or f"{type(error).__name__}: {error}"
         findings.add("syntax", line, f"Python cannot read the file: {reason}.", "Send the whole file as valid Python 3.11.")
-        return findings.rows(), {"calls": [], "modules": [], "nodes": 0}
-    check_bounds(tree, findings)
-    names = Names.of(tree)
-    is_tool = file == "tool.py"
-    for node in ast.walk(tree):
-        _check_node(node, names, is_tool, findings)
-    if is_tool:
-        check_top_level(tree, names, findings)
-        check_entry(tree, findings)
-        check_classes(tree, names, findings)
-        check_state(tree, names, findings)
-        check_loops(tree, names, findings)
-        _check_indirect(tree, findings)
-    return findings.rows(), _facts(tree, names)
+        return None
+    return tree
 
 
 def _check_node(node: ast.AST, names: Names, is_tool: bool, findings: Findings) -> None:
@@ -68,14 +82,14 @@ def _check_node(node: ast.AST, names: Names, is_tool: bool, findings: Findings) 
         _check_import(node, TOOL_MODULES if is_tool else TEST_MODULES, findings)
     elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
         _check_name(node, names, is_tool, findings)
-    elif isinstance(node, ast.Attribute):
-        _check_attribute(node, names, is_tool, findings)
     elif isinstance(node, ast.Constant | ast.List | ast.Dict | ast.Set | ast.Tuple):
         _check_literal(node, findings)
     elif isinstance(node, ast.Assign | ast.AnnAssign):
         _check_named_secret(node, findings)
     elif isinstance(node, ast.ExceptHandler) and is_tool:
         _check_handler(node, findings)
+    elif isinstance(node, ast.Call) and is_tool:
+        _check_suppressed(node, names, findings)
     elif isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
         findings.add("synchronous", node, "Tools are synchronous.", "Use plain def; ctx calls block until answered.")
     elif isinstance(node, ast.Assert) and is_tool:
@@ -92,8 +106,6 @@ def _check_import(node: ast.Import | ast.ImportFrom, admitted: frozenset[str], f
             return
         elif module not in admitted and not all(f"{module}.{member}" in admitted for member in members):
             _refuse_import(module, node, findings)
-        for member in members:
-            _check_withheld(f"{module}.{member}", node, findings)
         return
     for alias in node.names:
         if alias.name not in admitted:
@@ -111,12 +123,6 @@ def _refuse_import(module: str, node: ast.AST, findings: Findings) -> None:
     findings.add("import", node, f"The module `{module}` is not admitted.", fix)
 
 
-def _check_withheld(dotted: str | None, node: ast.AST, findings: Findings) -> None:
-    if dotted in WITHHELD:
-        rule, why, fix = WITHHELD[dotted]
-        findings.add(rule, node, f"`{dotted}` {why}.", fix)
-
-
 def _check_name(node: ast.Name, names: Names, is_tool: bool, findings: Findings) -> None:
     name = node.id
     if not is_tool and name in TEST_BUILTINS:
@@ -124,32 +130,11 @@ def _check_name(node: ast.Name, names: Names, is_tool: bool, findings: Findings)
     if name in NEVER:
         rule = "dynamic_access" if not name.startswith("__") else "escape"
         findings.add(rule, node, f"`{name}` is not admitted.", NEVER[name])
-    elif name in UNLESS_LOCAL and name not in names.bound:
-        findings.add("builtin", node, f"`{name}` is not admitted.", UNLESS_LOCAL[name])
+    elif name in UNLESS_LOCAL and id(node) not in names.hidden and name not in names.module:
+        fix = UNLESS_LOCAL[name] if is_tool else IN_A_TEST.get(name, UNLESS_LOCAL[name])
+        findings.add("builtin", node, f"`{name}` is not admitted.", fix)
     elif name.startswith("__") and name not in ATTRIBUTES:
         findings.add("escape", node, f"`{name}` reaches behind the language.", "Leave it out.")
-
-
-def _check_attribute(node: ast.Attribute, names: Names, is_tool: bool, findings: Findings) -> None:
-    attribute = node.attr
-    if (attribute.startswith("__") and attribute not in ATTRIBUTES and not _super_init(node)) or attribute in FRAMES:
-        findings.add("escape", node, f"`.{attribute}` reaches behind the language.", "Use the value's plain methods and fields.")
-        return
-    dotted = names.dotted(node)
-    _check_withheld(dotted, node, findings)
-    if is_tool and attribute in ("utcnow", "today") and dotted not in WITHHELD:
-        findings.add("clock", node, f"`.{attribute}` reads the machine's clock.", "Use ctx.now().")
-    elif is_tool and attribute == "now" and isinstance(node.value, ast.Call):
-        findings.add("clock", node, "`.now` of a made value reads the machine's clock.", "Use ctx.now().")
-    elif dotted and dotted.startswith("toolkit._"):
-        findings.add("escape", node, f"`{dotted}` is private to the toolkit.", "Use what `toolkit` exports.")
-    elif is_tool and attribute.startswith("_") and isinstance(node.value, ast.Name) and node.value.id == "ctx":
-        findings.add("escape", node, f"`ctx.{attribute}` is private to the toolkit.", "Use the context's public calls.")
-
-
-def _super_init(node: ast.Attribute) -> bool:
-    made_by = node.value.func if isinstance(node.value, ast.Call) else None
-    return node.attr in ("__init__", "__post_init__") and isinstance(made_by, ast.Name) and made_by.id == "super"
 
 
 def _check_literal(node: ast.AST, findings: Findings) -> None:
@@ -181,13 +166,23 @@ def _secret(node: ast.AST, findings: Findings) -> None:
 
 def _check_handler(node: ast.ExceptHandler, findings: Findings) -> None:
     caught = {part.id for part in ast.walk(node.type) if isinstance(part, ast.Name)} if node.type else {"BaseException"}
-    if caught & {"BaseException", "GeneratorExit", "Cancelled"} and not any(isinstance(part, ast.Raise) for part in ast.walk(node)):
+    if caught & _CANCELLING and not any(isinstance(part, ast.Raise) for part in ast.walk(node)):
         message = "This catches the cancellation of the run and does not raise it again."
         findings.add("swallows_cancellation", node, message, "Catch ToolError, ValueError or what you expect; let the rest pass.")
 
 
+_CANCELLING = frozenset({"BaseException", "GeneratorExit", "Cancelled"})
+
+
+def _check_suppressed(node: ast.Call, names: Names, findings: Findings) -> None:
+    given = {part.id for part in node.args if isinstance(part, ast.Name)}
+    if names.dotted(node.func) == "contextlib.suppress" and given & _CANCELLING:
+        message = "This suppresses the cancellation of the run."
+        findings.add("swallows_cancellation", node, message, "Suppress ToolError, ValueError or what you expect; let the rest pass.")
+
+
 def _facts(tree: ast.Module, names: Names) -> dict[str, object]:
-    contexts = {"ctx", "context"} | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg) and _is_context(node.annotation)}
+    contexts = contexts_of(tree)
     constants = {
         target.id: statement.value.value
         for statement in tree.body
@@ -208,11 +203,6 @@ def _facts(tree: ast.Module, names: Names) -> dict[str, object]:
     return {"calls": calls, "modules": modules, "nodes": sum(1 for _ in ast.walk(tree))}
 
 
-def _is_context(annotation: ast.expr | None) -> bool:
-    name = annotation.value if isinstance(annotation, ast.Constant) else getattr(annotation, "id", None)
-    return name == "Context"
-
-
 def _check_indirect(tree: ast.Module, findings: Findings) -> None:
     """Effects are performed by name, so that a reader and the policy gate see which."""
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
@@ -225,9 +215,20 @@ def _check_indirect(tree: ast.Module, findings: Findings) -> None:
 def main() -> None:
     """Read the request, print the answer."""
     files: dict[str, str] = json.load(sys.stdin)["files"]
-    answers = {name: examine(text, name) for name, text in sorted(files.items(), reverse=True)}
+    answers: dict[str, tuple[list[dict[str, object]], dict[str, object]]] = {}
+    for name in sorted(files, reverse=True):  # the tool first
+        answers[name] = examine(files[name], name, _modules_of(files.get("tool.py", "")) if name != "tool.py" else frozenset())
     findings = [row for rows, _ in answers.values() for row in rows]
     print(json.dumps({"findings": findings, "facts": answers["tool.py"][1] if "tool.py" in answers else {}}))  # noqa: T201  # the pipe is the interface
+
+
+def _modules_of(text: str) -> frozenset[str]:
+    """The names under which a file imports modules; none where it cannot be read, which is told of the file itself."""
+    try:
+        origin = Names.of(ast.parse(text)).origin
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return frozenset()
+    return frozenset(name for name, dotted in origin.items() if dotted in MODULES)
 
 
 if __name__ == "__main__":

@@ -6,23 +6,31 @@ It refuses to be: a type checker. It follows imports and plain assignments of im
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
 @dataclass
 class Names:
-    """`origin` maps a local name to the dotted thing that it stands for, `bound` are names bound anywhere, `module` the module's own."""
+    """`origin` maps a local name to the dotted thing that it stands for, `bound` are names bound anywhere, `module` the module's own.
+
+    `hidden` holds the id of each name node that means a parameter or local of a function, whatever an import of that name says.
+    """
 
     origin: dict[str, str] = field(default_factory=dict)
     bound: set[str] = field(default_factory=set)
     module: set[str] = field(default_factory=set)
+    hidden: set[int] = field(default_factory=set)
+    aliases: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, tree: ast.Module) -> Names:
         names = cls()
+        names._hide(tree, frozenset())
         for node in ast.walk(tree):
             names._learn(node)
         names.bound |= set(names.origin)
@@ -32,7 +40,7 @@ class Names:
     def dotted(self, node: ast.AST) -> str | None:
         """`datetime.datetime.now` for `dt.now` after `from datetime import datetime as dt`; None for what was not imported."""
         if isinstance(node, ast.Name):
-            return self.origin.get(node.id)
+            return None if id(node) in self.hidden and node.id not in self.aliases else self.origin.get(node.id)
         if isinstance(node, ast.Attribute):
             base = self.dotted(node.value)
             return f"{base}.{node.attr}" if base else None
@@ -47,12 +55,32 @@ class Names:
                 self.origin[alias.asname or alias.name] = f"{node.module or ''}.{alias.name}"
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and (origin := self.dotted(node.value)):
             self.origin[node.targets[0].id] = origin
+            self.aliases.add(node.targets[0].id)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
             self.bound.add(node.id)
         elif isinstance(node, ast.arg):
             self.bound.add(node.arg)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             self.bound.add(node.name)
+
+    def _hide(self, node: ast.AST, local: frozenset[str]) -> None:
+        """Note each name below `node` that means one of `local`, which grows with each function and comprehension on the way."""
+        if isinstance(node, ast.Name) and node.id in local:
+            self.hidden.add(id(node))
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            body = [node.body] if isinstance(node, ast.Lambda) else node.body
+            within = (local | own_locals(node)) - _given_to_others(node)
+            for child in ast.iter_child_nodes(node):
+                self._hide(child, within if any(child is part for part in body) else local)
+        elif isinstance(node, Comprehension):
+            within = local | {name for generator in node.generators for name in _stored(generator.target)}
+            for child in ast.iter_child_nodes(node):
+                self._hide(child, within)
+            self.hidden -= {id(part) for part in ast.walk(node.generators[0].iter)}
+            self._hide(node.generators[0].iter, local)  # the first is looked up outside
+        else:
+            for child in ast.iter_child_nodes(node):
+                self._hide(child, local)
 
 
 def _bound_by(statement: ast.stmt) -> set[str]:
@@ -66,15 +94,52 @@ def _bound_by(statement: ast.stmt) -> set[str]:
 
 
 def local_to(function: Function | ast.Lambda) -> set[str]:
-    """Names that a function binds itself: parameters, assignments, loops, imports; not those of functions inside it."""
-    arguments = function.args
-    bound = {a.arg for a in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg] if a}
+    """Names that a function binds itself: parameters, assignments, loops; not those of functions inside it."""
+    bound = _parameters(function)
     for node in inside(function):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
             bound.add(node.id)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.ExceptHandler) and node.name:
             bound.add(node.name)
     return bound
+
+
+def own_locals(function: Function | ast.Lambda) -> frozenset[str]:
+    """The same without what a comprehension in it binds, which is local to the comprehension alone."""
+    bound = _parameters(function)
+    body = [function.body] if isinstance(function, ast.Lambda) else function.body
+    waiting: list[ast.AST] = list(body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.ExceptHandler | ast.MatchAs) and node.name:
+            bound.add(node.name)
+        if isinstance(node, Comprehension):
+            waiting += [part for part in ast.walk(node) if isinstance(part, ast.NamedExpr)]
+        elif not isinstance(node, SCOPES):
+            waiting += ast.iter_child_nodes(node)
+    return frozenset(bound)
+
+
+def _given_to_others(function: Function | ast.Lambda) -> set[str]:
+    """Names that a function imports or declares to be another scope's."""
+    found: set[str] = set()
+    for node in inside(function):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Global):
+            found |= set(node.names)
+    return found
+
+
+def _parameters(function: Function | ast.Lambda) -> set[str]:
+    arguments = function.args
+    return {a.arg for a in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg] if a}
+
+
+def _stored(target: ast.AST) -> Iterator[str]:
+    return (node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
 
 
 def inside(node: ast.AST) -> list[ast.AST]:
@@ -91,6 +156,23 @@ def inside(node: ast.AST) -> list[ast.AST]:
 
 def root_name(node: ast.AST) -> str | None:
     """`TABLE` for `TABLE["a"].rows[0]`."""
+    root = root_of(node)
+    return root.id if isinstance(root, ast.Name) else None
+
+
+def root_of(node: ast.AST) -> ast.AST:
+    """What a chain of attributes and subscripts begins with."""
     while isinstance(node, ast.Attribute | ast.Subscript):
         node = node.value
-    return node.id if isinstance(node, ast.Name) else None
+    return node
+
+
+def contexts_of(tree: ast.Module) -> frozenset[str]:
+    """Names that hold a tool's context: `ctx`, `context`, and what is annotated so."""
+    annotated = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg) and _is_context(node.annotation)}
+    return frozenset({"ctx", "context"} | annotated)
+
+
+def _is_context(annotation: ast.expr | None) -> bool:
+    name = annotation.value if isinstance(annotation, ast.Constant) else getattr(annotation, "id", None)
+    return name == "Context"

@@ -1,18 +1,31 @@
-"""The author's tests, run by pytest in the sandbox; each test's outcome is printed as JSON.
+"""The author's tests, collected by pytest in the sandbox, each run in a process of its own; what became of each is printed as JSON.
 
-Reads nothing; expects `test_tool.py`, `tool.py`, `contract.py` and `spec.json` in the working folder. It refuses to be: forgiving. A test
-that was collected and not reported is reported as lost, and a skipped one is no pass.
+Reads `{"token"}`; expects `test_tool.py`, `tool.py`, `contract.py` and `spec.json` in the working folder. Prints `{"token", "collected",
+"tests", "broken", "changed"}`. A test's process has no way to the answer but one pipe; what it says there counts only where it ended
+as it should, knew its own token and left tool and toolkit as they were.
+
+It refuses to be: forgiving, or proof against code that reads this process's memory. What a suite may be written in is the allow-list's
+matter, and whether it looks at what the tool does is told by mutants.
 """
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
+import resource
+import secrets
 import sys
+from typing import Any, NoReturn
 
 import pytest
 
+from .seals import Seal
+
 MOST_TEXT = 1500
+MOST_ROW = 1 << 15
+MOST_CPU_S = 20
 _OPTIONS = [
     "-q",
     "-p",
@@ -28,34 +41,82 @@ _OPTIONS = [
     "-o",
     "verbosity_assertions=2",
 ]
+_SEALED = ("tool", "contract", "toolkit")
 
 
 class Recorder:
-    """Pytest's view of each test, by its node id."""
+    """Pytest's loop, taken over: one process a test."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: int) -> None:
+        self.answer = answer
         self.collected: list[str] = []
-        self.tests: dict[str, dict[str, object]] = {}
+        self.tests: list[dict[str, Any]] = []
         self.broken: list[dict[str, object]] = []
+        self.changed: list[str] = []
+        self.reported: dict[str, Any] = {}
+        self.seal = Seal(_SEALED)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
             self.broken.append({"message": str(report.longreprtext)[-MOST_TEXT:]})
 
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self.changed = self.seal.broken()
         self.collected = [item.nodeid for item in session.items]
+        gc.collect()
+        gc.freeze()
+        for item in session.items:
+            self.tests.append(self._run(item))
+        return True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        known = self.tests.get(report.nodeid)
-        if known is not None and known["outcome"] != "passed":
-            return
-        if report.when == "call" or report.outcome != "passed":
-            self.tests[report.nodeid] = _row(report)
+        if self.reported.get("outcome", "passed") == "passed" and (report.when == "call" or report.outcome != "passed"):
+            self.reported = _row(report)
+
+    def _run(self, item: pytest.Item) -> dict[str, Any]:
+        token = secrets.token_hex(8)
+        hear, say = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            self._be_the_test(item, token, say)
+        os.close(say)
+        _, status = os.waitpid(pid, 0)
+        os.set_blocking(hear, False)  # what it left behind may hold the other end
+        try:
+            said = os.read(hear, MOST_ROW)
+        except BlockingIOError:
+            said = b""
+        os.close(hear)
+        return _believed(said, token, os.waitstatus_to_exitcode(status), item)
+
+    def _be_the_test(self, item: pytest.Item, token: str, say: int) -> NoReturn:
+        status = 1
+        try:
+            os.close(self.answer)
+            resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S))
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+            row = {**(self.reported or {"outcome": "lost"}), "changed": self.seal.broken()[:5], "token": token}
+            os.write(say, json.dumps(row).encode()[:MOST_ROW])
+            status = 0
+        finally:
+            os._exit(status)
+
+
+def _believed(said: bytes, token: str, status: int, item: pytest.Item) -> dict[str, Any]:
+    """The row that a test's process gave; `ended` where it said nothing, or something that is not this runner's."""
+    known = {"name": item.nodeid.split("::", 1)[-1], "line": int(item.location[1] or 0) + 1, "ms": 0}
+    try:
+        row = json.loads(said)
+    except ValueError:
+        row = None
+    if status != 0 or not isinstance(row, dict) or row.pop("token", None) != token:
+        return {**known, "outcome": "ended", "status": status}
+    return {**known, **row}
 
 
 def _row(report: pytest.TestReport) -> dict[str, object]:
     outcome = "skipped" if hasattr(report, "wasxfail") else report.outcome
-    row: dict[str, object] = {"name": report.nodeid.split("::", 1)[-1], "outcome": outcome, "ms": round(report.duration * 1000)}
+    row: dict[str, object] = {"outcome": outcome, "ms": round(report.duration * 1000)}
     crash = getattr(report.longrepr, "reprcrash", None)
     if crash is not None:
         row["message"] = str(crash.message)[:MOST_TEXT]
@@ -74,17 +135,27 @@ def _line_in_test(report: pytest.TestReport) -> int:
 
 def main() -> None:
     """Run the tests; pytest's own words go nowhere, the answer to the real standard output."""
+    token = json.load(sys.stdin)["token"]
     answer = os.dup(1)
-    null = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
         os.dup2(null, stream)
-    recorder = Recorder()
-    status = int(pytest.main([*_OPTIONS, "test_tool.py"], plugins=[recorder]))
-    lost = [{"name": name.split("::", 1)[-1], "outcome": "lost", "ms": 0} for name in recorder.collected if name not in recorder.tests]
-    result = {"exit": status, "collected": len(recorder.collected), "tests": [*recorder.tests.values(), *lost], "broken": recorder.broken}
+    for name in ("tool", "toolkit.testing"):
+        try:
+            importlib.import_module(name)
+        except Exception:  # noqa: BLE001, S112 - whatever a tool raises at import is told where its tests import it
+            continue
+    recorder = Recorder(answer)
+    pytest.main([*_OPTIONS, "test_tool.py"], plugins=[recorder])
+    result = {
+        "token": token,
+        "collected": len(recorder.collected),
+        "tests": recorder.tests,
+        "broken": recorder.broken,
+        "changed": recorder.changed[:5],
+    }
     with os.fdopen(answer, "w") as out:
         json.dump(result, out)
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

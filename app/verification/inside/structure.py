@@ -9,7 +9,7 @@ import ast
 
 from .admitted import EFFECTS, ENDLESS, METHODS, MUTATORS, READS
 from .findings import Findings
-from .names import Function, Names, inside, local_to, root_name
+from .names import Names, inside, root_name
 
 MOST_NODES = 20_000
 MOST_DEPTH = 60
@@ -22,8 +22,8 @@ _PURE = frozenset({"len", "int", "str", "bool", "min", "max", "sum", "sorted", "
 _ANSWERS = EFFECTS | READS | {"progress"}
 
 
-def check_bounds(tree: ast.Module, findings: Findings) -> None:
-    """Nodes and nesting, so that no later check is slow."""
+def check_bounds(tree: ast.Module, findings: Findings) -> bool:
+    """Whether nodes and nesting are few enough for all later checks, which are not tried where they are not."""
     level: list[ast.AST] = [tree]
     count = depth = 0
     while level:
@@ -33,11 +33,15 @@ def check_bounds(tree: ast.Module, findings: Findings) -> None:
         findings.add("too_large", 1, f"The module has {count} syntax nodes; {MOST_NODES} are allowed.", "Shorten it.")
     if depth > MOST_DEPTH:
         findings.add("too_deep", 1, f"The code nests {depth} levels deep; {MOST_DEPTH} are allowed.", "Name parts of it as functions.")
+    return count <= MOST_NODES and depth <= MOST_DEPTH
 
 
 def check_top_level(tree: ast.Module, names: Names, findings: Findings) -> None:
     """Declarations only: nothing happens at import, nothing mutable is kept there."""
     for position, statement in enumerate(tree.body):
+        if isinstance(statement, ast.FunctionDef) and statement.name.startswith("__"):
+            message = f"A module's `{statement.name}` changes what its names mean."
+            findings.add("special_method", statement, message, "Give the function a plain name.")
         if isinstance(statement, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             continue
         if isinstance(statement, ast.Assign | ast.AnnAssign):
@@ -80,17 +84,6 @@ def check_classes(tree: ast.Module, names: Names, findings: Findings) -> None:
                 findings.add("module_state", statement, message, "Set it in __init__, or use dataclasses.field(default_factory=…).")
 
 
-def check_state(tree: ast.Module, names: Names, findings: Findings) -> None:
-    """Nothing at module level is changed from inside a function: a second call in the same process would see it."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Global):
-            fix = "Return the value, or keep it in a dict local to run()."
-            findings.add("module_state", node, f"`global {', '.join(node.names)}` keeps state between calls.", fix)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            _check_defaults(node, findings)
-    _check_scope(tree, names.module - set(names.origin), names, findings)
-
-
 def check_loops(tree: ast.Module, names: Names, findings: Findings) -> None:
     """Each `while` can end: something in its body leaves it or changes what its condition reads."""
     for node in ast.walk(tree):
@@ -128,34 +121,6 @@ def _keeps_state(value: ast.expr | None, names: Names) -> bool:
     if isinstance(value.func, ast.Name) and value.func.id in _EMPTY and value.func.id not in names.bound:
         return not value.args or value.func.id in ("iter", "map", "filter", "zip", "enumerate", "reversed")
     return False
-
-
-def _check_defaults(function: Function, findings: Findings) -> None:
-    for default in [*function.args.defaults, *filter(None, function.args.kw_defaults)]:
-        if isinstance(default, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp):
-            message = f"A changeable default of `{function.name}` keeps state between calls."
-            findings.add("module_state", default, message, "Use None as the default and create the value inside.")
-
-
-def _check_scope(scope: ast.AST, visible: set[str], names: Names, findings: Findings) -> None:
-    for node in inside(scope):
-        if not isinstance(scope, ast.Module):
-            _check_change(node, visible, findings)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            _check_scope(node, visible - local_to(node), names, findings)
-        elif isinstance(node, ast.ClassDef):
-            _check_scope(node, visible, names, findings)
-
-
-def _check_change(node: ast.AST, visible: set[str], findings: Findings) -> None:
-    changed: str | None = None
-    if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
-        changed = root_name(node)
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
-        changed = root_name(node.func.value)
-    if changed in visible:
-        message = f"`{changed}` belongs to the module and is changed here: a second call in the same process would see it."
-        findings.add("module_state", node, message, "Create it inside run() and pass it on as an argument.")
 
 
 def _endless(iterable: ast.expr, names: Names) -> bool:

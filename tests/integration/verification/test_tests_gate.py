@@ -38,7 +38,7 @@ def test_a_wrong_tool_is_told_by_the_assertion_that_failed(lab: Lab, scratch: Pa
         (HEAD + "\n@pytest.mark.xfail\ndef test_x() -> None:\n    assert False\n", "test_skipped"),
         (
             HEAD + "\ndef test_a() -> None:\n    pytest.exit('no', returncode=0)\n\ndef test_b() -> None:\n    assert False\n",
-            "test_lost",
+            "test_ended",
         ),
         (HEAD + "\ndef test_x() -> None:\n    raise SystemExit(0)\n", "test_failed"),
         (
@@ -58,7 +58,7 @@ def test_a_run_that_its_tests_end_with_words_of_their_own_is_refused(lab: Lab, s
         "        except OSError:\n            continue\n    os._exit(0)\n"
     )
     outcome = lab.ask(check_tests, subject(tests=tests), scratch)
-    assert rules(outcome.findings) == ["tests_ended"] and not outcome.passed
+    assert rules(outcome.findings) == ["test_ended"] and not outcome.passed
 
 
 def test_a_test_sees_neither_the_held_out_examples_nor_the_network(lab: Lab, scratch: Path) -> None:

@@ -274,7 +274,7 @@ def test_a_test_may_assert_use_pytest_and_seeded_randomness() -> None:
         @pytest.mark.parametrize("n", [1, 2])
         def test_sends(n: int) -> None:
             t = trial(run, {"n": random.Random(n).random()})
-            print(getattr(t, "result"))
+            print(t.result)
             assert t.result == {}
     """
     assert rules(textwrap.dedent(source), "test_tool.py") == []
