@@ -41,7 +41,7 @@ def keep_result(database: Database, key: str, tenant: str, candidate_id: str, re
             known.result, known.at = None, row.at
 
 
-def prune_kept(database: Database) -> int:
+def prune_kept(database: Database, most: int = MOST) -> int:
     """For a chore: forget what is too old or too much; returns how many."""
     with database.writing() as session:
-        return repository.forget_kept(session, now(session) - KEEP_MS, MOST)
+        return repository.forget_kept(session, now(session) - KEEP_MS, most)

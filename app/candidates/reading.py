@@ -20,7 +20,7 @@ from app.core.actor import Actor
 from app.core.db import Database
 from app.core.errors import Invalid, NotFound, Problem
 
-STATES = ("queued", "verifying", "passed", "refused", "published", "error")
+STATES = ("queued", "verifying", "passed", "refused", "published", "cancelled", "error")
 READERS = ("candidates:submit", "candidates:approve", "tools:publish", "tools:rollback", "audit:read")
 MOST_PAGE = 200
 

@@ -79,8 +79,10 @@ def waiting_ids(session: Session, queued_before: int) -> list[str]:
     return list(session.exec(select(Candidate.id).where(sa.or_(deserted(session), lost)).order_by(col(Candidate.id))))
 
 
-def forget_gates(session: Session, candidate_id: str) -> None:
-    session.connection().execute(sa.delete(GateResult).where(col(GateResult.candidate_id) == candidate_id))
+def forget_gates(session: Session, candidate_id: str, status: str | None = None) -> None:
+    """Delete what its gates said; with a status, those only that have it."""
+    statement = sa.delete(GateResult).where(col(GateResult.candidate_id) == candidate_id)
+    session.connection().execute(statement if status is None else statement.where(col(GateResult.status) == status))
 
 
 def kept(session: Session, key: str) -> KeptResult | None:

@@ -87,6 +87,13 @@ def claim_candidate(database: Database, candidate_id: str, owner: str) -> Claime
     )
 
 
+def still_held(database: Database, candidate_id: str, owner: str) -> bool:
+    """Whether this owner's claim stands: nobody cancelled the verification, and no other process took it over."""
+    with database.reading() as session:
+        row = repository.candidate(session, candidate_id)
+        return row is not None and (row.state, row.owner) == ("verifying", owner)
+
+
 def gate_started(database: Database, candidate_id: str, owner: str, gate: str, position: int) -> None:
     """Show that a gate runs; `position` orders the report. Raises Conflict `candidate_lost` for an owner that lost its claim."""
     with database.writing() as session:

@@ -9,6 +9,7 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
+from app.candidates.cancelling import cancel_candidate
 from app.candidates.reading import read_candidate, read_report
 from app.candidates.shapes import short_report
 from app.candidates.submission import submit_candidate
@@ -65,6 +66,11 @@ async def generate(ask: Ask) -> dict[str, Any]:
     services = ask.services
     given = ask.given("model", "brief", "repairs", "spec_revision")
     return value_result(await ask.of(start_generation, services.database, services.settings, ask.args["name"], **given))
+
+
+async def cancel(ask: Ask) -> dict[str, Any]:
+    """`POST /candidates/{id}/cancellations`."""
+    return value_result(await ask.of(cancel_candidate, ask.services.database, ask.args["id"]))
 
 
 async def report(ask: Ask) -> dict[str, Any]:

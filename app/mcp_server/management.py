@@ -102,8 +102,8 @@ _TABLE = (
     Management(
         "toolmint_candidate_report",
         "Read the verification of a candidate",
-        "Gates with findings and how to mend them, rubric scores, and the candidate's state: queued, verifying, passed, refused, published "
-        "or error. With wait_s it waits for the end of verification. Short unless full.",
+        "Gates with findings and how to mend them, rubric scores, and the candidate's state: queued, verifying, passed, refused, "
+        "published, cancelled or error. With wait_s it waits for the end of verification. Short unless full.",
         READERS,
         obj(
             {
@@ -114,6 +114,16 @@ _TABLE = (
             "id",
         ),
         authoring.report,
+    ),
+    Management(
+        "toolmint_cancel_candidate",
+        "Cancel the verification of a candidate",
+        "Ends a verification that waits or is under way. The candidate is neither passed nor refused.",
+        ("candidates:submit",),
+        obj({"id": text("Id of the candidate.", 64)}, "id"),
+        authoring.cancel,
+        SAME_AGAIN,
+        repeats=True,
     ),
     Management(
         "toolmint_publish",

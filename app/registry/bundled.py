@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2] / "generated_tools"
 APPROVED = "approved.json"
 REASON = "it comes with this release"
 SOURCES = ("tool.py", "test_tool.py")
-SETTLED = {"queued", "verifying", "published", "refused"}
+SETTLED = {"queued", "verifying", "published", "refused", "cancelled"}
 """States of a candidate that need no second submission: it is on its way, there, or was found wanting."""
 
 logger = logging.getLogger(__name__)

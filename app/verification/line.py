@@ -186,10 +186,8 @@ class _Line:
         if result is None:
             await self.watcher.started(gate.name)
             result = await _run_gate(gate, subject, self.bench, seen)
-            await self.watcher.finished(result)
             await self.keeper.keep(key, result)
-        else:
-            await self.watcher.finished(result)
+        await self.watcher.finished(result)
         return result
 
 

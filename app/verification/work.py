@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from app.candidates.keeping import find_kept, keep_result
@@ -27,6 +24,7 @@ from app.candidates.verifying import (
     gate_finished,
     gate_started,
     release_candidate,
+    still_held,
 )
 from app.core.db import Database
 from app.core.errors import Conflict, ToolmintError
@@ -43,11 +41,14 @@ from app.verification.keeping import FORGETFUL, Keeper
 from app.verification.line import SILENT, Watcher, run_line
 from app.verification.report import assemble
 from app.verification.rubric import thresholds_of
+from app.verification.scratch import scratch_folder
 from app.verification.subject import Bench, Replaced, Subject
 from app.verification.template import template_database
 
 logger = logging.getLogger(__name__)
 LOST = "candidate_lost"
+LOOK_S = 0.5
+"""How often a verifier looks whether the candidate is still its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ async def _verify_claimed(verifier: Verifier, claimed: ClaimedCandidate, owner: 
             return await _verify(verifier, claimed, owner)
         except ToolmintError as error:
             if error.code == LOST:
-                logger.warning("candidate %s is verified by another process now", candidate_id)
+                logger.warning("candidate %s was cancelled, or another process has it now", candidate_id)
                 return None
             logger.exception("the verification of %s broke", candidate_id)
             return await _fail(verifier, candidate_id, owner, error)
@@ -109,13 +110,12 @@ async def examine(
 async def bench_for(sandbox: Sandbox, settings: Settings) -> AsyncIterator[Bench]:
     """A bench of its own for one verification, gone afterwards: private files, and guests apart from published tools."""
     template = await asyncio.to_thread(template_database, settings.home)
-    scratch = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="bench-", dir=template.parent))
     guests = sandbox.apart()
-    try:
-        yield Bench(sandbox, guests, template, scratch, settings.model, settings.mutation_score)
-    finally:
-        await guests.stop()
-        await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+    with scratch_folder(template.parent) as scratch:
+        try:
+            yield Bench(sandbox, guests, template, scratch, settings.model, settings.mutation_score)
+        finally:
+            await guests.stop()
 
 
 async def _verify(verifier: Verifier, claimed: ClaimedCandidate, owner: str) -> str:
@@ -135,9 +135,23 @@ async def _verify(verifier: Verifier, claimed: ClaimedCandidate, owner: str) -> 
     async with bench_for(verifier.sandbox, verifier.settings) as bench:
         watcher = _watcher(verifier.database, claimed.id, owner)
         keeper = _Memory(verifier.database, claimed.tenant, claimed.id)
-        report = await examine(subject, bench, verifier.settings, full_report=claimed.full_report, watcher=watcher, keeper=keeper)
+        work = examine(subject, bench, verifier.settings, full_report=claimed.full_report, watcher=watcher, keeper=keeper)
+        report = await _while_held(verifier.database, claimed.id, owner, work)
     await asyncio.to_thread(finish_candidate, verifier.database, claimed.id, owner, report)
     return "passed" if report["publishable"] else "refused"
+
+
+async def _while_held(database: Database, candidate_id: str, owner: str, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    """What the work comes to; it is ended once the claim is gone, and then Conflict `candidate_lost` is raised."""
+    task = asyncio.create_task(work, name=f"gates of {candidate_id}")
+    try:
+        while not (await asyncio.wait([task], timeout=LOOK_S))[0]:
+            if not await asyncio.to_thread(still_held, database, candidate_id, owner):
+                raise Conflict(LOST, f"The candidate {candidate_id} is no longer verified by {owner}.")
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @dataclass(frozen=True, slots=True)

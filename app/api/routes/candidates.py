@@ -16,6 +16,7 @@ from app.api.events import followed
 from app.api.once import once
 from app.api.services import House
 from app.candidates.approval import approve_candidate
+from app.candidates.cancelling import cancel_candidate, verify_again
 from app.candidates.reading import candidate_files, list_candidates, read_candidate, read_report
 from app.candidates.submission import submit_candidate
 
@@ -77,7 +78,7 @@ def get_candidates(
 
 @router.get("/candidates/{candidate_id}", summary="Read a candidate with its gates so far and its approvals")
 def get_candidate(candidate_id: str, actor: Caller, house: House) -> dict[str, Any]:
-    """States: queued, verifying, passed, refused, published, error."""
+    """States: queued, verifying, passed, refused, published, cancelled, error."""
     return read_candidate(actor, house.database, candidate_id)
 
 
@@ -123,3 +124,23 @@ async def post_approval(candidate_id: str, request: Request, actor: Caller, hous
         return await asyncio.to_thread(approve_candidate, actor, house.database, candidate_id, body.decision, body.reason)
 
     return await once(request, actor, text, work, 201)
+
+
+@router.post("/candidates/{candidate_id}/cancellations", status_code=202, summary="Cancel a verification that waits or is under way")
+async def post_cancellation(candidate_id: str, request: Request, actor: Caller, house: House) -> Response:
+    """202 with the candidate; its `error` says who cancelled it and when."""
+
+    async def work() -> dict[str, Any]:
+        return await asyncio.to_thread(cancel_candidate, actor, house.database, candidate_id)
+
+    return await once(request, actor, b"", work, 202)
+
+
+@router.post("/candidates/{candidate_id}/verifications", status_code=202, summary="Verify again what was cancelled or broke")
+async def post_verification(candidate_id: str, request: Request, actor: Caller, house: House) -> Response:
+    """202 with the candidate, queued."""
+
+    async def work() -> dict[str, Any]:
+        return await asyncio.to_thread(verify_again, actor, house.database, candidate_id)
+
+    return await once(request, actor, b"", work, 202)

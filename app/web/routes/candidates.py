@@ -1,4 +1,4 @@
-"""Candidates: the list, one candidate with its verification live, code, changes, the decision on it, and its publication."""
+"""Candidates: the list, one candidate with its verification live, its cancellation, code, changes, decision and publication."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from app.candidates.approval import approve_candidate
+from app.candidates.cancelling import cancel_candidate, verify_again
 from app.candidates.reading import STATES, candidate_files, list_candidates, read_candidate, read_report
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound, ToolmintError
 from app.registry.entries import STABLE
@@ -87,9 +88,31 @@ def release(desk: At, candidate_id: str) -> Response:
     return desk.moved(f"/tools/{made['tool']}", f"Published as version {made['version']}; {made['channel']} points to it.")
 
 
-def _page(desk: Desk, candidate_id: str, error: ToolmintError | None = None) -> Response:
-    values = _whole(desk, candidate_id)
-    return desk.show("candidates/page.html", status=error.status if error else 200, tab="report", error=error, sent=desk.form, **values)
+@router.post("/candidates/{candidate_id}/cancellations")
+def cancel(desk: At, candidate_id: str) -> Response:
+    try:
+        cancel_candidate(desk.actor, desk.database, candidate_id)
+    except (Conflict, Forbidden) as error:
+        return _page(desk, candidate_id, refusal=error)
+    desk.services.feed.nudge()
+    return desk.moved(f"/candidates/{candidate_id}", "The verification is cancelled.")
+
+
+@router.post("/candidates/{candidate_id}/verifications")
+def again(desk: At, candidate_id: str) -> Response:
+    try:
+        verify_again(desk.actor, desk.database, candidate_id)
+    except (Conflict, Forbidden) as error:
+        return _page(desk, candidate_id, refusal=error)
+    desk.services.feed.nudge()
+    return desk.moved(f"/candidates/{candidate_id}", "It waits for its verification.")
+
+
+def _page(desk: Desk, candidate_id: str, error: ToolmintError | None = None, refusal: ToolmintError | None = None) -> Response:
+    """`error` stands beside the decision, `refusal` beside what ends or repeats the verification."""
+    refused = error or refusal
+    values = {**_whole(desk, candidate_id), "error": error, "refusal": refusal}
+    return desk.show("candidates/page.html", status=refused.status if refused else 200, tab="report", sent=desk.form, **values)
 
 
 def _whole(desk: Desk, candidate_id: str) -> dict[str, Any]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.candidates.cancelling import cancel_candidate, verify_again
 from app.candidates.reading import read_candidate, read_report
 from app.candidates.submission import submit_candidate
 from app.candidates.verifying import claim_candidate
@@ -22,9 +27,10 @@ from app.observability import metrics
 from app.spec.revisions import save_spec
 from app.verification.gates import GATES
 from app.verification.work import Verifier, verify_candidate
+from tests.support import processes
 from tests.support.bench import Lab
 from tests.support.specimens import SPEC, TESTS, TOOL, changed
-from tests.support.waiting import until_async
+from tests.support.waiting import until, until_async
 
 AUTHOR = Actor("key_author", "author", DEFAULT_TENANT, frozenset({"specs:write", "candidates:submit"}))
 READER = Actor("key_reader", "reader", DEFAULT_TENANT, frozenset({"candidates:approve"}))
@@ -38,9 +44,9 @@ def verifier(lab: Lab, database: Database, owner: str | None = None) -> Verifier
     return Verifier(database, lab.sandbox, settings, scripted().catalog, lambda: owner)
 
 
-def submitted(lab: Lab, database: Database, tool: str = TOOL, **options: Any) -> str:
+def submitted(lab: Lab, database: Database, tool: str = TOOL, tests: str = TESTS, **options: Any) -> str:
     lab.runner.run(save_spec(AUTHOR, database, SPEC, scripted().catalog))
-    files = [{"path": "tool.py", "content": tool}, {"path": "test_tool.py", "content": TESTS}]
+    files = [{"path": "tool.py", "content": tool}, {"path": "test_tool.py", "content": tests}]
     candidate: str = submit_candidate(AUTHOR, database, "greet_all", None, files, **options)["id"]
     return candidate
 
@@ -52,6 +58,19 @@ def state_of(database: Database, candidate: str) -> str:
 
 def statuses(report: Mapping[str, Any]) -> dict[str, str]:
     return {gate["gate"]: gate["status"] for gate in report["gates"]}
+
+
+def descendants() -> set[int]:
+    """Processes below this one that have not ended."""
+    above: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, parent = path.read_text().rsplit(")", 1)[1].split()[:2]
+            above |= {int(path.parent.name): int(parent)} if state != "Z" else {}
+    found = {os.getpid()}
+    while more := {pid for pid, parent in above.items() if parent in found} - found:
+        found |= more
+    return found - {os.getpid()}
 
 
 @pytest.fixture
@@ -119,6 +138,53 @@ def test_a_dead_workers_candidate_is_verified_by_the_next(lab: Lab, sqlite_datab
     assert lab.runner.run(verify_candidate(verifier(lab, sqlite_database), candidate)) is None
     owners.void(sqlite_database, owner=dead)
     assert lab.runner.run(verify_candidate(verifier(lab, sqlite_database), candidate)) == "refused"
+
+
+def test_what_a_killed_worker_finished_is_not_done_again(lab: Lab, sqlite_database: Database, tmp_path: Path) -> None:
+    candidate = submitted(lab, sqlite_database, IMPORTS_OS)
+    command = [sys.executable, "-m", "tests.support.verifying", str(sqlite_database.engine.url), str(lab.template.parents[1]), candidate]
+    child = processes.start(command, tmp_path / "child.log", env={"TOOLMINT_FAULTS": "candidate.gate.after=kill:3"})
+    until(lambda: not child.alive, 60, "the worker has killed itself after its third gate")
+    assert child.process.returncode == -signal.SIGKILL, child.text()
+    seen = read_report(READER, sqlite_database, candidate)["gates"]
+    finished = {gate["gate"] for gate in seen if gate["status"] == "passed"}
+    assert finished >= {"spec"} and state_of(sqlite_database, candidate) == "verifying"
+    owners.void(sqlite_database, pid=child.pid)
+    assert lab.runner.run(verify_candidate(verifier(lab, sqlite_database), candidate)) == "refused"
+    gates = read_report(READER, sqlite_database, candidate)["gates"]
+    kept = {gate["gate"]: gate["kept"]["candidate_id"] for gate in gates if gate.get("kept")}
+    assert kept.keys() >= finished and set(kept.values()) == {candidate}
+    assert statuses(read_report(READER, sqlite_database, candidate))["imports"] == "failed"
+
+
+def test_a_change_of_the_tests_leaves_what_does_not_depend_on_them(lab: Lab, sqlite_database: Database) -> None:
+    """Both are refused for the tool, so that this shows two depths alone; tests of keys show all gates."""
+    first = submitted(lab, sqlite_database, IMPORTS_OS)
+    second = submitted(lab, sqlite_database, IMPORTS_OS, tests=TESTS + "\n# Another test might stand here.\n")
+    for candidate in (first, second):
+        assert lab.runner.run(verify_candidate(verifier(lab, sqlite_database), candidate)) == "refused"
+    gates = {gate["gate"]: gate for gate in read_report(READER, sqlite_database, second)["gates"]}
+    assert [name for name, gate in gates.items() if gate.get("kept")] == ["mypy", "compatibility"]
+    before = next(gate for gate in read_report(READER, sqlite_database, first)["gates"] if gate["gate"] == "mypy")
+    assert gates["mypy"] == {**before, "kept": {"candidate_id": first, "at": gates["mypy"]["kept"]["at"]}}
+
+
+def test_a_cancelled_verification_ends_its_gates_and_guests_and_can_be_begun_anew(lab: Lab, sqlite_database: Database) -> None:
+    candidate, before = submitted(lab, sqlite_database), descendants()
+
+    async def cancelled() -> str | None:
+        task = asyncio.create_task(verify_candidate(verifier(lab, sqlite_database), candidate))
+        await until_async(lambda: "running" in statuses(read_report(READER, sqlite_database, candidate)).values(), 30, "a gate runs")
+        await asyncio.to_thread(cancel_candidate, AUTHOR, sqlite_database, candidate)
+        return await task
+
+    assert lab.runner.run(cancelled()) is None
+    shown = read_candidate(READER, sqlite_database, candidate)
+    assert shown["state"] == "cancelled" and shown["error"]["actor"] == AUTHOR.id
+    assert not list(lab.template.parent.glob("bench-*")), "its files are gone"
+    until(lambda: descendants() <= before, 10, "its guests are gone")
+    verify_again(AUTHOR, sqlite_database, candidate)
+    assert state_of(sqlite_database, candidate) == "queued"
 
 
 def test_a_worker_that_stops_puts_the_candidate_back(lab: Lab, sqlite_database: Database) -> None:
