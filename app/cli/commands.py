@@ -181,6 +181,54 @@ def _verify(verbs: Verbs) -> None:
     verb.add_argument("--fresh", action="store_true", help="run gates again that passed before on the same inputs")
 
 
+def _verify_bundle(verbs: Verbs) -> None:
+    def run(settings: Settings, options: argparse.Namespace) -> int:
+        from app.cli.evidence import verify_bundle
+
+        return verify_bundle(settings, options.file, options.key, as_json=options.json)
+
+    says = "check the signed evidence of a published version, offline; status 0 verified, 1 not, 2 unusable"
+    verb = _verb(verbs, "verify-bundle", run, says)
+    verb.add_argument("file", type=Path, metavar="FILE", help="an evidence bundle, as a version's page and REST give it")
+    verb.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        metavar="PUBLIC",
+        help="believe this public key, or the one in this file; repeat; without it, this installation's keys are believed",
+    )
+    verb.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _evidence(verbs: Verbs) -> None:
+    def key(settings: Settings, _options: argparse.Namespace) -> int:
+        from app.cli.evidence import show_key
+
+        return show_key(settings)
+
+    def trust(settings: Settings, options: argparse.Namespace) -> int:
+        from app.cli.evidence import trust
+
+        return trust(settings, options.key)
+
+    def rotate(settings: Settings, _options: argparse.Namespace) -> int:
+        from app.cli.evidence import rotate
+
+        return rotate(settings)
+
+    def seal(settings: Settings, _options: argparse.Namespace) -> int:
+        from app.cli.evidence import seal
+
+        return seal(settings)
+
+    group = verbs.add_parser("evidence", help="the keys that sign versions").add_subparsers(metavar="VERB", required=True)
+    _verb(group, "key", key, "print this installation's public key")
+    says = "load versions that another key sealed, too"
+    _verb(group, "trust", trust, says).add_argument("key", metavar="PUBLIC", help="the public key, or a file that holds it")
+    _verb(group, "rotate", rotate, "sign with a new key from now on; what the former one signed still loads")
+    _verb(group, "seal", seal, "seal versions without a believed bundle as they are stored now, on your word")
+
+
 def _publish(verbs: Verbs) -> None:
     def run(settings: Settings, options: argparse.Namespace) -> int:
         from app.cli.publishing import publish
@@ -205,6 +253,8 @@ ALL: tuple[Callable[[Verbs], None], ...] = (
     _backup,
     _restore,
     _verify,
+    _verify_bundle,
+    _evidence,
     _publish,
 )
 

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,8 @@ from app.core import migration
 from app.core.db import Database
 from app.core.errors import ToolmintError
 from app.core.settings import Settings
+from app.core.signing import Keyring, key_id
+from app.registry.vouching import refused_versions
 from app.sandbox.sandbox import Sandbox
 
 LEAST_FREE_MB = 500
@@ -137,6 +140,19 @@ def _clock(database: Database) -> Iterator[Row]:
     yield Row("clock", "database's clock", skew < MOST_SKEW_MS, f"{skew:.0f} ms apart", "synchronise both machines by NTP")
 
 
+def _evidence(settings: Settings) -> Iterator[Row]:
+    keys = Keyring(settings.home)
+    own = keys.public_key()
+    yield Row("evidence", "key", True, f"key {key_id(own)} signs" if own else "none, will be made at the first start")
+    with closing(Database(settings.database)) as database:
+        if own is None or migration.current(database) != migration.head():
+            return
+        refused = refused_versions(database, keys)
+    named = ", ".join(f"{name} ({code})" for name, code in list(refused.items())[:5])
+    told = f"{len(refused)} do not load: {named}" if refused else "each is what was published"
+    yield Row("evidence", "versions", not refused, told, "see docs/operations.md, Evidence")
+
+
 def _smtp(settings: Settings) -> Iterator[Row]:
     if settings.smtp_url:
         server = parse_smtp_url(settings.smtp_url)
@@ -194,4 +210,4 @@ def _sandbox(settings: Settings) -> Iterator[Row]:
     yield from asyncio.run(look())
 
 
-_PARTS: tuple[Callable[[Settings], Iterator[Row]], ...] = (_program, _disk, _database, _redis, _smtp, _sandbox)
+_PARTS: tuple[Callable[[Settings], Iterator[Row]], ...] = (_program, _disk, _database, _evidence, _redis, _smtp, _sandbox)

@@ -25,11 +25,20 @@ RESTORE = "Restore the database from a backup; or roll back to another version."
 KEYS = "Put back evidence.key from a backup, or believe its public key: `toolmint evidence trust KEY`."
 
 
-def vouched(session: Session, row: Version, trusted: Sequence[str]) -> Bundle:
-    """The bundle of a version whose evidence holds. Raises Conflict with the code of what disagrees, `problems` in its data."""
+def sound(session: Session, row: Version, trusted: Sequence[str]) -> Bundle:
+    """The bundle that a believed key signed and that holds together, whatever else the database says now.
+
+    Raises Conflict `bundle_missing`, `bundle_signer_unknown`, `bundle_altered`.
+    """
     bundle = _believed(session, row, trusted)
     if problems := problems_with(bundle):
         raise refusal(row, "bundle_altered", problems)
+    return bundle
+
+
+def vouched(session: Session, row: Version, trusted: Sequence[str]) -> Bundle:
+    """The bundle of a version that may load. Raises Conflict with the code of what disagrees, `problems` in its data."""
+    bundle = sound(session, row, trusted)
     for code, compare in _COMPARED:
         if problems := tuple(compare(session, row, bundle)):
             raise refusal(row, code, problems)

@@ -19,13 +19,13 @@ from pydantic import ValidationError
 
 from app.core.actor import Actor
 from app.core.db import Database
-from app.core.errors import ToolmintError
 from app.core.feed import Feed, Signal
 from app.core.signing import Keyring
 from app.registry import repository
 from app.registry.entries import STABLE, Entry, Pointer, tool_shape
 from app.registry.loading import Loader
 from app.registry.models import Channel, Version
+from app.registry.vouching import Vouched
 from app.spec.annotations import derive_annotations
 from app.spec.catalog import ConnectorCatalog
 from app.spec.model import ExecutionSpec
@@ -108,17 +108,16 @@ class Catalog:
 
     def _spec(self, version: Version) -> tuple[ExecutionSpec | None, str | None]:
         """The spec that signed evidence vouches for; where it does not, what is stored, for those who look after tools, and the code."""
-        try:
-            return self.load.vouched(version).spec, None
-        except ToolmintError as error:  # this tool is refused, and no other
-            refused = error.code
+        known = self.load.vouched.outcome(version)
+        if isinstance(known, Vouched):
+            return known.spec, None
         with self.database.reading() as session:
             stored = repository.files_of(session, version.digest).get("spec.json", "")
         try:
-            return ExecutionSpec.parse(stored), refused
+            return ExecutionSpec.parse(stored), known.code
         except ValidationError:
-            logger.error("%s/%s is not listed: %s, and its spec cannot be read", version.tool, version.version, refused)
-            return None, refused
+            logger.error("%s/%s is not listed: %s, and its spec cannot be read", version.tool, version.version, known.code)
+            return None, known.code
 
 
 def callable_tools(actor: Actor, entries: Entries) -> list[Entry]:

@@ -7,20 +7,25 @@ It refuses to be: the report. Scores are read from it; findings are the candidat
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
+
+from sqlmodel import Session
 
 from app.access.permissions import use_case
-from app.candidates.reading import read_report
+from app.candidates.reading import READERS, read_report, reads_candidates
 from app.core.actor import Actor
 from app.core.clock import iso
-from app.core.errors import Invalid, NotFound, ToolmintError
+from app.core.errors import Forbidden, Invalid, NotFound, ToolmintError
 from app.core.pages import MOST, Page, decode, encode
+from app.observability import audit
 from app.registry import repository
+from app.registry.agreement import sound
 from app.registry.artifact import pins
 from app.registry.catalog import Catalog
 from app.registry.channels import no_tool
 from app.registry.entries import Entry
 from app.registry.models import ChannelMove, Version
+from app.registry.vouching import Vouched
 
 
 @use_case(None)
@@ -48,16 +53,63 @@ def read_tool(actor: Actor, catalog: Catalog, tool: str) -> dict[str, Any]:
 
 @use_case(None)
 def read_version(actor: Actor, catalog: Catalog, tool: str, version: int) -> dict[str, Any]:
-    """One version with `files` (text by path), `manifest`, `scores` (the rubric) and `gates`. Raises NotFound `version_not_found`."""
+    """One version with `files` (text by path), `manifest`, `scores` (the rubric), `gates`, and `bundle`: `{"digest", "key_id"}`.
+
+    Where its evidence does not let it load, `bundle` is null and `refused` is `{"code", "detail", "fix"}`.
+
+    Raises NotFound `version_not_found`.
+    """
     entry = _visible(actor, catalog, tool)
     with catalog.database.reading() as session:
-        row = repository.version(session, actor.tenant, tool, version)
-        files = repository.files_of(session, row.digest) if row is not None else {}
-    if row is None:
-        raise NotFound("version_not_found", f"{tool} has no version {version}.", fix="See GET /tools/{name} for its versions.")
+        row = _row(session, actor, tool, version)
+        files = repository.files_of(session, row.digest)
+    known = catalog.load.vouched.outcome(row)
+    bundle = {"digest": known.bundle, "key_id": known.key_id} if isinstance(known, Vouched) else None
+    refused = {"code": known.code, "detail": known.detail, "fix": known.fix} if isinstance(known, ToolmintError) else None
     evidence = _evidence(actor, catalog, row)
     pointing = [pointer.channel for pointer in entry.pointers if pointer.version == version]
-    return {**_version(row), "channels": pointing, "manifest": pins(row.manifest), "files": files, **evidence}
+    return {
+        **_version(row),
+        "channels": pointing,
+        "manifest": pins(row.manifest),
+        "files": files,
+        "bundle": bundle,
+        "refused": refused,
+        **evidence,
+    }
+
+
+@use_case(None)
+def read_bundle(actor: Actor, catalog: Catalog, tool: str, version: int) -> bytes:
+    """The evidence bundle as a file, for those who may read candidates; the parts with held-out examples for `specs:held_out` only.
+
+    It is given where files or tables have been altered, too: it is what to compare them with. Raises NotFound `tool_not_found`,
+    `version_not_found`, Forbidden `permission_denied` (audited), Conflict `bundle_missing`, `bundle_altered`, `bundle_signer_unknown`.
+    """
+    _visible(actor, catalog, tool)
+    if not reads_candidates(actor):
+        _refuse_reader(actor, catalog, f"{tool}/{version}")
+    trusted = catalog.keys.trusted()
+    with catalog.database.reading() as session:
+        bundle = sound(session, _row(session, actor, tool, version), trusted)
+    return (bundle if actor.may("specs:held_out") else bundle.shown()).encode()
+
+
+def _refuse_reader(actor: Actor, catalog: Catalog, target: str) -> NoReturn:
+    with catalog.database.writing() as session:
+        audit.record(session, actor, "permission.denied", target, "refused", permission=" or ".join(READERS))
+    raise Forbidden(
+        "permission_denied",
+        f"The key {actor.name!r} may not read evidence: it tells what a candidate's report does.",
+        fix=f"Use a key that has one of {', '.join(READERS)}.",
+    )
+
+
+def _row(session: Session, actor: Actor, tool: str, version: int) -> Version:
+    row = repository.version(session, actor.tenant, tool, version)
+    if row is None:
+        raise NotFound("version_not_found", f"{tool} has no version {version}.", fix="See GET /tools/{name} for its versions.")
+    return row
 
 
 def _visible(actor: Actor, catalog: Catalog, tool: str) -> Entry:

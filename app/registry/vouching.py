@@ -1,4 +1,5 @@
-"""What this process knows of the evidence of versions: vouched for once and remembered, or refused, told once for each way of being wrong.
+"""What this process knows of the evidence of versions: vouched for once and remembered, or refused, and told once for each
+way of being wrong.
 
 It refuses to be: a second opinion. What disagrees is found in `agreement`; here it is remembered, audited and counted.
 """
@@ -14,6 +15,7 @@ from app.core.db import Database
 from app.core.errors import Conflict, ToolmintError
 from app.core.signing import Keyring
 from app.observability import audit, metrics
+from app.registry import repository
 from app.registry.agreement import vouched
 from app.registry.models import Version
 from app.spec.model import ExecutionSpec
@@ -61,6 +63,13 @@ class Vouching:
         self._refused.pop(key, None)
         return found
 
+    def outcome(self, row: Version) -> Vouched | ToolmintError:
+        """What holds of this version, or why it is refused."""
+        try:
+            return self(row)
+        except ToolmintError as error:
+            return error
+
     def refuse(self, row: Version, error: ToolmintError, state: Hashable) -> NoReturn:
         """Raise `error`, audited and counted once for each state, or a caller could fill the trail."""
         key = (row.tenant, row.tool, row.version)
@@ -88,3 +97,15 @@ class Vouching:
             bundle = vouched(session, row, trusted)
         spec = ExecutionSpec.parse(bundle.members["files/spec.json"])
         return Vouched(row.digest, bundle.statement.report_digest, bundle.digest, bundle.signature.key_id, spec)
+
+
+def refused_versions(database: Database, keys: Keyring) -> dict[str, str]:
+    """Every version that would not load here for what its evidence says, as `tenant/tool/version` → code. Audits nothing."""
+    trusted, found = keys.trusted(), {}
+    with database.reading() as session:
+        for row in repository.all_versions(session):
+            try:
+                vouched(session, row, trusted)
+            except Conflict as error:
+                found[f"{row.tenant}/{row.tool}/{row.version}"] = error.code
+    return found

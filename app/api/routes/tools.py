@@ -15,11 +15,18 @@ from app.api.once import once
 from app.api.services import House
 from app.core.pages import Page
 from app.registry.channels import roll_back
+from app.registry.evidence import MEDIA_TYPE
 from app.registry.publishing import publish
-from app.registry.reading import list_tools, read_tool, read_version
+from app.registry.reading import list_tools, read_bundle, read_tool, read_version
 
 router = APIRouter(tags=["tools"])
 MOST_BYTES = 100_000
+
+
+class EvidenceResponse(Response):
+    """The file of an evidence bundle."""
+
+    media_type = MEDIA_TYPE
 
 
 class Publication(Body):
@@ -53,6 +60,16 @@ def get_tool(name: str, actor: Caller, house: House) -> dict[str, Any]:
 def get_version(name: str, version: int, actor: Caller, house: House) -> dict[str, Any]:
     """With the text of every file and the manifest that pins them."""
     return read_version(actor, house.catalog, name, version)
+
+
+@router.get(
+    "/tools/{name}/versions/{version}/bundle", summary="Download a version's signed evidence bundle", response_class=EvidenceResponse
+)
+def get_bundle(name: str, version: int, actor: Caller, house: House) -> Response:
+    """One file for `toolmint verify-bundle`. Without `specs:held_out` it lacks the parts with held-out examples, and still verifies."""
+    content = read_bundle(actor, house.catalog, name, version)
+    headers = {"content-disposition": f'attachment; filename="{name}-{version}.bundle"', "cache-control": "private, no-cache"}
+    return EvidenceResponse(content, headers=headers)
 
 
 @router.post(

@@ -7,9 +7,10 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from app.candidates.reading import read_report
+from app.candidates.reading import read_report, reads_candidates
 from app.core.errors import NotFound
-from app.registry.reading import read_tool, read_version
+from app.registry.evidence import MEDIA_TYPE
+from app.registry.reading import read_bundle, read_tool, read_version
 from app.web.desk import At, Desk
 from app.web.highlight import Comparison, compare, laid_out, lines
 
@@ -21,7 +22,8 @@ COMPARED = ("tool.py", "test_tool.py", "spec.json")
 @router.get("/tools/{name}/versions/{number}")
 def show(desk: At, name: str, number: int) -> Response:
     version = _version(desk, name, number)
-    return desk.show("versions/page.html", tab="report", report=_report(desk, version), **_frame(name, version))
+    report, downloadable = _report(desk, version), reads_candidates(desk.actor)
+    return desk.show("versions/page.html", tab="report", report=report, downloadable=downloadable, **_frame(name, version))
 
 
 @router.get("/tools/{name}/versions/{number}/changes")
@@ -34,6 +36,12 @@ def changes(desk: At, name: str, number: int) -> Response:
     compared = compared_files(other["files"], version["files"]) if other else []
     others = [v for v in versions if v != number]
     return desk.show("versions/changes.html", tab="changes", against=against, others=others, compared=compared, **_frame(name, version))
+
+
+@router.get("/tools/{name}/versions/{number}/bundle")
+def bundle(desk: At, name: str, number: int) -> Response:
+    content = read_bundle(desk.actor, desk.services.catalog, name, number)
+    return Response(content, media_type=MEDIA_TYPE, headers={"content-disposition": f'attachment; filename="{name}-{number}.bundle"'})
 
 
 @router.get("/tools/{name}/versions/{number}/{tab}")
