@@ -31,7 +31,7 @@ from app.registry.catalog import Catalog
 from app.registry.channels import roll_back
 from app.registry.publishing import publish
 from app.spec.model import Example
-from app.spec.revisions import save_spec
+from app.spec.revisions import save_checked
 from app.verification.stage import Stage, open_stage
 from app.verification.subject import Bench, Subject
 
@@ -96,7 +96,7 @@ async def drilled(bench: Bench, subject: Subject, example: Example) -> AsyncIter
         stage.load = catalog.load
         author = Actor("key_author", "author", subject.tenant, frozenset({"specs:write", "candidates:submit"}))
         operator = Actor("key_operator", "operator", subject.tenant, frozenset({"candidates:approve", "tools:publish", "tools:rollback"}))
-        await save_spec(author, stage.database, subject.spec.body(), stage.connectors.catalog)
+        await asyncio.to_thread(save_checked, author, stage.database, subject.spec)  # the gate "spec" has checked it
         await asyncio.to_thread(stand_in, stage.database, subject.tenant, subject.spec)
         calls = Calls(await stage.living(), catalog)
         try:

@@ -1,8 +1,8 @@
-"""The gate "policy": what the spec does not declare cannot happen.
+"""The gate "policy": what the spec does not declare, or its caller may not do, cannot happen.
 
-By the text: each id that the code names is declared, and is written out, so that a reader can see what a tool may do. By runs: an
-undeclared effect and an undeclared read are refused, audited, and leave nothing behind; so is each declared effect, once it is taken out
-of the spec.
+By the text: each id that the code names is declared, and is written out, so that a reader can see what a tool may do. By runs: what is
+undeclared, over a limit, without a key, no item for its connector, or asked for by an actor without permission is refused, audited, and
+leaves nothing behind; and what a hostile record holds stays text.
 
 It refuses to be: about this candidate's intentions. It shows that the host holds whatever the code says.
 """
@@ -11,68 +11,60 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
-from app.runtime.program import Program
-from app.spec.model import Example, ExecutionSpec
+from app.spec.model import ExecutionSpec
 from app.verification import repository
+from app.verification.callers import refused_callers
 from app.verification.findings import Finding, GateOutcome
+from app.verification.hostile import Hostile, hostile_worlds, judge
+from app.verification.path_gate import busiest
+from app.verification.policy_attempts import Ask, Attempt, attempts
 from app.verification.stage import Played, Stage, staged
 from app.verification.subject import Bench, Subject
 
-PROBE = "undeclared_probe"
 ATTEMPT_LIMIT_S = 20.0
-_PROBING = """
-
-
-_run_declared = run
-
-
-def run(args, ctx):  # the platform's: ask for what the spec does not declare, before the tool itself
-    ctx.{call}
-    return _run_declared(args, ctx)
-"""
-_CALLS = {"perform": 'perform("undeclared_probe", {"to": "nobody@example.com"})', "read": 'read("undeclared_probe", key="x")'}
+_AT_ONCE = 4
 _UNHELD = {
     "unreached": (
         "not_attempted",
-        "The attempt {name!r} never came to ask for {asked!r}: the run ended, or was ended, before.",
+        "The attempt {case!r} never came to ask for {asked!r}: the run ended, or was ended, before.",
         "Mend what the other gates name first; the attempt is made again with the next candidate.",
     ),
     "not_held": (
         "not_refused",
-        "The attempt {name!r} asked for {asked!r} and was not refused, not audited, or left something.",
+        "The attempt {case!r} asked for {asked!r} and was not refused, not audited, or left something.",
         "Report this: the host must hold it, whatever a tool does.",
     ),
 }
 End = Literal["refused", "unreached", "not_held"]
-_REFUSALS = {"perform": "effect_undeclared", "read": "read_undeclared"}
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A program that asks for what its spec does not declare: `kind` is `perform` or `read`, `asked` the id."""
-
-    name: str
-    program: Program
-    example: Example
-    kind: str
-    asked: str
+Case = dict[str, Any]
+"""One row of the evidence: `{"case", "asked", "code", "ended", "audited", "left"}`; `left` counts what is there and must not be."""
 
 
 async def check_policy(subject: Subject, bench: Bench, seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
-    """`refused` maps each attempt to whether it was refused, audited and without a trace."""
+    """`cases` has a row for each attempt; `refused` maps each to whether it was refused, audited and without a trace."""
     findings = list(_undeclared_ids(subject.spec, seen.get("imports", {}).get("calls", ())))
     refused: dict[str, bool] = {"ids_declared": not any(finding.severity == "error" for finding in findings)}
-    attempts = {attempt.name: attempt for attempt in _attempts(subject)}
-    ends = await asyncio.gather(*(_attempted(subject, bench, attempt) for attempt in attempts.values()))
-    for (name, attempt), end in zip(attempts.items(), ends, strict=True):
-        refused[name] = end == "refused"
-        if end != "refused":
-            rule, message, fix = _UNHELD[end]
-            findings.append(Finding(rule, message.format(name=name, asked=attempt.asked), fix))
-    return GateOutcome(findings, {"refused": refused})
+    turn = asyncio.Semaphore(_AT_ONCE)
+    example = busiest(subject.spec)
+    worlds = hostile_worlds(example) if example is not None else []
+    tried, callers, *suffered = await asyncio.gather(
+        asyncio.gather(*(_attempted(subject, bench, attempt, turn) for attempt in attempts(subject))),
+        refused_callers(subject, bench),
+        *(_suffered(subject, bench, hostile, turn) for hostile in worlds),
+    )
+    cases: list[Case] = [*(case for found in tried for case in found), *callers]
+    for case in cases:
+        refused[case["case"]] = case["ended"] == "refused"
+        if case["ended"] != "refused":
+            rule, message, fix = _UNHELD[case["ended"]]
+            findings.append(Finding(rule, message.format(**case), fix))
+    for hostile, (ended, found) in zip(worlds, suffered, strict=True):
+        refused[hostile.name] = not any(finding.severity == "error" for finding in found)
+        cases.append({"case": hostile.name, "asked": hostile.place[0], "ended": ended, "passed": refused[hostile.name]})
+        findings += found
+    return GateOutcome(findings, {"refused": refused, "cases": cases})
 
 
 def _undeclared_ids(spec: ExecutionSpec, calls: Any) -> Iterator[Finding]:
@@ -102,42 +94,50 @@ def _undeclared_ids(spec: ExecutionSpec, calls: Any) -> Iterator[Finding]:
             )
 
 
-def _attempts(subject: Subject) -> Iterator[Attempt]:
-    for kind, call in _CALLS.items():
-        program = subject.program(tool=subject.files["tool.py"] + _PROBING.replace("{call}", call))
-        yield Attempt(f"undeclared_{kind}", program, subject.spec.examples[0], kind, PROBE)
-    for effect in subject.spec.effects:
-        example = _performs(subject.spec, effect.id)
-        if example is not None:
-            stripped = subject.program(spec=_without(subject.spec, effect.id))
-            yield Attempt(f"stripped_{effect.id}", stripped, example, "perform", effect.id)
-
-
-async def _attempted(subject: Subject, bench: Bench, attempt: Attempt) -> End:
-    async with staged(bench, attempt.example, subject.caller, attempt.program) as stage:
+async def _attempted(subject: Subject, bench: Bench, attempt: Attempt, turn: asyncio.Semaphore) -> list[Case]:
+    async with turn, staged(bench, attempt.example, subject.caller, attempt.program) as stage:
         try:
             async with asyncio.timeout(ATTEMPT_LIMIT_S):
                 played = await stage.play(attempt.program, attempt.example.args)
         except TimeoutError:
-            return "unreached"
-        return await asyncio.to_thread(_judged, stage, played, attempt.kind, attempt.asked)
+            return [_case(ask, "unreached", audited=False, left=0) for ask in attempt.asks]
+        return await asyncio.to_thread(lambda: [_judged(stage, played, ask) for ask in attempt.asks])
 
 
-def _judged(stage: Stage, played: Played, kind: str, name: str) -> End:
-    refused = (kind, name, _REFUSALS[kind]) in played.heard.refused
-    happened = any(entry.effect == name for entry in stage.connectors.performed) or any(effect == name for effect, _ in stage.ledger())
-    if not refused and not happened:
-        return "unreached"
+def _judged(stage: Stage, played: Played, ask: Ask) -> Case:
+    kept = sum(effect == ask.asked and (ask.holding is None or ask.holding in row.item) for (effect, _), row in stage.ledger().items())
+    sent = sum(entry.effect == ask.asked and (ask.holding is None or ask.holding in entry.item) for entry in stage.connectors.performed)
+    left = max(0, max(kept, sent) - ask.most)
     with stage.database.reading() as session:
         events = [event for event in repository.audit_events(session) if event.action == "effect.refused" and event.outcome == "refused"]
-    told = any(event.target.endswith(f"/{name}") and event.actor == stage.actor.id for event in events)
-    return "refused" if refused and told and not happened else "not_held"
+    named = [event for event in events if event.target.endswith(f"/{ask.asked}") and event.actor == stage.actor.id]
+    audited = any((event.body or {}).get("code") == ask.code for event in named)
+    refused = _was_refused(played, ask)
+    reached = refused or left > 0
+    ended: End = "unreached" if not reached else "refused" if refused and audited and not left else "not_held"
+    return _case(ask, ended, audited=audited, left=left)
 
 
-def _without(spec: ExecutionSpec, effect_id: str) -> ExecutionSpec:
-    """The spec with one effect taken out, and no invariant that might speak of it."""
-    return spec.model_copy(update={"effects": tuple(effect for effect in spec.effects if effect.id != effect_id), "invariants": ()})
+def _was_refused(played: Played, ask: Ask) -> bool:
+    """Whether the guest was told so: of its whole request, or of each such item."""
+    if (ask.kind, ask.asked, ask.code) in played.heard.refused:
+        return True
+    return any(act.effect == ask.asked and ((act.outcome or {}).get("error") or {}).get("code") == ask.code for act in played.heard.acts)
 
 
-def _performs(spec: ExecutionSpec, effect_id: str) -> Example | None:
-    return next((example for example in spec.examples if any(expected.id == effect_id for expected in example.effects)), None)
+def _case(ask: Ask, ended: End, *, audited: bool, left: int) -> Case:
+    return {"case": ask.name, "asked": ask.asked, "code": ask.code, "ended": ended, "audited": audited, "left": left}
+
+
+async def _suffered(subject: Subject, bench: Bench, hostile: Hostile, turn: asyncio.Semaphore) -> tuple[str, list[Finding]]:
+    """How a run in a hostile world ended, and what is wrong with that."""
+    program = subject.program()
+    async with turn, staged(bench, hostile.example, subject.caller, program) as stage:
+        try:
+            async with asyncio.timeout(ATTEMPT_LIMIT_S):
+                played = await stage.play(program, hostile.example.args)
+        except TimeoutError:
+            message = f"A hostile text in {'.'.join(hostile.place)} keeps the run from ending within {ATTEMPT_LIMIT_S:g} s."
+            return "time", [Finding("hostile_time", message, "Look for a loop that a record's text can keep going.", file="tool.py")]
+    ended = "result" if played.state == "completed" else played.error_code or played.state
+    return ended, list(judge(subject.spec, subject.catalog, hostile, played))

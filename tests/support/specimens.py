@@ -15,8 +15,8 @@ from toolkit import Context, ToolError
 
 
 def letter(to: str, name: str) -> SendItem:
-    """One greeting."""
-    return {"to": to, "subject": f"Hello from {name}", "text": "Good morning."}
+    """One greeting, whose subject stays one line."""
+    return {"to": to, "subject": f"Hello from {' '.join(name.split())}", "text": "Good morning."}
 
 
 def run(args: Args, ctx: Context) -> Result:

@@ -1,4 +1,4 @@
-"""What is not declared is refused without a trace; what happened can be seen; rolling back keeps what was promised; costs are compared."""
+"""What happened can be seen; rolling back keeps what was promised; costs are compared."""
 
 from __future__ import annotations
 
@@ -10,52 +10,12 @@ from typing import Any
 import pytest
 
 from app.verification.cost_gate import check_cost
-from app.verification.inside.allowlist import examine
 from app.verification.path_gate import check_path, personal_values
-from app.verification.policy_gate import check_policy
 from app.verification.rollback_gate import check_rollback
 from tests.support.bench import Lab, rules, subject
 from tests.support.specimens import SPEC, TOOL, changed, specimen_spec
 
 PATH: dict[str, Any] = {"wall_ms": 50, "cpu_ms": 10, "items": 2}
-
-
-def calls_of(tool: str) -> dict[str, dict[str, Any]]:
-    return {"imports": examine(tool, "tool.py")[1]}
-
-
-def test_undeclared_effects_and_reads_are_refused_and_leave_nothing(lab: Lab, scratch: Path) -> None:
-    outcome = lab.ask(check_policy, subject(), scratch, calls_of(TOOL))
-    assert outcome.passed and not outcome.findings, outcome.findings
-    assert outcome.evidence["refused"] == {
-        "ids_declared": True,
-        "undeclared_perform": True,
-        "undeclared_read": True,
-        "stripped_send": True,
-    }
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "rule"),
-    [
-        ('ctx.perform_each("send"', 'ctx.perform_each("send_all"', "undeclared_effect"),
-        ('ctx.read("sender"', 'ctx.read("person"', "undeclared_read"),
-        ('ctx.perform_each("send"', 'ctx.perform_each(args["campaign"]', "id_not_literal"),
-        ('ctx.perform_each("send"', 'ctx.perform_each("se" + "nd"', "id_not_literal"),
-    ],
-)
-def test_ids_that_are_not_declared_or_not_written_out_are_refused(lab: Lab, scratch: Path, old: str, new: str, rule: str) -> None:
-    tool = changed(TOOL, old, new)
-    outcome = lab.ask(check_policy, subject(tool=tool), scratch, calls_of(tool))
-    found = next(finding for finding in outcome.findings if finding.severity == "error")
-    assert (found.rule, found.file) == (rule, "tool.py") and found.line
-    assert outcome.evidence["refused"]["ids_declared"] is False
-
-
-def test_a_declaration_that_the_code_never_names_is_a_warning(lab: Lab, scratch: Path) -> None:
-    spare = {"id": "spare", "connector": "records.get", "config": {"collection": "other"}}
-    outcome = lab.ask(check_policy, subject(spec=specimen_spec(reads=[*SPEC["reads"], spare])), scratch, calls_of(TOOL))
-    assert outcome.passed and rules(outcome.findings) == ["unused_declaration"]
 
 
 def test_a_call_over_the_published_path_leaves_all_that_must_be_seen(lab: Lab, scratch: Path) -> None:
@@ -100,12 +60,6 @@ def test_the_roll_back_drill_holds_for_the_specimen(lab: Lab, scratch: Path) -> 
 
 def test_a_natural_run_key_does_not_hide_the_second_version(lab: Lab, scratch: Path) -> None:
     outcome = lab.ask(check_rollback, subject(spec=specimen_spec(run_key="[args.campaign]")), scratch)
-    assert outcome.passed, outcome.findings
-
-
-def test_a_pace_does_not_slow_verification(lab: Lab, scratch: Path) -> None:
-    slow = {**SPEC["effects"][0], "limits": {"per_run": 1000, "per_second": 0.001}}
-    outcome = lab.ask(check_policy, subject(spec=specimen_spec(effects=[slow])), scratch, calls_of(TOOL))
     assert outcome.passed, outcome.findings
 
 

@@ -1,0 +1,125 @@
+"""What a policy must stop, as attempts: programs made of the candidate that ask for what they may not have.
+
+Each is the candidate itself with one thing changed: an effect taken out of its spec, a limit one lower than what the example does, a key
+that no item has, code of ours that asks for more than the spec declares or smuggles lines into its items.
+
+It refuses to be: a guess at what a tool intends. The host must refuse each whatever the tool is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from app.runtime.program import Program
+from app.spec.catalog import ConnectorKind
+from app.spec.model import Effect, Example, ExecutionSpec
+from app.verification.boxes import inside_files
+from app.verification.subject import Subject
+
+PROBE = "toolmint_probe"
+SMUGGLED = "\r\nBcc: toolmint-probe@example.com"
+"""What turns one line of a mail into two, and its second recipient."""
+
+_REFUSAL = "from toolkit import ToolError as _Refusal"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One thing that a program asks for: `kind` is `perform` or `read`, `asked` the id, `code` how it must be refused.
+
+    `most` is how many effects of that id may be there all the same: those within a limit. `holding`: only those whose item holds this
+    field count, where the tool itself goes on to do the effect.
+    """
+
+    name: str
+    kind: str
+    asked: str
+    code: str
+    most: int = 0
+    holding: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A program and the call that it is run with; each of `asks` must be refused."""
+
+    program: Program
+    example: Example
+    asks: tuple[Ask, ...]
+
+
+def attempts(subject: Subject) -> Iterator[Attempt]:
+    """Every attempt on this candidate: two with what nobody declared, and for each effect that an example does up to four."""
+    yield _undeclared(subject)
+    for effect in subject.spec.effects:
+        example = _doing(subject.spec, effect.id)
+        if example is None:
+            continue
+        stripped = tuple(other for other in subject.spec.effects if other.id != effect.id)
+        yield _with(subject, stripped, example, Ask(f"stripped_{effect.id}", "perform", effect.id, "effect_undeclared"))
+        done = sum(expected.id == effect.id and expected.status == "done" for expected in example.effects)
+        if done:
+            tight = effect.model_copy(update={"limits": effect.limits.model_copy(update={"per_run": done - 1})})
+            over = Ask(f"limit_{effect.id}", "perform", effect.id, "effect_limit_exceeded", most=done - 1)
+            yield _with(subject, _swapped(subject.spec, tight), example, over)
+            keyless = effect.model_copy(update={"key": f"[item.{PROBE}]", "ledger": None})
+            missing = Ask(f"keyless_{effect.id}", "perform", effect.id, "key_unusable")
+            yield _with(subject, _swapped(subject.spec, keyless), example, missing)
+            yield from _smuggling(subject, effect, example)
+
+
+def _undeclared(subject: Subject) -> Attempt:
+    """Asks that need nothing of the tool's own: an effect and a read that nobody declared, an item that is none."""
+    effects = {PROBE: {"to": "nobody@example.com"}} | {effect.id: {PROBE: True} for effect in subject.spec.effects}
+    asks = [
+        Ask("undeclared_perform", "perform", PROBE, "effect_undeclared"),
+        Ask("undeclared_read", "read", PROBE, "read_undeclared"),
+        *(Ask(f"misfit_{effect.id}", "perform", effect.id, "item_invalid", holding=PROBE) for effect in subject.spec.effects),
+    ]
+    program = _probing(subject, f"asking(run, _Refusal, {effects!r}, { ({PROBE: {'key': 'x'}})!r})")
+    return Attempt(program, subject.spec.examples[0], tuple(asks))
+
+
+def _smuggling(subject: Subject, effect: Effect, example: Example) -> Iterator[Attempt]:
+    """What a hostile record or template would put into the lines of an item, for connectors whose items have lines."""
+    kind = subject.catalog.get(effect.connector)
+    fields = line_fields(kind) if kind is not None else ()
+    if fields:
+        program = _probing(subject, f"smuggling(run, {effect.id!r}, {fields!r}, {SMUGGLED!r})")
+        yield Attempt(program, example, (Ask(f"smuggled_{effect.id}", "perform", effect.id, "item_invalid"),))
+
+
+def line_fields(kind: ConnectorKind) -> tuple[str, ...]:
+    """The fields of an item that are one line: addresses, and texts whose pattern lets no line break pass."""
+    properties: dict[str, Any] = dict(kind.item_schema.get("properties", {}))
+    single = {name for name, schema in properties.items() if "pattern" in schema and not re.search(schema["pattern"], SMUGGLED)}
+    return tuple(sorted(single | (properties.keys() & set(kind.canonical_fields))))
+
+
+def _with(subject: Subject, effects: tuple[Effect, ...], example: Example, ask: Ask) -> Attempt:
+    """The candidate under a spec with other effects, and without invariants that might speak of them."""
+    spec = subject.spec.model_copy(update={"effects": effects, "invariants": ()})
+    return Attempt(subject.program(spec=spec), example, (ask,))
+
+
+def _probing(subject: Subject, run: str) -> Program:
+    tool = "\n\n".join([subject.files["tool.py"], inside_files()["inside/probe.py"], f"{_REFUSAL}\nrun = {run}\n"])
+    return subject.program(spec=subject.spec.model_copy(update={"invariants": ()}), tool=tool)
+
+
+def _swapped(spec: ExecutionSpec, changed: Effect) -> tuple[Effect, ...]:
+    return tuple(changed if effect.id == changed.id else effect for effect in spec.effects)
+
+
+def _doing(spec: ExecutionSpec, effect_id: str) -> Example | None:
+    """An example that does the effect, or at least asks for it; one that authors may see where there is such a one."""
+
+    def rank(example: Example) -> tuple[bool, bool]:
+        done = any(expected.id == effect_id and expected.status == "done" for expected in example.effects)
+        return not done, example.visibility == "held_out"
+
+    asking = [example for example in spec.examples if any(expected.id == effect_id for expected in example.effects)]
+    return min(asking, key=rank, default=None)

@@ -1,0 +1,110 @@
+"""What is not declared or not allowed is refused, audited, and leaves nothing; what a hostile record holds stays text."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.connectors.scripted import scripted
+from app.verification.inside.allowlist import examine
+from app.verification.policy_attempts import line_fields
+from app.verification.policy_gate import check_policy
+from tests.support.bench import Lab, rules, subject
+from tests.support.specimens import SPEC, TOOL, changed, specimen_spec
+
+CALLER = ("tools:call", "campaigns:send")
+
+
+def calls_of(tool: str) -> dict[str, dict[str, Any]]:
+    return {"imports": examine(tool, "tool.py")[1]}
+
+
+def with_html(name: str) -> str:
+    """The specimen, which writes the sender's name into the html of its mail as `name` says."""
+    return changed(TOOL, '"text": "Good morning."}', f'"text": "Good morning.", "html": f"<p>{{{name}}}</p>"}}')
+
+
+def hostile_findings(lab: Lab, scratch: Path, tool: str, **spec: Any) -> list[str]:
+    return rules(lab.ask(check_policy, subject(tool=tool, spec=specimen_spec(**spec)), scratch, calls_of(tool)).findings)
+
+
+def test_each_row_of_the_policy_is_refused_audited_and_leaves_nothing(lab: Lab, scratch: Path) -> None:
+    outcome = lab.ask(check_policy, subject(spec=specimen_spec(permissions=["campaigns:send"])), scratch, calls_of(TOOL))
+    assert outcome.passed and not outcome.findings, outcome.findings
+    codes = {case["case"]: case["code"] for case in outcome.evidence["cases"] if "code" in case}
+    assert codes == {
+        "undeclared_perform": "effect_undeclared",
+        "undeclared_read": "read_undeclared",
+        "misfit_send": "item_invalid",
+        "stripped_send": "effect_undeclared",
+        "limit_send": "effect_limit_exceeded",
+        "keyless_send": "key_unusable",
+        "smuggled_send": "item_invalid",
+        "caller without campaigns:send": "tool_not_found",
+        "caller without tools:call": "tool_not_found",
+    }
+    assert all(
+        (case["ended"], case["audited"], case["left"]) == ("refused", True, 0) for case in outcome.evidence["cases"] if "code" in case
+    )
+    assert [case for case in outcome.evidence["cases"] if "code" not in case] == [
+        {"case": "hostile campaigns.name", "asked": "campaigns", "ended": "result", "passed": True}
+    ]
+    assert outcome.evidence["refused"] == dict.fromkeys(["ids_declared", *codes, "hostile campaigns.name"], True)
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ('ctx.perform_each("send"', 'ctx.perform_each("send_all"', "undeclared_effect"),
+        ('ctx.read("sender"', 'ctx.read("person"', "undeclared_read"),
+        ('ctx.perform_each("send"', 'ctx.perform_each(args["campaign"]', "id_not_literal"),
+    ],
+)
+def test_ids_that_are_not_declared_or_not_written_out_are_refused(lab: Lab, scratch: Path, old: str, new: str, rule: str) -> None:
+    tool = changed(TOOL, old, new)
+    outcome = lab.ask(check_policy, subject(tool=tool), scratch, calls_of(tool))
+    found = next(finding for finding in outcome.findings if finding.severity == "error")
+    assert (found.rule, found.file) == (rule, "tool.py") and found.line
+    assert outcome.evidence["refused"]["ids_declared"] is False
+
+
+def test_a_declaration_that_the_code_never_names_is_a_warning(lab: Lab, scratch: Path) -> None:
+    spare = {"id": "spare", "connector": "records.get", "config": {"collection": "other"}}
+    outcome = lab.ask(check_policy, subject(spec=specimen_spec(reads=[*SPEC["reads"], spare])), scratch, calls_of(TOOL))
+    assert outcome.passed and rules(outcome.findings) == ["unused_declaration"]
+
+
+def test_a_record_that_becomes_markup_in_a_mail_is_refused_and_an_escaped_one_is_not(lab: Lab, scratch: Path) -> None:
+    assert hostile_findings(lab, scratch, with_html("name")) == ["hostile_markup"]
+    escaped = changed(with_html("html.escape(name)"), "\n\nfrom contract", "\n\nimport html\n\nfrom contract")
+    assert hostile_findings(lab, scratch, escaped) == []
+
+
+def test_an_address_that_stands_inside_a_records_text_must_not_be_written_to(lab: Lab, scratch: Path) -> None:
+    found = ' + [letter(word.strip(",:"), "x") for word in sender["name"].split() if "@" in word]'
+    tool = changed(TOOL, 'for to in args["recipients"]]', f'for to in args["recipients"]]{found}')
+    assert hostile_findings(lab, scratch, tool) == ["hostile_recipient"]
+
+
+def test_a_tool_that_breaks_on_a_hostile_record_is_told_so(lab: Lab, scratch: Path) -> None:
+    tool = changed(TOOL, "    counts =", '    first, last = (sender["name"] + " x").split(" ")\n    counts =')
+    spec = copy.deepcopy(SPEC["examples"][:1])
+    outcome = lab.ask(check_policy, subject(tool=tool, spec=specimen_spec(examples=spec)), scratch, calls_of(tool))
+    assert outcome.passed and rules(outcome.findings) == ["hostile_record"]
+    assert "'name' of a record in 'campaigns' ends the run with 'tool_crashed'" in outcome.findings[0].message
+
+
+def test_a_pace_does_not_slow_verification(lab: Lab, scratch: Path) -> None:
+    slow = {**SPEC["effects"][0], "limits": {"per_run": 1000, "per_second": 0.001}}
+    assert hostile_findings(lab, scratch, TOOL, effects=[slow]) == []
+
+
+def test_what_is_one_line_of_an_item_is_told_by_its_connector() -> None:
+    kinds = scripted().catalog.kinds
+    lines = {name: line_fields(kind) for name, kind in kinds.items() if kind.role == "effect"}
+    assert lines["email.send"] == ("reply_to", "subject", "to") and lines["http.request"] == ("url",)
+    assert lines["notify.send"] == ("channel", "subject") and lines["records.put"] == ()
