@@ -165,7 +165,11 @@ def test_a_collection_of_many_pages_is_read_to_its_end() -> None:
     assert t.result["gross"] == "20.01"
     assert len(t.result["top_products"]) == 7
     assert len(t.result["top_customers"]) == 10
-    assert t.progress == [{"done": PROGRESS_EVERY, "total": None}, {"done": 2 * PROGRESS_EVERY, "total": None}, {"done": 2001, "total": 2001}]
+    assert t.progress == [
+        {"done": PROGRESS_EVERY, "total": None},
+        {"done": 2 * PROGRESS_EVERY, "total": None},
+        {"done": 2001, "total": 2001},
+    ]
 
 
 def test_samples_and_names_stay_small_and_the_result_within_its_limit() -> None:
