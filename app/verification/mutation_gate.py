@@ -8,6 +8,7 @@ It refuses to be: fooled by passing tests. It asks what they would say of a tool
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,17 +28,20 @@ _TOLD = 12
 async def check_mutation(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
     """Every mutant that must be noticed was killed, and of all at least `bench.mutation_score`."""
     files = {**subject.files, "contract.py": subject.contract, "spec.json": subject.guest_spec}
-    request = {"module": "tool", "path": "tool.py", "tests": ["test_tool.py"], "most": MOST, "seed": subject.digest}
+    token = secrets.token_hex(16)
+    request = {"token": token, "module": "tool", "path": "tool.py", "tests": ["test_tool.py"], "most": MOST, "seed": subject.digest}
     try:
         answer = await ask(bench.sandbox, "run_mutants", request, files=files, limits=replace(bench.test_limits, wall_s=WALL_S))
     except Cut as cut:
         return GateOutcome([cut.finding])
     except Failed as error:  # the tests share a process with their runner: one that says nothing was ended by them
         return GateOutcome([_ended(error.detail)])
-    if not _well_formed(answer):
+    if not isinstance(answer, dict) or answer.pop("token", None) != token or not _well_formed(answer):
         return GateOutcome([_ended("The run gave an answer that is not its own.")])
     if answer["baseline"] != "passed":
         return GateOutcome([_ended("The tests did not pass on the tool itself when they were run again.")])
+    if failed := [finding for name, finding in _DECEIVED.items() if answer["decoys"][name] == "killed"]:
+        return GateOutcome(failed[:1])
     return _judged(answer, bench.mutation_score)
 
 
@@ -81,6 +85,22 @@ def _survived(row: Mapping[str, Any], severity: Any) -> Finding:
     )
 
 
+_DECEIVED = {
+    "unchanged": Finding(
+        "tests_unsteady",
+        "The tests pass on the tool once and fail on the very same tool the next time: they say something of themselves, not of it.",
+        "Keep nothing between runs of a test (no counters, no lots drawn) and leave what is imported as it is.",
+        file="test_tool.py",
+    ),
+    "rewritten": Finding(
+        "tests_read_the_code",
+        "The tests fail on a rewrite of the tool that does exactly the same: they look at its code instead of at what it does.",
+        "Assert what trial(...) returns: result, error, effects, world, logs.",
+        file="test_tool.py",
+    ),
+}
+"""What is said of a suite that fails on a decoy."""
+
 _TEST_TO_WRITE = {
     "effect_deleted": "Write a test that asserts this effect in trial(…).effects, with its item and status.",
     "item_changed": "Write a test that asserts the whole item of this effect in trial(…).effects.",
@@ -96,7 +116,8 @@ def _well_formed(answer: Any) -> bool:
         return True
     rows = answer.get("mutants")
     return (
-        set(answer) == {"baseline", "total", "tried", "mutants"}
+        set(answer) == {"baseline", "total", "tried", "mutants", "decoys"}
+        and set(answer["decoys"]) == set(_DECEIVED)
         and isinstance(rows, list)
         and len(rows) == answer["tried"] <= answer["total"]
         and all(isinstance(row, dict) and row.get("status") in _STATUSES for row in rows)

@@ -1,9 +1,9 @@
 """The author's tests against mutants of the tool: pytest collects once, then each mutant is tried in a fork of its own.
 
-Reads `{"module", "path", "tests": [...], "most", "seed"}`, and `options` for pytest; prints `{"baseline", "total", "tried", "mutants"}`, of
-each mutant `{"kind", "must", "line", "what", "status"}`. One is `killed` by a test that fails, by a crash or by its time; `survived` if
-every test that reaches its line passes; `uncovered` if none does. In a fork the live functions get the mutant's code, so that names
-which tests have imported see it.
+Reads `{"token", "module", "path", "tests": [...], "most", "seed"}`, and `options` for pytest; prints `{"token", "baseline", "total",
+"tried", "mutants", "decoys"}`, of each mutant `{"kind", "must", "line", "what", "status"}`, of each decoy its status. One is `killed` by a
+test that fails, by a crash or by its time; `survived` if every test that reaches its line passes; `uncovered` if none does. In a fork the
+live functions get the mutant's code, so that names which tests have imported see it.
 
 It refuses to be: a measure of lines. A line that is run and not judged counts as nothing here.
 """
@@ -21,13 +21,15 @@ import signal
 import sys
 import time
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from .decoys import DECOYS
 from .mutants import DONE, Mutant, mutants
 
 WORKERS = 2
@@ -47,6 +49,8 @@ class Trial:
     path: str
     most: int
     seed: str
+    channel: int
+    """Where the answer goes, which no test has."""
     answer: dict[str, Any] = field(default_factory=lambda: {"baseline": "lost"})
     reached: dict[int, list[tuple[float, pytest.Item]]] = field(default_factory=dict)
     whole: list[tuple[float, pytest.Item]] = field(default_factory=list)
@@ -62,12 +66,14 @@ class Trial:
         gc.freeze()
         gc.disable()
         chosen = self._chosen(found)
-        statuses = dict(self._tried(session, live, tree, [found[index] for index in chosen]))
+        decoys = [Mutant(name, 0, name, partial(_changed, change, tree)) for name, change in DECOYS.items()]
+        statuses = dict(self._tried(session, live, tree, [*(found[index] for index in chosen), *decoys]))
         rows = [
             {"kind": found[index].kind, "must": found[index].must, "line": found[index].line, "what": found[index].what, "status": status}
             for index, status in zip(chosen, (statuses[place] for place in range(len(chosen))), strict=True)
         ]
-        self.answer = {"baseline": "passed", "total": len(found), "tried": len(rows), "mutants": rows}
+        told = {decoy.kind: statuses[place] for place, decoy in enumerate(decoys, len(chosen))}
+        self.answer = {"baseline": "passed", "total": len(found), "tried": len(rows), "mutants": rows, "decoys": told}
         return True
 
     def _chosen(self, found: Sequence[Mutant]) -> list[int]:
@@ -129,6 +135,7 @@ class Trial:
             return pid
         status = 1
         try:
+            os.close(self.channel)
             resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
             signal.alarm(4 * cpu_s)
             mutant.apply()
@@ -137,6 +144,11 @@ class Trial:
         except BaseException:  # noqa: BLE001 - whatever a mutant raises, it was noticed
             status = 1
         os._exit(status)
+
+
+def _changed(change: Callable[[ast.Module], None], tree: ast.Module) -> Callable[[], None]:
+    change(tree)
+    return lambda: None  # the fork that it was made in is thrown away
 
 
 def _all_pass(session: pytest.Session, items: list[pytest.Item]) -> bool:
@@ -212,14 +224,14 @@ def main() -> None:
     """Try the mutants; pytest's own words go nowhere, the answer to the real standard output."""
     request = json.load(sys.stdin)
     answer = os.dup(1)
-    null = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
         os.dup2(null, stream)
-    trial = Trial(request["module"], str(Path(request["path"]).resolve()), request["most"], request["seed"])
+    trial = Trial(request["module"], str(Path(request["path"]).resolve()), request["most"], request["seed"], answer)
     importlib.import_module(request["module"])
     pytest.main([*_OPTIONS, *request.get("options", ()), *request["tests"]], plugins=[trial])
     with os.fdopen(answer, "w") as out:
-        json.dump(trial.answer, out)
+        json.dump({"token": request.get("token"), **trial.answer}, out)
 
 
 if __name__ == "__main__":
