@@ -259,16 +259,18 @@ class Runtime:
 
     async def execute(self, run_id: str) -> Ending | None:
         """Claim a waiting run and drive it. None: somebody else has it, or it is over."""
-        run = await asyncio.to_thread(self._claim, run_id)
-        if run is None:
-            return None
-        fault("run.claimed")
+        taken: list[repository.Release] = []
         try:
+            run = await asyncio.to_thread(self._claim, run_id, taken)
+            if run is None:
+                return None
+            fault("run.claimed")
             claimed = await self._taken_up(run)
         except Exception:
-            # Of any kind, a database that is away too: the run must not stay with this process, which lives on and does not drive it.
-            log.exception("%s could not be taken up", run.id)
-            await self.owe(repository.release, self._unbegun(run))
+            # Of any kind, a database too that went away as it committed the claim: the run must not stay with a process that lives on.
+            log.exception("%s could not be taken up", run_id)
+            for release in taken:
+                await self.owe(repository.release, release)
             return Ending("crashed")
         return await self.drive(claimed) if isinstance(claimed, Execution) else claimed
 
@@ -317,10 +319,13 @@ class Runtime:
             if self.flow is not None and not run.dry_run and self.flow.pause_of(run.tenant, execution.program.tool) is not None:
                 execution.stop("paused")
 
-    def _claim(self, run_id: str) -> Run | None:
+    def _claim(self, run_id: str, taken: list[repository.Release]) -> Run | None:
+        """Claim a run; `taken` says how to give it back before the commit, whose answer may be lost."""
         most = self.flow.limits.runs_of if self.flow is not None else None
         with self.database.writing() as session:
-            return repository.claim(session, run_id, self.owner, most)
+            run = repository.claim(session, run_id, self.owner, most)
+            taken += [self._unbegun(run)] if run is not None else []
+            return run
 
     def _bound(self, run_id: str) -> frozenset[bytes]:
         with self.database.reading() as session:
@@ -345,8 +350,7 @@ class Runtime:
             self._owed.append((write, argument))
 
     async def _end(self, run: Run, ending: Ending) -> Ending:
-        actor = Actor(run.actor, run.actor, run.tenant, frozenset())
-        owner = run.owner or self.owner
+        actor, owner = Actor(run.actor, run.actor, run.tenant, frozenset()), run.owner or self.owner
         bound = run.approval is not None
         end = repository.Finish(actor, run.id, owner, run.fence, ending.state, error=ending.error, bound=bound, trace_id=run.trace_id)
         held = await self.writer.submit(repository.finish, end)
@@ -362,8 +366,7 @@ class Runtime:
         while not await self._stopped_within(self._heartbeat_s):
             try:
                 await self._renew()
-            except SQLAlchemyError:
-                # A database that is away for a while costs the lease at most, never the process.
+            except SQLAlchemyError:  # a database that is away for a while costs the lease at most, never the process
                 log.exception("the lease could not be renewed")
 
     async def _renew(self) -> None:

@@ -77,12 +77,14 @@ async def work_queue(runtime: Runtime, limit: int = BATCH) -> int:
 
 
 async def _work(runtime: Runtime, limit: int, stopped: asyncio.Event) -> int:
-    claimed = await asyncio.to_thread(_claim_due, runtime.database, runtime.owner, limit, workable(runtime))
-    fault("effect.retry.claimed")
+    claimed: list[Due] = []
     try:
+        await asyncio.to_thread(_claim_due, runtime.database, runtime.owner, limit, claimed, workable(runtime))
+        fault("effect.retry.claimed")
         await _carry_out(runtime, claimed, stopped)
     except Exception:
-        # Whatever it was, this process lives on and would hold what it has claimed for ever; what has ended is not touched.
+        # Whatever it was, and if it was the commit itself: this process lives on, and would hold for ever what it has claimed. What has
+        # ended, or was not claimed after all, is not touched.
         await runtime.owe(drop_claims, [due.claim for due in claimed])
         raise
     if claimed:
@@ -147,19 +149,20 @@ def workable(runtime: Runtime) -> Any:
     return None if runtime.flow is None else runtime.flow.workable()
 
 
-def _claim_due(database: Database, owner: str, limit: int, which: Any = None) -> list[Due]:
+def _claim_due(database: Database, owner: str, limit: int, claimed: list[Due], which: Any = None) -> None:
+    """Claim what is due. `claimed` names it before the commit, whose answer may be lost."""
     due = sa.and_(col(Effect.next_at) <= database.clock.now(), is_open("effect", OPEN_EFFECTS))
     due = due if which is None else sa.and_(due, which)
     with database.reading() as session:
         if session.exec(select(Effect.seq).where(due, col(Effect.state).in_(_WAITING)).limit(1)).first() is None:
-            return []
+            return
     with database.writing() as session:
         rows = sorted(_oldest(session, due, limit), key=lambda row: (row.tool, row.version, row.effect, row.tenant, row.seq))
         over = _cancelled_runs(session, {row.run_id for row in rows if _falls_with_its_run(row)})
         log = EventLog(now(session))
         found = [_take(session, row, owner, log, cancelled=_falls_with_its_run(row) and row.run_id in over) for row in rows]
+        claimed += [due for due in found if due is not None]
         log.write(session)
-        return [due for due in found if due is not None]
 
 
 def _oldest(session: Session, due: sa.ColumnElement[bool], limit: int) -> list[Effect]:

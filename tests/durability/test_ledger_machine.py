@@ -165,7 +165,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def work_the_queue(self, owner: str, ms: int, verdict: str | None) -> None:
         """A while later a queue takes what is due and, unless it dawdles, performs it."""
         self.clock.advance(ms)
-        taken = queue._claim_due(self.database, self._own(owner), 100)
+        taken: list[queue.Due] = []
+        queue._claim_due(self.database, self._own(owner), 100, taken)
         assert sorted(due.id for due in taken) == sorted(self.model.due(self.clock.now()))
         for due in taken:
             self.model.take(due.id, due.owner)

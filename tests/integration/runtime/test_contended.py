@@ -73,8 +73,10 @@ def test_what_has_been_due_longest_is_taken_first_and_a_long_queue_is_not_sorted
             session.connection().execute(sa.update(Effect).where(effects.c.id == claim.id).values(**values))
     asked: list[tuple[str, Any]] = []
     sa.event.listen(sqlite_database.engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
-    assert [due.id for due in queue._claim_due(sqlite_database, "own_b", 1)] == ["e2"]
-    assert [due.id for due in queue._claim_due(sqlite_database, "own_b", 1)] == ["e1"]
+    for expected in ("e2", "e1"):
+        claimed: list[queue.Due] = []
+        queue._claim_due(sqlite_database, "own_b", 1, claimed)
+        assert [due.id for due in claimed] == [expected]
     ordered = [(text, values) for text, values in asked if "FROM effect" in text and "ORDER BY" in text]
     assert ordered
     with sqlite_database.engine.connect() as connection:

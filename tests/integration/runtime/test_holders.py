@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 
 from app.connectors.port import Connectors, Reply, Request
 from app.connectors.scripted import ScriptedConnectors, ScriptedEmail
-from app.core import owners
+from app.core import faults, owners
 from app.core.clock import iso
 from app.core.db import Database
 from app.core.errors import Failed
@@ -128,11 +128,32 @@ async def test_a_claim_of_a_queue_that_dies_before_it_began_is_due_again(databas
     async with world(database, sandbox, script=LATER) as w:
         await w.call(group="g", to=[BOB])
         await due(w)
-        assert len(queue._claim_due(database, w.runtime.owner, 10)) == 1
+        claimed: list[queue.Due] = []
+        queue._claim_due(database, w.runtime.owner, 10, claimed)
+        assert len(claimed) == 1
         await w.die()
         assert w.states() == {BOB: "planned"}
         assert await queue.work_queue(w.runtime) == 1
         assert w.states() == {BOB: "done"} and w.sent() == [BOB]
+
+
+async def test_claims_whose_commit_has_lost_its_answer_do_not_stay_with_a_process_that_lives_on(
+    database: Database, sandbox: Sandbox
+) -> None:
+    async with world(database, sandbox, script=LATER) as w:
+        begun, _ = await w.call(group="h", to=[CAT], here=False)
+        await w.call(group="g", to=[BOB])
+        await due(w)
+        try:
+            faults.arm("run.available-executing.after=raise,effect.planned-claimed.after=raise")
+            ending = await w.runtime.execute(begun.run_id)
+            with pytest.raises(faults.FaultInjected):
+                await queue.work_queue(w.runtime)
+        finally:
+            faults.arm("")
+        assert ending is not None and ending.state == "crashed" and w.run(begun.run_id)["state"] == "scheduled"
+        assert w.states() == {BOB: "planned"}
+        assert await queue.work_queue(w.runtime) == 1 and w.states() == {BOB: "done"}
 
 
 async def test_a_version_that_does_not_load_holds_up_its_own_retries_alone(database: Database, sandbox: Sandbox) -> None:
