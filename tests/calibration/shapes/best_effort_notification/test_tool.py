@@ -112,7 +112,9 @@ def test_a_record_that_was_refused_is_written_by_the_next_call() -> None:
 
 
 def test_an_incident_that_somebody_opened_by_hand_stays_as_it_is() -> None:
-    world = {"records": {"on_call": [{"key": "major", "body": {"channels": ["chat"]}}], "incidents": [{"key": "inc-1", "body": {"by": "Ann"}}]}}
+    world = {
+        "records": {"on_call": [{"key": "major", "body": {"channels": ["chat"]}}], "incidents": [{"key": "inc-1", "body": {"by": "Ann"}}]}
+    }
     t = trial(run, ARGS, world=world)
     assert (t.result["incident"], t.result["reason"]) == ("refused", "version_conflict")
     assert t.world["records"]["incidents"] == [{"key": "inc-1", "body": {"by": "Ann"}}]
