@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from app.core.errors import Unavailable
+from app.sandbox import cgroups
 from app.sandbox.interpreter import FLAGS
 from app.sandbox.launcher import Plan
 from app.sandbox.slots import Slot
@@ -62,6 +63,7 @@ class ForkServer:
         self._sending = asyncio.Lock()
         self._kills: set[asyncio.Task[Exit]] = set()
         self.ended = ended
+        self.group = cgroups.Group(())
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(control.fileno(), self._hear)
         self.ended.add_done_callback(lambda _: self._forget())
@@ -88,13 +90,15 @@ class ForkServer:
         """Boot the sandbox of `plan` (150-300 ms). Raises Unavailable `sandbox_start_failed` with what bubblewrap said."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
+        group = cgroups.create_background() if plan.background else cgroups.Group(())
         complaints = os.memfd_create("sandbox-stderr", os.MFD_CLOEXEC)
         command = [executable, *FLAGS, "-m", "toolkit.guest", str(theirs.fileno())]
         try:
-            process = await spawn(plan, command, inherit=[theirs.fileno()], stderr=complaints)
+            process = await spawn(plan, command, cgroups=group.folders, inherit=[theirs.fileno()], stderr=complaints)
             theirs.close()
             server = cls(ours, process.ended, process.kill, process.popen.pid)
             server.ended.add_done_callback(lambda _: slot.release())
+            server.group = group
             with suppress(OSError):
                 await server._send({"filter": plan.strict_filter.hex(), "rlimits": dict(plan.child_rlimits)})
             if not await server._began(_START_S):
@@ -157,6 +161,7 @@ class ForkServer:
         if self.alive:
             self._kill()
         await asyncio.shield(self.ended)
+        await self.group.remove()
 
     async def _began(self, within_s: float) -> bool:
         """Whether it got ready in time; it is over where it did not."""

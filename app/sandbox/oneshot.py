@@ -46,7 +46,7 @@ async def run(
     Raises Invalid `bad_file_name` for a path that leaves /work, Unavailable where the sandbox cannot be made.
     """
     contents = place(files)
-    group = cgroups.create(limits)
+    group = cgroups.create(limits, background=plan.background)
     started = time.monotonic()
     given = in_memory(stdin)
     out, err = _Drain(limits.output_bytes), _Drain(limits.output_bytes)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from weakref import WeakSet
@@ -32,8 +33,12 @@ _log = logging.getLogger(__name__)
 class Sandbox:
     """One per process. `start` before anything else, `stop` at the end; both from the event loop that uses it."""
 
-    def __init__(self, home: Path, *, idle_per_tool: int = 2, idle_total: int = 16) -> None:
-        """`home` is TOOLMINT_HOME; `idle_*` bound the children that wait with a tool already loaded (5-10 MB each)."""
+    def __init__(self, home: Path, *, idle_per_tool: int = 2, idle_total: int = 16, background: bool = False) -> None:
+        """`home` is TOOLMINT_HOME; `idle_*` bound the children that wait with a tool already loaded (5-10 MB each).
+
+        In the `background`, all that it runs stands back where something else wants the processor.
+        """
+        self._background = background
         self.proof: Proof | None = None
         self._home = home
         self._idle_per_tool = idle_per_tool
@@ -89,15 +94,15 @@ class Sandbox:
         """One program in a fresh sandbox, see `oneshot.run`. Raises Unavailable `sandbox_unproven`."""
         found = self._proven()
         with slots.claim() as slot:
-            plan = launcher.verification_plan(found, slot.uid, limits)
+            plan = replace(launcher.verification_plan(found, slot.uid, limits), background=self._background)
             return await oneshot.run(plan, found.interpreter, argv, files, limits, stdin)
 
-    def apart(self) -> Sandbox:
+    def apart(self, *, background: bool | None = None) -> Sandbox:
         """Another on the same proof and parts, with a fork server of its own and no child ahead of its run.
 
-        For code that is not published: it shares no sandbox with what is. Stop it after use.
+        For code that is not published: it shares no sandbox with what is. Stop it after use. `background` is this one's unless given.
         """
-        other = Sandbox(self._home, idle_per_tool=0, idle_total=0)
+        other = Sandbox(self._home, idle_per_tool=0, idle_total=0, background=self._background if background is None else background)
         other.proof, other._installation = self.proof, self._installation
         return other
 
@@ -131,11 +136,11 @@ class Sandbox:
         async with self._starting:
             if self._server is None or not self._server.alive:
                 self._idle.clear()
-                self._server = await _boot(found)
+                self._server = await _boot(found, self._background)
             return self._server
 
     async def _fresh(self, found: Installation, files: Mapping[str, str], limits: GuestLimits) -> GuestSession:
-        server = await _boot(found)
+        server = await _boot(found, self._background)
         try:
             session = await self._opened(await server.template(files, limits.of_template()), limits)
         except BaseException:
@@ -211,10 +216,11 @@ def _over(template: asyncio.Task[ForkServer]) -> bool:
     return template.done() and (template.cancelled() or template.exception() is not None or not template.result().alive)
 
 
-async def _boot(found: Installation) -> ForkServer:
+async def _boot(found: Installation, background: bool) -> ForkServer:
     slot = slots.claim()
     try:
-        return await ForkServer.start(launcher.runtime_plan(found, slot.uid), found.interpreter.executable, slot)
+        plan = replace(launcher.runtime_plan(found, slot.uid), background=background)
+        return await ForkServer.start(plan, found.interpreter.executable, slot)
     except BaseException:
         slot.release()
         raise
