@@ -132,7 +132,8 @@ async def _verify(verifier: Verifier, claimed: ClaimedCandidate, owner: str) -> 
         generation_usd=cost,
         replaces=await asyncio.to_thread(verifier.replaced, claimed.tenant, claimed.tool),
     )
-    async with bench_for(verifier.sandbox, verifier.settings) as bench:
+    behind = verifier.sandbox.apart(background=True)  # published tools answer from the same machine meanwhile
+    async with bench_for(behind, verifier.settings) as bench:
         watcher = _watcher(verifier.database, claimed.id, owner)
         keeper = _Memory(verifier.database, claimed.tenant, claimed.id)
         work = examine(subject, bench, verifier.settings, full_report=claimed.full_report, watcher=watcher, keeper=keeper)
