@@ -65,9 +65,8 @@ def trust(settings: Settings, key: str) -> int:
     public = _key(key)
     with _audited(settings, "evidence.key_trusted", key_id(public)):
         new = Keyring(settings.home).trust(public)
-    say(
-        f"Versions that key {key_id(public)} sealed load here{'' if new else ', as before'}. To end that, remove its line from {TRUSTED_FILE}."
-    )
+    already = "" if new else ", as before"
+    say(f"Versions that key {key_id(public)} sealed load here{already}, until its line in {TRUSTED_FILE} is removed.")
     return DONE
 
 
