@@ -3,12 +3,14 @@
 Reads `{"token", "module", "path", "tests": [...], "most", "seed"}`, and `options` for pytest; prints `{"token", "baseline", "total",
 "tried", "mutants", "decoys"}`, of each mutant `{"kind", "must", "line", "what", "status"}`, of each decoy its status. One is `killed` by a
 test that fails, by a crash or by its time; `survived` if every test that reaches its line passes; `uncovered` if none does. In a fork the
-live functions get the mutant's code, so that names which tests have imported see it.
+live functions get the mutant's code, so that names which tests have imported see it. Tests that killed on the same line are
+tried first, then those that killed most for their time.
 
 It refuses to be: a measure of lines. A line that is run and not judged counts as nothing here.
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import gc
@@ -21,6 +23,7 @@ import signal
 import sys
 import time
 import types
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,9 +39,26 @@ WORKERS = 2
 MOST_CPU_S = 5
 SLOWER = 20
 """A mutant may take this many times what its tests take on the tool itself, and a second."""
+_KILLER = 2
+"""A child's exit status is this and the place of the test that failed; 1 where no test was reached."""
 _LEFT_OUT = ("cacheprovider", "xdist", "faulthandler", "logging", "unraisableexception", "threadexception")
 _OPTIONS = ["-q", *(f"-pno:{name}" for name in _LEFT_OUT), "--capture=no", "--tb=no", "--assert=plain", "--noconftest", "-o", "addopts="]
 """Nobody reads what a test says of a mutant: without these each one costs half as much."""
+
+
+@dataclass
+class Timed:
+    """One of the author's tests: its place among them, how long it takes on the tool itself, how many mutants it has killed."""
+
+    place: int
+    item: pytest.Item
+    took: float
+    kills: int = 0
+    killed_at: Counter[int] = field(default_factory=Counter)
+
+    def worth(self, line: int) -> tuple[int, float]:
+        """How much trying it early on a mutant of this line promises."""
+        return self.killed_at[line], (1 + self.kills) / self.took
 
 
 @dataclass
@@ -52,8 +72,8 @@ class Trial:
     channel: int
     """Where the answer goes, which no test has."""
     answer: dict[str, Any] = field(default_factory=lambda: {"baseline": "lost"})
-    reached: dict[int, list[tuple[float, pytest.Item]]] = field(default_factory=dict)
-    whole: list[tuple[float, pytest.Item]] = field(default_factory=list)
+    reached: dict[int, list[Timed]] = field(default_factory=dict)
+    whole: list[Timed] = field(default_factory=list)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         tree = ast.parse(Path(self.path).read_text(encoding="utf-8"))
@@ -86,7 +106,7 @@ class Trial:
         return sorted(must[: self.most] + rest)
 
     def _baseline(self, session: pytest.Session) -> bool:
-        for item in session.items:
+        for place, item in enumerate(session.items):
             lines: set[int] = set()
 
             def trace(frame: types.FrameType, _event: str, _argument: Any, lines: set[int] = lines) -> Any:
@@ -103,44 +123,51 @@ class Trial:
                 sys.settrace(None)
             if session.testsfailed:
                 return False
-            took = time.perf_counter() - began
-            self.whole.append((took, item))
+            self.whole.append(Timed(place, item, max(1e-4, time.perf_counter() - began)))
             for line in lines:
-                self.reached.setdefault(line, []).append((took, item))
+                self.reached.setdefault(line, []).append(self.whole[-1])
         return True
 
     def _tried(
         self, session: pytest.Session, live: types.ModuleType, tree: ast.Module, chosen: Sequence[Mutant]
     ) -> Iterator[tuple[int, str]]:
         inner = _lines_of_functions(live)
-        under_way: dict[int, int] = {}
+        under_way: dict[int, tuple[int, int]] = {}
         for place, mutant in enumerate(chosen):
-            timed = self.reached.get(mutant.line, []) if mutant.line in inner else self.whole
-            items = [item for _, item in sorted(timed, key=lambda each: each[0])]
-            if not items:
+            tests = self.reached.get(mutant.line, []) if mutant.line in inner else self.whole
+            if not tests:
                 yield place, "uncovered"
                 continue
             if len(under_way) >= WORKERS:
-                yield _ended(under_way)
-            cpu_s = min(MOST_CPU_S, 1 + int(SLOWER * sum(took for took, _ in timed)))
-            under_way[self._fork(session, live, tree, mutant, items, cpu_s)] = place
+                yield self._ended(under_way)
+            ordered = sorted(tests, key=lambda test: test.worth(mutant.line), reverse=True)
+            under_way[self._fork(session, live, tree, mutant, ordered)] = place, mutant.line
         while under_way:
-            yield _ended(under_way)
+            yield self._ended(under_way)
 
-    def _fork(
-        self, session: pytest.Session, live: types.ModuleType, tree: ast.Module, mutant: Mutant, items: list[pytest.Item], cpu_s: int
-    ) -> int:
+    def _ended(self, under_way: dict[int, tuple[int, int]]) -> tuple[int, str]:
+        pid, status = os.wait()
+        place, line = under_way.pop(pid)
+        killer = os.waitstatus_to_exitcode(status) - _KILLER
+        if 0 <= killer < len(self.whole):
+            self.whole[killer].kills += 1
+            self.whole[killer].killed_at[line] += 1
+        return place, "survived" if status == 0 else "killed"
+
+    def _fork(self, session: pytest.Session, live: types.ModuleType, tree: ast.Module, mutant: Mutant, tests: Sequence[Timed]) -> int:
         pid = os.fork()
         if pid:
             return pid
         status = 1
         try:
             os.close(self.channel)
+            cpu_s = min(MOST_CPU_S, 1 + int(SLOWER * sum(test.took for test in tests)))
             resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
             signal.alarm(4 * cpu_s)
+            part = _part(tree, mutant.line)
             mutant.apply()
-            _swap(live, compile(ast.fix_missing_locations(tree), self.path, "exec", dont_inherit=True))
-            status = 0 if _all_pass(session, items) else 1
+            _swap(live, _compiled(part, tree, self.path), anew=part is tree)
+            status = _first_failure(session, tests)
         except BaseException:  # noqa: BLE001 - whatever a mutant raises, it was noticed
             status = 1
         os._exit(status)
@@ -151,24 +178,41 @@ def _changed(change: Callable[[ast.Module], None], tree: ast.Module) -> Callable
     return lambda: None  # the fork that it was made in is thrown away
 
 
-def _all_pass(session: pytest.Session, items: list[pytest.Item]) -> bool:
+def _first_failure(session: pytest.Session, tests: Sequence[Timed]) -> int:
+    """The exit status that tells the parent which test failed first; 0 where none did."""
     session.testsfailed = 0
-    for item in items:
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+    for test in tests:
+        test.item.config.hook.pytest_runtest_protocol(item=test.item, nextitem=None)
         if session.testsfailed:
-            return False
-    return True
+            return min(_KILLER + test.place, 255)
+    return 0
 
 
-def _ended(under_way: dict[int, int]) -> tuple[int, str]:
-    pid, status = os.wait()
-    return under_way.pop(pid), "survived" if status == 0 else "killed"
+def _part(tree: ast.Module, line: int) -> ast.Module:
+    """The function or class alone that holds a line, since the rest need not be compiled again; else the module."""
+    for statement in tree.body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef) and statement.lineno <= line <= (statement.end_lineno or 0):
+            return ast.Module([statement], [])
+    return tree
 
 
-def _swap(live: types.ModuleType, code: types.CodeType) -> None:
-    """Give the live module the mutant's code: functions keep their identity, containers too, other values are set anew."""
+def _compiled(part: ast.Module, tree: ast.Module, path: str) -> types.CodeType:
+    flags = 0
+    for statement in tree.body:
+        if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
+            for name in statement.names:
+                flags |= getattr(__future__, name.name).compiler_flag
+    code: types.CodeType = compile(ast.fix_missing_locations(part), path, "exec", flags, dont_inherit=True)
+    return code
+
+
+def _swap(live: types.ModuleType, code: types.CodeType, *, anew: bool) -> None:
+    """Give the live module the mutant's code: functions keep their identity, containers too, other values are set anew.
+
+    `anew`: the code is that of the whole module; else it is run among the names that the module has.
+    """
     fresh = types.ModuleType(live.__name__)
-    fresh.__file__ = live.__file__
+    fresh.__dict__.update({"__file__": live.__file__} if anew else vars(live))
     if _uses(code, DONE):
         fresh.__dict__[DONE] = importlib.import_module("toolkit").Outcome("done")
     sys.modules[live.__name__] = fresh
@@ -185,6 +229,8 @@ def _swap(live: types.ModuleType, code: types.CodeType) -> None:
         if name.startswith("__") or isinstance(value, types.FunctionType | type | types.ModuleType):
             continue
         known = getattr(live, name, None)
+        if known is value:
+            continue
         if isinstance(known, dict) and isinstance(value, dict):
             known.clear()
             known.update(value)
