@@ -22,9 +22,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.engine import Dialect, Engine, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
+from sqlalchemy.util import LRUCache
 from sqlmodel import Session
 
 from app.core.clock import Clock, SystemClock
@@ -37,9 +38,10 @@ _PRAGMAS = (
     "foreign_keys=ON",
     "busy_timeout=30000",
     "temp_store=MEMORY",
-    "cache_size=-16000",
+    "cache_size=-2000",  # KiB, of each connection: the system keeps the file's pages for all of them
     "wal_autocheckpoint=4000",
 )
+_CACHE_OF_WRITER = "PRAGMA cache_size=-16000"
 
 
 class Database:
@@ -112,6 +114,8 @@ class Database:
             return
         if self._writing is None:
             self._writing = self.engine.connect().execution_options(begin="IMMEDIATE")
+            writing: Any = self._writing.connection.driver_connection
+            writing.execute(_CACHE_OF_WRITER)
         try:
             yield self._writing
         except BaseException:
@@ -151,9 +155,25 @@ class Database:
             self._lock_fd = -1
 
 
+_COMPILED: LRUCache[Any, Any] = LRUCache(1000)
+"""Statements compiled for SQLite files: verification opens a hundred of them one after the other, each for a few statements."""
+
+
+@cache
+def _sqlite_dialect() -> Dialect:
+    """One for all SQLite files of this process, since what is compiled belongs to a dialect."""
+    engine = sa.create_engine("sqlite://")
+    with engine.connect():  # a dialect is complete once it has seen a connection
+        pass
+    engine.dispose()
+    return engine.dialect
+
+
 def _sqlite_engine(url: sa.URL, durable: bool) -> Engine:
     arguments = {"check_same_thread": False, "timeout": 30}
-    engine = sa.create_engine(url, connect_args=arguments, pool_size=8, max_overflow=24, hide_parameters=True)
+    shared = {"compiled_cache": _COMPILED}
+    engine = sa.create_engine(url, connect_args=arguments, pool_size=8, max_overflow=24, hide_parameters=True, execution_options=shared)
+    engine.dialect = _sqlite_dialect()
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
