@@ -11,25 +11,27 @@ from typing import Any
 
 from app.core.actor import Actor
 from app.core.db import Database
+from app.registry.proof import Evidence
 from app.runtime.ending import Ending
 from app.runtime.state import OPEN_RUNS
 from app.runtime.values import RunView
 from app.runtime.views import read_run
 
 SHOWN = ("id", "tool", "version", "channel", "state", "result", "error", "plan", "plan_summary", "approval", "effects", "trace_id")
+NO_EVIDENCE = Evidence()
 HIDDEN_IN_ERRORS = ("traceback",)
 
 
 @dataclass(frozen=True, slots=True)
 class RunAnswer:
-    """`body` is the run as REST answers it; `over`: it has come to its end; `evidence` is the digest of the version's report."""
+    """`body` is the run as REST answers it; `over`: it has come to its end; `evidence` is what its version was published on."""
 
     body: dict[str, Any]
     over: bool
-    evidence: str
+    evidence: Evidence = NO_EVIDENCE
 
 
-def answer_of_ending(tool: str, channel: str | None, run: RunView, ending: Ending, evidence: str) -> RunAnswer:
+def answer_of_ending(tool: str, channel: str | None, run: RunView, ending: Ending, evidence: Evidence) -> RunAnswer:
     """The first answer of a run that ended here, without asking the database again."""
     body = {
         "id": run.id,
@@ -49,12 +51,12 @@ def answer_of_ending(tool: str, channel: str | None, run: RunView, ending: Endin
     return RunAnswer(body, True, evidence)
 
 
-def answer_of_row(actor: Actor, database: Database, run_id: str, evidence: str, *, replayed: bool) -> RunAnswer:
+def answer_of_row(actor: Actor, database: Database, run_id: str, *, replayed: bool) -> RunAnswer:
     """The answer of a run as it stands, with the ledger's present counts."""
     row = read_run(actor, database, run_id)
     over = row["state"] not in OPEN_RUNS
     body = {name: row[name] for name in SHOWN} | ({} if over else {"progress": row["progress"]})
-    return RunAnswer({**body, "error": _error(row["error"]), "replayed": replayed and over}, over, evidence)
+    return RunAnswer({**body, "error": _error(row["error"]), "replayed": replayed and over}, over)
 
 
 def _error(error: Mapping[str, Any] | None) -> dict[str, Any] | None:

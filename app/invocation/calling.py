@@ -28,6 +28,7 @@ from app.invocation.models import CallApproval
 from app.observability import audit
 from app.registry.channels import Choice, choose, no_tool
 from app.registry.entries import Entry
+from app.registry.proof import Evidence
 from app.runtime.ending import Ending
 from app.runtime.process import BEGIN_WITHIN_S, Call, Identity
 from app.runtime.program import Program
@@ -248,7 +249,7 @@ async def _follow(actor: Actor, calls: Calls, tool: str, started: Started, waiti
     try:
         async with calls.runtime.feed.listen(mine) as signals, _telling(calls, started.run_id, waiting.progress):
             while True:
-                answer = await asyncio.to_thread(answer_of_row, actor, calls.database, started.run_id, "", replayed=replayed)
+                answer = await asyncio.to_thread(answer_of_row, actor, calls.database, started.run_id, replayed=replayed)
                 left = ends_at - loop.time()
                 if answer.over or left <= 0:
                     break
@@ -261,7 +262,7 @@ async def _follow(actor: Actor, calls: Calls, tool: str, started: Started, waiti
     return RunAnswer(answer.body, answer.over, await _evidence(actor, calls, tool, answer.body["version"]))
 
 
-async def _evidence(actor: Actor, calls: Calls, tool: str, version: int) -> str:
+async def _evidence(actor: Actor, calls: Calls, tool: str, version: int) -> Evidence:
     known = calls.catalog.load.known_evidence(actor.tenant, tool, version)
     return known if known is not None else await asyncio.to_thread(calls.catalog.load.evidence, actor.tenant, tool, version)
 

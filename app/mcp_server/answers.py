@@ -89,7 +89,8 @@ def run_meta(answer: RunAnswer) -> dict[str, Any]:
         "toolmint/runId": answer.body["id"],
         "toolmint/version": answer.body["version"],
         "toolmint/replayed": answer.body["replayed"],
-        "toolmint/evidenceDigest": answer.evidence,
+        "toolmint/evidenceDigest": answer.evidence.report,
+        "toolmint/annotationsEvidence": answer.evidence.annotations,
         "toolmint/ledgerCounts": answer.body["effects"],
         "toolmint/traceId": answer.body["trace_id"],
     } | ({"toolmint/approval": answer.body["approval"]} if answer.body["approval"] else {})

@@ -5,7 +5,7 @@ It refuses to be: the check. A tool that is not listed is refused again when it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
@@ -29,7 +29,7 @@ class Listing:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._dumped: dict[str, dict[str, Any]] = {}
+        self._dumped: dict[Hashable, dict[str, Any]] = {}
 
     def page(self, actor: Actor, entries: Entries, cursor: str | None) -> dict[str, Any]:
         """One page of `tools/list`, ordered by name. Raises MCPError for a cursor that is not ours."""
@@ -49,17 +49,23 @@ class Listing:
         return tool.input_schema if tool is not None else self._catalog.schema_of(name)
 
     def _dump(self, entry: Entry) -> dict[str, Any]:
-        known = self._dumped.get(entry.digest)
+        key = (entry.digest, entry.evidence_digest, entry.version, entry.shape["annotations"]["openWorldHint"])
+        known = self._dumped.get(key)
         if known is None:
             if len(self._dumped) >= MOST_KEPT:
                 self._dumped.clear()
-            known = self._dumped[entry.digest] = {
+            known = self._dumped[key] = {
                 "name": entry.name,
                 "title": entry.spec.title,
                 "description": entry.spec.description,
                 "inputSchema": entry.spec.inputs,
                 "outputSchema": entry.spec.outputs,
                 "annotations": entry.shape["annotations"],
+                "_meta": {
+                    "toolmint/version": entry.version,
+                    "toolmint/evidenceDigest": entry.evidence_digest,
+                    "toolmint/annotationsEvidence": entry.shape["annotations_evidence"],
+                },
             }
         return known
 

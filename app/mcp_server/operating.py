@@ -62,7 +62,7 @@ async def call(ask: Ask) -> dict[str, Any]:
         source="mcp",
         waiting=waiting,
     )
-    body = {**brief(answer.body), "evidence_digest": answer.evidence}
+    body = {**brief(answer.body), "evidence_digest": answer.evidence.report}
     return value_result(body, failed=body["state"] in _FAILED, meta=run_meta(answer))
 
 

@@ -25,8 +25,9 @@ from app.registry import repository
 from app.registry.entries import STABLE, Entry, Pointer, tool_shape
 from app.registry.loading import Loader
 from app.registry.models import Channel, Version
+from app.registry.proof import Proof, told
 from app.registry.vouching import Vouched
-from app.spec.annotations import derive_annotations
+from app.spec.annotations import listed_annotations
 from app.spec.catalog import ConnectorCatalog
 from app.spec.model import ExecutionSpec
 
@@ -98,26 +99,27 @@ class Catalog:
         return {entry.name: entry for entry in made if entry is not None}
 
     def _entry(self, version: Version, channels: list[Channel]) -> Entry | None:
-        spec, refused = self._spec(version)
+        spec, proof, refused = self._spec(version)
         if spec is None:
             return None
         ordered = sorted(channels, key=lambda channel: (channel.name != STABLE, channel.name))
         pointers = tuple(Pointer(channel.name, channel.version, channel.weight) for channel in ordered)
-        shape = tool_shape(spec, pointers, derive_annotations(spec, self.kinds), refused)
+        annotations = listed_annotations(spec, self.kinds, proof)
+        shape = tool_shape(spec, pointers, annotations, told(proof), refused)
         return Entry(version.tenant, version.tool, pointers, version.digest, version.evidence_digest, spec, shape, refused)
 
-    def _spec(self, version: Version) -> tuple[ExecutionSpec | None, str | None]:
-        """The spec that signed evidence vouches for; where it does not, what is stored, for those who look after tools, and the code."""
+    def _spec(self, version: Version) -> tuple[ExecutionSpec | None, Proof | None, str | None]:
+        """Spec and proof that signed evidence vouches for; else the spec that is stored, for those who look after tools, and the code."""
         known = self.load.vouched.outcome(version)
         if isinstance(known, Vouched):
-            return known.spec, None
+            return known.spec, known.proof, None
         with self.database.reading() as session:
             stored = repository.files_of(session, version.digest).get("spec.json", "")
         try:
-            return ExecutionSpec.parse(stored), known.code
+            return ExecutionSpec.parse(stored), None, known.code
         except ValidationError:
             logger.error("%s/%s is not listed: %s, and its spec cannot be read", version.tool, version.version, known.code)
-            return None, known.code
+            return None, None, known.code
 
 
 def callable_tools(actor: Actor, entries: Entries) -> list[Entry]:

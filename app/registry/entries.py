@@ -42,6 +42,11 @@ class Entry:
     shape: Mapping[str, Any]
     refused: str | None = None
 
+    @property
+    def version(self) -> int:
+        """The version that `stable` points to."""
+        return self.pointers[0].version
+
     def callable_by(self, actor: Actor) -> bool:
         """Whether the actor may call it, be it with an approval only: `tools:call` and every permission that its spec names."""
         return actor.tenant == self.tenant and all(actor.may_ask(permission) for permission in (CALL, *self.spec.permissions))
@@ -53,9 +58,16 @@ class Entry:
 
 
 def tool_shape(
-    spec: ExecutionSpec, pointers: tuple[Pointer, ...], annotations: Mapping[str, Any], refused: str | None = None
+    spec: ExecutionSpec,
+    pointers: tuple[Pointer, ...],
+    annotations: Mapping[str, Any],
+    proved: Mapping[str, Any],
+    refused: str | None = None,
 ) -> dict[str, Any]:
-    """`{"name", "title", "description", "input_schema", "output_schema", "annotations", "permissions", "channels"}`, and `refused`."""
+    """`{"name", "title", "description", "input_schema", "output_schema", "annotations", "permissions", "channels"}`, and `refused`.
+
+    `annotations_evidence` says what the annotations rest on, see `proof.told`.
+    """
     shape = {
         "name": spec.name,
         "title": spec.title,
@@ -63,6 +75,7 @@ def tool_shape(
         "input_schema": spec.inputs,
         "output_schema": spec.outputs,
         "annotations": dict(annotations),
+        "annotations_evidence": dict(proved),
         "permissions": list(spec.permissions),
         "channels": {pointer.channel: {"version": pointer.version, "weight": pointer.weight} for pointer in pointers},
     }

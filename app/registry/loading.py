@@ -10,7 +10,7 @@ It refuses to be: a chooser. Which version is called is decided by channels.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlmodel import select
@@ -22,8 +22,10 @@ from app.registry import repository, shelf
 from app.registry.agreement import refusal
 from app.registry.artifact import Artifact, problems_of
 from app.registry.models import Version
-from app.registry.vouching import Key, Vouching
+from app.registry.proof import Evidence, told
+from app.registry.vouching import Key, Vouched, Vouching
 from app.runtime.program import Program
+from app.spec.annotations import is_read_only
 
 MOST_KEPT = 2000
 LOOK_AGAIN_MS = 100
@@ -47,7 +49,7 @@ class Loader:
         self.vouched = Vouching(database, keys)
         self.look_again_ms = LOOK_AGAIN_MS
         self._kept: dict[Key, _Kept] = {}
-        self._evidence: dict[Key, str] = {}
+        self._evidence: dict[Key, Evidence] = {}
         self._guard = threading.Lock()
 
     def __call__(self, tenant: str, tool: str, version: int) -> Program:
@@ -70,38 +72,44 @@ class Loader:
             kept.looked_at = at
         return kept.program
 
-    def evidence(self, tenant: str, tool: str, version: int) -> str:
-        """The digest of the report that the version was published on. Raises NotFound `version_not_found`."""
+    def evidence(self, tenant: str, tool: str, version: int) -> Evidence:
+        """What a version was published on. Raises NotFound `version_not_found`."""
         known = self.known_evidence(tenant, tool, version)
-        return known if known is not None else self._row(tenant, tool, version).evidence_digest
+        return known if known is not None else self._evidence_of(self._row(tenant, tool, version))
 
-    def known_evidence(self, tenant: str, tool: str, version: int) -> str | None:
+    def known_evidence(self, tenant: str, tool: str, version: int) -> Evidence | None:
         """The same if it is in memory."""
         return self._evidence.get((tenant, tool, version))
+
+    def _evidence_of(self, row: Version) -> Evidence:
+        known = self.vouched.outcome(row)
+        if not isinstance(known, Vouched):
+            return Evidence(row.evidence_digest)
+        return self._evidence.setdefault((row.tenant, row.tool, row.version), Evidence(known.report, told(known.proof)))
 
     def _row(self, tenant: str, tool: str, version: int) -> Version:
         with self.database.reading() as session:
             row = repository.version(session, tenant, tool, version)
         if row is None:
             raise NotFound("version_not_found", f"{tool} has no version {version}.", fix="See GET /tools/{name} for its versions.")
-        self._evidence[tenant, tool, version] = row.evidence_digest
         return row
 
     def _load(self, tenant: str, tool: str, version: int) -> Program:
         row = self._row(tenant, tool, version)
-        self.vouched(row)
+        known = self.vouched(row)
         folder = shelf.folder_of(self.tools_dir, tenant, tool, version)
         if not folder.exists():
             shelf.put(folder, self._stored(row))
         stamp = shelf.stamp(str(folder))
         artifact = shelf.take(folder, row.digest)
         self._check(row, artifact, stamp)
-        program = artifact.program(tool, version)
+        program = replace(artifact.program(tool, version), read_only=is_read_only(known.proof))
         _ = program.validators, program.rules
         if len(self._kept) >= MOST_KEPT:
             self._kept.clear()
         if stamp is not None:
             self._kept[tenant, tool, version] = _Kept(str(folder), stamp, program, self.database.clock.monotonic())
+        self._evidence_of(row)
         self.vouched.forgive((tenant, tool, version))
         return program
 

@@ -25,7 +25,9 @@ from app.registry.catalog import Catalog
 from app.registry.channels import no_tool
 from app.registry.entries import Entry
 from app.registry.models import ChannelMove, Version
+from app.registry.proof import told
 from app.registry.vouching import Vouched
+from app.spec.annotations import listed_annotations
 
 
 @use_case(None)
@@ -55,7 +57,8 @@ def read_tool(actor: Actor, catalog: Catalog, tool: str) -> dict[str, Any]:
 def read_version(actor: Actor, catalog: Catalog, tool: str, version: int) -> dict[str, Any]:
     """One version with `files` (text by path), `manifest`, `scores` (the rubric), `gates`, and `bundle`: `{"digest", "key_id"}`.
 
-    Where its evidence does not let it load, `bundle` is null and `refused` is `{"code", "detail", "fix"}`.
+    `annotations` are what callers are told while `stable` points to it, `annotations_evidence` is what they rest on (`proof.told`).
+    Where its evidence does not let it load, these and `bundle` are null and `refused` is `{"code", "detail", "fix"}`.
 
     Raises NotFound `version_not_found`.
     """
@@ -73,6 +76,8 @@ def read_version(actor: Actor, catalog: Catalog, tool: str, version: int) -> dic
         "channels": pointing,
         "manifest": pins(row.manifest),
         "files": files,
+        "annotations": listed_annotations(known.spec, catalog.kinds, known.proof) if isinstance(known, Vouched) else None,
+        "annotations_evidence": told(known.proof) if isinstance(known, Vouched) else None,
         "bundle": bundle,
         "refused": refused,
         **evidence,

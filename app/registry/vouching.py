@@ -6,6 +6,7 @@ It refuses to be: a second opinion. What disagrees is found in `agreement`; here
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import NoReturn
@@ -17,7 +18,9 @@ from app.core.signing import Keyring
 from app.observability import audit, metrics
 from app.registry import repository
 from app.registry.agreement import vouched
+from app.registry.evidence import REPORT
 from app.registry.models import Version
+from app.registry.proof import Proof, proof_in
 from app.spec.model import ExecutionSpec
 
 Key = tuple[str, str, int]
@@ -27,13 +30,16 @@ LOOK_AGAIN_MS = 100
 
 @dataclass(frozen=True, slots=True)
 class Vouched:
-    """What holds of a version: the digests of its artifact, of its report and of its bundle, the key that signed, the guests' spec."""
+    """What holds of a version: the digests of its artifact, of its report and of its bundle, the key that signed, the guests' spec, and
+    the proof of its hints, if its report has one.
+    """
 
     artifact: str
     report: str
     bundle: str
     key_id: str
     spec: ExecutionSpec
+    proof: Proof | None = None
 
 
 class Vouching:
@@ -96,7 +102,8 @@ class Vouching:
         with self.database.reading() as session:
             bundle = vouched(session, row, trusted)
         spec = ExecutionSpec.parse(bundle.members["files/spec.json"])
-        return Vouched(row.digest, bundle.statement.report_digest, bundle.digest, bundle.signature.key_id, spec)
+        proof = proof_in(json.loads(bundle.members[REPORT]))
+        return Vouched(row.digest, bundle.statement.report_digest, bundle.digest, bundle.signature.key_id, spec, proof)
 
 
 def refused_versions(database: Database, keys: Keyring) -> dict[str, str]:

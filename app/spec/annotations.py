@@ -16,6 +16,7 @@ from app.spec.model import ExecutionSpec
 
 Hints = dict[str, bool]
 READ_ONLY, DESTRUCTIVE, IDEMPOTENT, OPEN_WORLD = "readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"
+HINTS = (READ_ONLY, DESTRUCTIVE, IDEMPOTENT, OPEN_WORLD)
 _CAREFUL: Mapping[str, bool] = {READ_ONLY: False, DESTRUCTIVE: True, IDEMPOTENT: False, OPEN_WORLD: True}
 """For each hint the value that promises less: what a client may assume where nothing is known."""
 

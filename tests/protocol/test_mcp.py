@@ -16,7 +16,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, RequestParamsMeta, TextContent
 
 from tests.protocol.site import Site
-from tests.support.published import counter_spec, release
+from tests.support.published import counter_spec, proof_of, release
 from tests.support.waiting import until_async
 from tests.support.worlds import sender_spec
 
@@ -87,6 +87,27 @@ async def test_a_listed_tool_has_its_schemas_verbatim_and_derived_annotations(si
     hints = tools["send_notes"].annotations
     assert hints is not None and (hints.read_only_hint, hints.destructive_hint, hints.idempotent_hint) == (False, True, True)
     assert tools["count_notes"].annotations is not None and tools["count_notes"].annotations.read_only_hint is True
+
+
+async def test_the_evidence_for_the_hints_is_in_meta_of_the_tool_and_of_its_results(site: Site) -> None:
+    release(site.catalog, counter_spec("count_proved"), proof=proof_of(openWorldHint=True))
+    shown = {"from": "runs", "runs": 7, "reads": {}, "effects": {}, "repeats": 2, "added": 0, "undone": []}
+    async with connected(site, "auto", *CALL) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        answer = await client.call_tool("count_proved", {"group": "g", "to": ["a"]})
+        plain = await client.call_tool("count_notes", {"group": "g", "to": ["a"]})
+    listed, hints = dict(tools["count_proved"].meta or {}), tools["count_proved"].annotations
+    assert hints is not None and (hints.read_only_hint, hints.idempotent_hint, hints.open_world_hint) == (True, True, True)
+    version = site.get("/tools/count_proved/versions/1").json()
+    assert listed == {
+        "toolmint/version": 1,
+        "toolmint/evidenceDigest": version["evidence_digest"],
+        "toolmint/annotationsEvidence": shown,
+    }
+    assert {name: (answer.meta or {})[name] for name in listed} == listed
+    assert (plain.meta or {})["toolmint/annotationsEvidence"] == {"from": "spec"}
+    assert version["annotations"]["openWorldHint"] is True and version["annotations_evidence"] == shown
+    assert site.get("/tools/count_proved").json()["annotations_evidence"] == shown
 
 
 @ERAS

@@ -43,14 +43,29 @@ def counter_spec(name: str = "count_notes", **changes: Any) -> ExecutionSpec:
     return sender_spec(_name=name, _effects=[], _limits={"timeout_s": 60}, **changes)
 
 
-def pass_candidate(database: Database, spec: ExecutionSpec, source: str = PURE, *, approve: bool = True) -> str:
+def proof_of(**hints: bool) -> dict[str, Any]:
+    """The row that the gate "annotations" leaves in a report, for a tool that performs nothing unless `hints` say otherwise."""
+    careful = {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True, "openWorldHint": False}
+    shown = {"runs": 7, "reads": {}, "effects": {}, "repeats": 2, "added": 0, "undone": []}
+    return {
+        "gate": "annotations",
+        "status": "passed",
+        "duration_ms": 1,
+        "findings": [],
+        "evidence": {"hints": {**careful, **hints}, **shown},
+    }
+
+
+def pass_candidate(
+    database: Database, spec: ExecutionSpec, source: str = PURE, *, approve: bool = True, proof: dict[str, Any] | None = None
+) -> str:
     """Save the spec (unless it is there), submit, say that it passed, approve; returns the candidate's id."""
     revision = _revision_of(database, spec)
     files = [{"path": "tool.py", "content": source}, {"path": "test_tool.py", "content": TESTS}]
     candidate = submit_candidate(AUTHOR, database, spec.name, revision, files)
     owner = owners.register(database, "worker", 15_000)
     assert claim_candidate(database, candidate["id"], owner)
-    gates = [{"gate": "spec", "status": "passed", "duration_ms": 1, "findings": []}]
+    gates = [{"gate": "spec", "status": "passed", "duration_ms": 1, "findings": []}, *([proof] if proof is not None else [])]
     rubric = [{"dimension": "safety", "score": 1.0, "threshold": 0.9, "passed": True, "evidence": []}]
     report = {"candidate_id": candidate["id"], "digest": candidate["digest"], "publishable": True, "gates": gates, "rubric": rubric}
     finish_candidate(database, candidate["id"], owner, report)
@@ -59,9 +74,11 @@ def pass_candidate(database: Database, spec: ExecutionSpec, source: str = PURE, 
     return str(candidate["id"])
 
 
-def release(catalog: Catalog, spec: ExecutionSpec | None = None, source: str = PURE) -> dict[str, Any]:
+def release(
+    catalog: Catalog, spec: ExecutionSpec | None = None, source: str = PURE, *, proof: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Publish a tool from its source in one step; returns what `publish` does."""
-    return publish(OPERATOR, catalog, pass_candidate(catalog.database, spec or counter_spec(), source))
+    return publish(OPERATOR, catalog, pass_candidate(catalog.database, spec or counter_spec(), source, proof=proof))
 
 
 def release_sender(catalog: Catalog, **changes: Any) -> dict[str, Any]:

@@ -50,7 +50,7 @@ async def post_run(name: str, request: Request, actor: Caller, house: House) -> 
         waiting=Waiting(body.wait_s),
     )
     location = {"location": f"/api/v1/runs/{answer.body['id']}"}
-    return JSONResponse({**answer.body, "evidence_digest": answer.evidence}, 200 if answer.over else 202, location)
+    return JSONResponse({**answer.body, "evidence_digest": answer.evidence.report}, 200 if answer.over else 202, location)
 
 
 @router.get("/runs", summary="List runs, newest first")

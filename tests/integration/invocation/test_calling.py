@@ -40,7 +40,7 @@ async def test_a_call_answers_in_the_shape_of_the_interface(database: Database, 
         await asyncio.to_thread(release_sender, h.catalog)
         answer = await call_tool(CALLER, h.calls, "send_notes", {"group": "g", "to": ["a@example.com", "b@example.com"]})
         body = answer.body
-        assert answer.over and len(answer.evidence) == 64
+        assert answer.over and len(answer.evidence.report) == 64 and answer.evidence.annotations == {"from": "spec"}
         shape = {"id", "tool", "version", "channel", "state", "replayed", "result", "error", "plan", "effects", "trace_id"}
         assert set(body) == shape | {"plan_summary", "approval"}
         assert (body["tool"], body["version"], body["channel"], body["state"]) == ("send_notes", 1, "stable", "completed")

@@ -226,5 +226,5 @@ def test_a_version_shows_its_files_scores_and_the_digest_of_its_evidence(catalog
     version = read_version(CALLER, catalog, "count_notes", 1)
     assert version["channels"] == ["stable"] and version["scores"][0]["dimension"] == "safety" and version["manifest"]["current"]
     assert version["files"]["tool.py"] == PURE and len(version["evidence_digest"]) == 64 and version["author"] == AUTHOR.id
-    assert catalog.load.evidence("default", "count_notes", 1) == version["evidence_digest"]
+    assert catalog.load.evidence("default", "count_notes", 1).report == version["evidence_digest"]
     assert code_of(lambda: read_version(CALLER, catalog, "count_notes", 2)) == "version_not_found"
