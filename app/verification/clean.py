@@ -1,0 +1,142 @@
+"""One clean run of an example, and what must follow from it: the same call again adds nothing, one process may run it twice, its journal
+replays with the same keys.
+
+It refuses to be: a schedule. Nothing is disturbed here; what is, is compared with what this finds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+from app.runtime.program import Program
+from app.spec.model import Example
+from app.verification.boxes import inside_files
+from app.verification.findings import Finding
+from app.verification.stage import Key, Played, Row, Stage, staged
+from app.verification.subject import Bench, Subject
+from app.verification.wording import found, named, some_keys
+
+MOST_CALLS = 6
+"""How often a call that finds new work each time is made again, to see whether it comes to an end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clean:
+    """What one run on a fresh stage leaves, what the same call again adds a little later, and what the replay of the first says.
+
+    `records` are those that both have left, by collection and key. `goes_on`: each call did more of what was to do, until nothing was left.
+    """
+
+    example: Example
+    played: Played
+    ledger: Mapping[Key, Row]
+    again: Played
+    after: Mapping[Key, Row]
+    records: Mapping[tuple[str, str], Any]
+    replay: tuple[str, Mapping[str, Any]]
+    goes_on: bool = False
+
+    @property
+    def done(self) -> list[Key]:
+        """What the run did, each key once, in the order in which the tool asked."""
+        return list(dict.fromkeys((one.effect, one.key) for one in self.played.done if one.status == "done" and one.key is not None))
+
+    @property
+    def added(self) -> int:
+        """Effects that the same call again has planned anew or performed again."""
+        return sum(key not in self.ledger or row.performed > max(1, self.ledger[key].performed) for key, row in self.after.items())
+
+
+async def run_clean(subject: Subject, bench: Bench, example: Example) -> Clean:
+    """The example's call, its replay, and the call again in another process."""
+    program = subject.program()
+    async with staged(bench, example, subject.caller, program) as stage:
+        played = await stage.play(program, example.args)
+        ledger = await asyncio.to_thread(stage.ledger)
+        replay = await stage.replay(played.run_id, program)
+        await stage.pass_time()
+        again = await stage.play(program, example.args)
+        after = await asyncio.to_thread(stage.ledger)
+        records = await asyncio.to_thread(stage.records)
+        goes_on = after.keys() > ledger.keys() and await _comes_to_an_end(stage, program, example)
+        return Clean(example, played, ledger, again, after, records, replay, goes_on)
+
+
+async def _comes_to_an_end(stage: Stage, program: Program, example: Example) -> bool:
+    """Whether more calls find nothing left to do: a tool that takes only so much at once goes on, one whose keys change never ends."""
+    known = await asyncio.to_thread(stage.ledger)
+    for _ in range(MOST_CALLS):
+        await stage.pass_time()
+        await stage.play(program, example.args)
+        before, known = known, await asyncio.to_thread(stage.ledger)
+        if known.keys() == before.keys():
+            return True
+    return False
+
+
+def judge_clean(clean: Clean) -> Iterator[Finding]:
+    """What the second call and the replay have shown."""
+    yield from _judge_again(clean)
+    yield from _judge_replay(clean)
+
+
+def _judge_again(clean: Clean) -> Iterator[Finding]:
+    call = f"The call of example {clean.example.name!r} made again"
+    new = [key for key in clean.after if key not in clean.ledger]
+    if new and not clean.goes_on:
+        message = f"{call} plans {len(new)} new effects, such as {named(new[0])}."
+        yield found(clean.example, "new_effects_on_repeat", message, some_keys(clean.ledger), some_keys(clean.after))
+    for key, row in clean.after.items():
+        if key in clean.ledger and clean.ledger[key].state == "done" and row.performed > 1:
+            yield found(clean.example, "performed_twice", f"{call} performs {named(key)} a second time.", 1, row.performed)
+    if clean.played.state == "completed" and clean.again.state != "completed":
+        said = str((clean.again.error or {}).get("message", ""))[:300]
+        message = f"{call} ends with {clean.again.error_code!r}, although it works once: {said}."
+        yield found(clean.example, "fails_on_repeat", message, "completed", clean.again.error)
+
+
+def _judge_replay(clean: Clean) -> Iterator[Finding]:
+    state, report = clean.replay
+    if state != "same":
+        difference = report.get("difference") or {}
+        where = f" at step {difference['step']}" if "step" in difference else ""
+        message = (
+            f"The run of example {clean.example.name!r}, replayed from its journal, goes another way{where} ({difference.get('what')})."
+        )
+        yield found(clean.example, "replay_differs", message, difference.get("recorded"), difference.get("asked"))
+
+
+async def run_twice_in_one_process(subject: Subject, bench: Bench, clean: Clean) -> list[Finding]:
+    """One process that runs the tool twice asks for what two processes ask for."""
+    example, program = clean.example, _twice(subject)
+    async with staged(bench, example, subject.caller, program) as stage:
+        played = await stage.play(program, example.args)
+    expected = _asked(clean.played) + (_asked(clean.again) if clean.played.state == "completed" else [])
+    got = _asked(played)
+    if got == expected:
+        return []
+    at = next((index for index, (left, right) in enumerate(zip_longest(expected, got)) if left != right), 0)
+    left, right = (named(keys[at]) if at < len(keys) else "nothing" for keys in (expected, got))
+    message = f"Run twice in one process, the call of example {example.name!r} asks for {right} where two processes ask for {left}."
+    if played.error is not None:
+        message += f" It ends with {played.error_code!r}: {str(played.error.get('message', ''))[:200]}."
+    return [found(example, "state_between_calls", message, list(map(named, expected[:20])), list(map(named, got[:20])))]
+
+
+def _twice(subject: Subject) -> Program:
+    """The tool wrapped to run twice; limits count both, and no invariant speaks of such a run."""
+    spec = subject.spec
+    tool = "\n\n".join([subject.files["tool.py"], inside_files()["inside/twice.py"], "run = twice(run)\n"])
+    effects = tuple(
+        effect.model_copy(update={"limits": effect.limits.model_copy(update={"per_run": 2 * effect.limits.per_run})})
+        for effect in spec.effects
+    )
+    return subject.program(spec=spec.model_copy(update={"effects": effects, "invariants": ()}), tool=tool)
+
+
+def _asked(played: Played) -> list[Key]:
+    return [(one.effect, one.key or "(no key)") for one in played.done]

@@ -1,0 +1,196 @@
+"""Schedules: which runs to disturb, where and how. Listed from spec and clean runs, put in order of worth, cut at a cap.
+
+The matrix has each effect that a clean run did, its first and its last item, refused for now, refused for good, its reply lost, the
+process dead before it and after it. Between two requests for effects a run is cut (its process dies) and stopped (it is cancelled). Two
+processes make the same call at once. The list in the arguments comes in another order, twice over, and item by item.
+
+It refuses to be: a player or a judge. It is a pure function of what it is given, the same each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+from app.connectors.port import is_local
+from app.connectors.scripted import scripted
+from app.spec.model import Effect, Example, ExecutionSpec
+from app.verification.clean import Clean
+from app.verification.stage import Key
+
+MOST_SCHEDULES = 20
+MOST_NEEDED = 60
+"""How many are played of one candidate: those that it cannot do without up to 60, with others up to 20; ten are half a second of CPU."""
+
+MOST_ITEMS = 5
+"""How many items of a list are asked for one by one."""
+
+Kind = Literal[
+    "refuse_for_good",
+    "refuse_now",
+    "lose_reply",
+    "crash_before",
+    "crash_after",
+    "cut",
+    "stopped",
+    "twins",
+    "permuted",
+    "duplicated",
+    "one_by_one",
+]
+REMOTE: tuple[Kind, ...] = ("refuse_for_good", "refuse_now", "lose_reply", "crash_before", "crash_after")
+LOCAL: tuple[Kind, ...] = ("refuse_for_good", "crash_before", "crash_after")
+DEATHS: frozenset[Kind] = frozenset({"crash_before", "crash_after", "cut"})
+WORDS: Mapping[Kind, str] = {
+    "refuse_for_good": "refused for good",
+    "refuse_now": "refused for now",
+    "lose_reply": "done without a reply",
+    "crash_before": "begun by a process that died before it",
+    "crash_after": "done by a process that died after it",
+}
+_LOCAL = frozenset(name for name, port in scripted().effects.items() if is_local(port))
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One way to disturb the call of an example.
+
+    `target` is the effect that it is about, `place` where that stands among the items of its kind; `at` counts the requests for effects
+    from 1: the run is interrupted when it makes this one. `calls` are the arguments of each call, where they are not the example's.
+    """
+
+    kind: Kind
+    example: Example
+    target: Key | None = None
+    place: Literal["first", "last"] | None = None
+    at: int | None = None
+    calls: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def slot(self) -> tuple[Any, ...]:
+        """What schedules of several examples have in common."""
+        return self.kind, self.target[0] if self.target else None, self.place, None if self.at is None else self.at > 2
+
+    def __str__(self) -> str:
+        name = repr(self.example.name)
+        if self.target is not None:
+            return f"with the {self.place} {self.target[0]!r} of example {name} {WORDS[self.kind]}"
+        return {
+            "cut": f"with the process of example {name} dead before its request {self.at} for effects",
+            "stopped": f"with the run of example {name} cancelled before its request {self.at} for effects",
+            "twins": f"with the call of example {name} made by two processes at once",
+            "permuted": f"with the list of example {name} in another order",
+            "duplicated": f"with the list of example {name} twice over",
+            "one_by_one": f"with the list of example {name} item by item",
+        }[self.kind]
+
+    def as_dict(self) -> dict[str, Any]:
+        """A row of the evidence."""
+        row: dict[str, Any] = {"kind": self.kind, "example": self.example.name}
+        row |= {"effect": self.target[0], "place": self.place} if self.target else {}
+        row |= {"request": self.at} if self.at is not None else {}
+        return row | ({"held_out": True} if self.example.visibility == "held_out" else {})
+
+
+def is_local_effect(effect: Effect) -> bool:
+    """Whether it commits in our own database, together with its record."""
+    return effect.connector in _LOCAL
+
+
+def may_repeat(effect: Effect) -> bool:
+    """Whether a doubt about it is ended by doing it again."""
+    return effect.on_unknown == "retry" and not is_local_effect(effect)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """All schedules in order of worth; the first `most` of them are played."""
+
+    all: Sequence[Schedule]
+    most: int
+
+    @property
+    def played(self) -> Sequence[Schedule]:
+        return self.all[: self.most]
+
+    @property
+    def left_out(self) -> Sequence[Schedule]:
+        return self.all[self.most :]
+
+
+def list_schedules(spec: ExecutionSpec, cleans: Sequence[Clean], admits: Callable[[Mapping[str, Any]], bool], seed: str) -> Listed:
+    """One for each slot, in the example that shows most, first items before last ones; then the others, shuffled by the seed.
+
+    `admits` says whether arguments fit the inputs.
+    """
+    slots: set[tuple[Any, ...]] = set()
+    ranked: list[tuple[int, str, Schedule]] = []
+    for clean in sorted(cleans, key=_worth):
+        for schedule in _of(spec, clean, admits):
+            rank = 2 if schedule.slot in slots else 1 if schedule.place == "last" else 0
+            ranked.append((rank, hashlib.sha256(f"{seed} {schedule}".encode()).hexdigest(), schedule))
+            slots.add(schedule.slot)
+    ranked.sort(key=lambda row: row[:2])
+    needed = min(MOST_NEEDED, sum(rank == 0 for rank, *_ in ranked))
+    return Listed([schedule for *_, schedule in ranked], max(MOST_SCHEDULES, needed))
+
+
+def _worth(clean: Clean) -> tuple[bool, bool, int]:
+    """Examples that authors see first, then those whose world is quiet, then those that do more."""
+    return clean.example.visibility == "held_out", bool(clean.example.world.script), -len(clean.done)
+
+
+def _of(spec: ExecutionSpec, clean: Clean, admits: Callable[[Mapping[str, Any]], bool]) -> Iterator[Schedule]:
+    yield from _matrix(spec, clean)
+    yield from _between(clean)
+    if clean.done:
+        yield Schedule("twins", clean.example)
+        yield from _lists(clean, admits)
+
+
+def _matrix(spec: ExecutionSpec, clean: Clean) -> Iterator[Schedule]:
+    for effect in spec.effects:
+        keys = [key for key in clean.done if key[0] == effect.id]
+        places: list[tuple[Literal["first", "last"], Key]] = [("first", keys[0])] if keys else []
+        places += [("last", keys[-1])] if len(keys) > 1 else []
+        for place, key in places:
+            for kind in LOCAL if is_local_effect(effect) else REMOTE:
+                yield Schedule(kind, clean.example, key, place)
+
+
+def _between(clean: Clean) -> Iterator[Schedule]:
+    """Where one effect is followed by another, after the first request, and before the last."""
+    asked = clean.played.heard.asked
+    turns = [number for number, (before, after) in enumerate(pairwise(asked), 2) if before != after]
+    for at in sorted({*turns[:1], *([2, len(asked)] if len(asked) > 1 else [])}):
+        yield Schedule("cut", clean.example, at=at)
+        yield Schedule("stopped", clean.example, at=at)
+
+
+def _lists(clean: Clean, admits: Callable[[Mapping[str, Any]], bool]) -> Iterator[Schedule]:
+    """The one list of the arguments; where there are several, they may belong together, and stay as they are."""
+    args = clean.example.args
+    lists = [name for name, value in args.items() if isinstance(value, list) and len(value) > 1]
+    if len(lists) != 1:
+        return
+    name, items = lists[0], args[lists[0]]
+    ways: dict[Kind, tuple[Mapping[str, Any], ...]] = {
+        "permuted": ({**args, name: [*items[::2], *reversed(items[1::2])] if len(items) > 2 else items[::-1]},),
+        "duplicated": ({**args, name: [*items, *items]},),
+    }
+    if len(items) <= MOST_ITEMS:
+        ways["one_by_one"] = tuple({**args, name: [item]} for item in items)
+    for kind, calls in ways.items():
+        if all(admits(call) for call in calls) and (kind == "permuted" or itemised(clean)):
+            yield Schedule(kind, clean.example, calls=calls)
+
+
+def itemised(clean: Clean) -> frozenset[str]:
+    """The effects that the tool asks for once for each item of its list: only of these it is known what another list must come to."""
+    sizes = {len(value) for value in clean.example.args.values() if isinstance(value, list) and len(value) > 1}
+    asked = Counter(one.effect for one in clean.played.done)
+    return frozenset(effect for effect, number in asked.items() if number in sizes)

@@ -1,0 +1,122 @@
+"""The same work in other calls: two processes at once, the caller's list in another order, twice over, item by item.
+
+Whatever the calls, the same items come to the same keys, and each is done once.
+
+It refuses to be: a judge of what a list means. A tool that ends such a call with an error of its own is believed, and only effects that it
+asks for once an item are held to the list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from app.verification.clean import Clean
+from app.verification.findings import Finding
+from app.verification.schedules import Kind, Schedule, itemised
+from app.verification.stage import Key, Played, Row, staged
+from app.verification.subject import Bench, Subject
+from app.verification.wording import found, named, some_keys, some_states
+
+_RULES: Mapping[Kind, str] = {"permuted": "order_changes_keys", "duplicated": "duplicates_change_keys", "one_by_one": "items_share_a_key"}
+_SETTLED = ("done", "skipped", "duplicate")
+
+
+@dataclass(frozen=True, slots=True)
+class Varied:
+    """The calls of a schedule, and the ledger that they left together."""
+
+    schedule: Schedule
+    clean: Clean
+    plays: tuple[Played, ...]
+    ledger: Mapping[Key, Row]
+
+
+async def run_varied(subject: Subject, bench: Bench, clean: Clean, schedule: Schedule) -> Varied:
+    """Play twins, or the calls of a list in its variations."""
+    program = subject.program()
+    async with staged(bench, clean.example, subject.caller, program) as stage:
+        if schedule.kind == "twins":
+            plays = await stage.play_twins(program, clean.example.args)
+        else:
+            plays = [await stage.play(program, args) for args in schedule.calls]
+        return Varied(schedule, clean, tuple(plays), await asyncio.to_thread(stage.ledger))
+
+
+def judge_varied(seen: Varied) -> list[Finding]:
+    """What does not hold, by the first check that finds something."""
+    checks = (_twins,) if seen.schedule.kind == "twins" else (_calls_end, _keys, _one_key)
+    return next((findings for check in checks if (findings := list(check(seen)))), [])
+
+
+def _twins(seen: Varied) -> Iterator[Finding]:
+    clean, example = seen.clean, seen.clean.example
+    for played in seen.plays:
+        waited = any(one.status not in _SETTLED for one in played.done)
+        if played.state not in (clean.played.state, clean.again.state) and not (played.is_business_error and waited):
+            message = f"A run {seen.schedule} ends {played.state!r} with {played.error_code!r}: {_said(played)}."
+            yield found(example, "twins_differ", message, clean.played.state, played.error)
+            return
+    for key in sorted(set(clean.done) | set(seen.ledger)):
+        wrong = _twin_row(clean, key, seen.ledger.get(key))
+        if wrong is not None:
+            message = f"A run {seen.schedule}: {named(key)} {wrong}."
+            yield found(example, "twins_differ", message, some_states(clean.ledger), some_states(seen.ledger))
+            return
+
+
+def _twin_row(clean: Clean, key: Key, row: Row | None) -> str | None:
+    if row is None:
+        return "is missing"
+    if key not in clean.ledger:
+        return "is not planned by one clean run"
+    if row.performed > max(1, clean.ledger[key].performed):
+        return f"was performed {row.performed} times"
+    return None if row.state == "done" or key not in clean.done else f"ends {row.state!r}"
+
+
+def _calls_end(seen: Varied) -> Iterator[Finding]:
+    for played, args in zip(seen.plays, seen.schedule.calls, strict=True):
+        if played.state != "completed" and not played.is_business_error:
+            message = f"A call {seen.schedule} ends {played.state!r} with {played.error_code!r}: {_said(played)}."
+            yield found(seen.clean.example, "list_fails", message, "completed", played.error, args=args)
+            return
+
+
+def _keys(seen: Varied) -> Iterator[Finding]:
+    """Of the effects that belong to the items, the calls have together the keys that one call has, each done once."""
+    if any(played.state != "completed" for played in seen.plays):
+        return
+    clean, args = seen.clean, seen.schedule.calls[0]
+    ours = itemised(clean)
+    expected, got = ({key for key in ledger if key[0] in ours} for ledger in (clean.ledger, seen.ledger))
+    rule = _RULES[seen.schedule.kind]
+    if expected != got:
+        other = sorted(expected ^ got)[0]
+        which = "is asked for" if other in got else "is not asked for"
+        message = f"Called {seen.schedule}, the tool has other keys than in one call as it stands: {named(other)} {which}."
+        yield found(clean.example, rule, message, some_keys(clean.ledger), some_keys(seen.ledger), args=args)
+        return
+    for key in sorted(got):
+        if seen.ledger[key].performed > max(1, clean.ledger[key].performed):
+            message = f"Called {seen.schedule}, the tool performs {named(key)} {seen.ledger[key].performed} times."
+            yield found(clean.example, "performed_twice", message, 1, seen.ledger[key].performed, args=args)
+            return
+
+
+def _one_key(seen: Varied) -> Iterator[Finding]:
+    """In another order no two items that differ share a key, where none did before: what comes second would be lost."""
+    if seen.schedule.kind != "permuted" or any(one.differs for one in seen.clean.played.done):
+        return
+    for one in seen.plays[0].done:
+        if one.status == "duplicate" and one.differs and one.key is not None:
+            message = (
+                f"Called {seen.schedule}, the tool asks for two different items under {named((one.effect, one.key))}; the second is lost."
+            )
+            yield found(seen.clean.example, "one_key_for_two", message, got=one.item, args=seen.schedule.calls[0])
+            return
+
+
+def _said(played: Played) -> str:
+    return str((played.error or {}).get("message", ""))[:300]
