@@ -283,16 +283,11 @@ DEFECTS = (
         "transactions",
         "examples",
         (
+            Change("tool.py", "    stored = store(ctx, records)\n", ""),
             Change(
                 "tool.py",
                 '    if tally.invalid and args["on_invalid"] == "refuse":\n',
-                '    refuse = tally.invalid and args["on_invalid"] == "refuse"\n',
-            ),
-            Change("tool.py", '        raise ToolError("rows_invalid", f"{tally', '    refusal = ToolError("rows_invalid", f"{tally'),
-            Change(
-                "tool.py",
-                "    stored = store(ctx, records)\n",
-                "    stored = store(ctx, records)\n    if refuse:\n        raise refusal\n",
+                '    stored = store(ctx, records)\n    if tally.invalid and args["on_invalid"] == "refuse":\n',
             ),
         ),
         grave=True,
