@@ -88,7 +88,14 @@ def test_products_of_other_categories_are_not_looked_at() -> None:
 
 @pytest.mark.parametrize(
     ("price", "percent", "reduced"),
-    [("20.00", "25", "15.00"), ("0.05", "50", "0.03"), ("1.01", "50", "0.51"), ("2.01", "50", "1.01"), ("19.99", "33.3", "13.33"), ("999999999.99", "99.9", "1000000.00")],
+    [
+        ("20.00", "25", "15.00"),
+        ("0.05", "50", "0.03"),
+        ("1.01", "50", "0.51"),
+        ("2.01", "50", "1.01"),
+        ("19.99", "33.3", "13.33"),
+        ("999999999.99", "99.9", "1000000.00"),
+    ],
 )
 def test_a_price_is_rounded_to_cents_half_up(price: str, percent: str, reduced: str) -> None:
     assert products(promote(LAMP | {"price": price}, percent=percent))[0]["price"] == reduced
@@ -170,7 +177,12 @@ def test_a_promotion_without_a_usable_percentage_stops_the_run_before_any_change
 
 @pytest.mark.parametrize("category", [None, "", 7])
 def test_a_promotion_without_a_category_stops_the_run_before_any_change(category: Any) -> None:
-    world = {"records": {"promotions": [{"key": "x", "body": {"category": category, "percent_off": "5"}}], "products": [{"key": "p", "body": LAMP}]}}
+    world = {
+        "records": {
+            "promotions": [{"key": "x", "body": {"category": category, "percent_off": "5"}}],
+            "products": [{"key": "p", "body": LAMP}],
+        }
+    }
     t = trial(run, {"promotion_id": "x", "action": "start"}, world=world)
     assert t.error is not None
     assert t.error["code"] == "promotion_invalid"
