@@ -25,7 +25,9 @@ MOST_WEIGHT_G = 31_500
 COUNTRIES = frozenset({"AT", "BE", "DE", "FR", "NL"})
 POSTCODE = re.compile(r"[0-9A-Z][0-9A-Z -]{2,9}")
 PRICE = re.compile(r"[0-9]{1,9}\.[0-9]{2}")
-BUCKET_OF = MappingProxyType({"done": "booked", "skipped": "booked_before", "retrying": "waiting", "failed": "refused", "unknown": "unknown"})
+BUCKET_OF = MappingProxyType(
+    {"done": "booked", "skipped": "booked_before", "retrying": "waiting", "failed": "refused", "unknown": "unknown"}
+)
 EXISTS = frozenset({"done", "skipped"})
 
 
