@@ -56,6 +56,7 @@ class ProcessLimits:
     memory_mb: int = 1024
     cpu_s: int = 120
     wall_s: float = 120.0
+    """As long as it gets the processor; see `oneshot.PATIENCE` for a machine that is too busy."""
     processes: int = 64
     output_bytes: int = MIB
     """Standard output and standard error, each; over it the run ends."""

@@ -38,7 +38,7 @@ class Sandbox:
 
         In the `background`, all that it runs stands back where something else wants the processor.
         """
-        self._background = background
+        self.background = background
         self.proof: Proof | None = None
         self._home = home
         self._idle_per_tool = idle_per_tool
@@ -94,7 +94,7 @@ class Sandbox:
         """One program in a fresh sandbox, see `oneshot.run`. Raises Unavailable `sandbox_unproven`."""
         found = self._proven()
         with slots.claim() as slot:
-            plan = replace(launcher.verification_plan(found, slot.uid, limits), background=self._background)
+            plan = replace(launcher.verification_plan(found, slot.uid, limits), background=self.background)
             return await oneshot.run(plan, found.interpreter, argv, files, limits, stdin)
 
     def apart(self, *, background: bool | None = None) -> Sandbox:
@@ -102,7 +102,7 @@ class Sandbox:
 
         For code that is not published: it shares no sandbox with what is. Stop it after use. `background` is this one's unless given.
         """
-        other = Sandbox(self._home, idle_per_tool=0, idle_total=0, background=self._background if background is None else background)
+        other = Sandbox(self._home, idle_per_tool=0, idle_total=0, background=self.background if background is None else background)
         other.proof, other._installation = self.proof, self._installation
         return other
 
@@ -136,11 +136,11 @@ class Sandbox:
         async with self._starting:
             if self._server is None or not self._server.alive:
                 self._idle.clear()
-                self._server = await _boot(found, self._background)
+                self._server = await _boot(found, self.background)
             return self._server
 
     async def _fresh(self, found: Installation, files: Mapping[str, str], limits: GuestLimits) -> GuestSession:
-        server = await _boot(found, self._background)
+        server = await _boot(found, self.background)
         try:
             session = await self._opened(await server.template(files, limits.of_template()), limits)
         except BaseException:

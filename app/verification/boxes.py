@@ -13,13 +13,14 @@ from typing import Any
 
 from app.core.errors import Failed
 from app.sandbox.limits import ProcessLimits
-from app.sandbox.oneshot import Completed
+from app.sandbox.oneshot import PATIENCE, Completed
 from app.sandbox.sandbox import Sandbox
 from app.verification.findings import Finding
 
 STATIC = ProcessLimits(memory_mb=768, cpu_s=30, wall_s=30.0, processes=16, output_bytes=4 << 20, disk_mb=32)
 DYNAMIC = ProcessLimits(memory_mb=768, cpu_s=60, wall_s=60.0, processes=16, output_bytes=4 << 20, disk_mb=32)
 
+SAID_NOTHING = "inside_program_failed"
 _REASONS = {
     "time": ("time_limit", "did not finish within its time", "Shorten the file, or end the loop that does not end."),
     "output": ("output_limit", "printed more than it may", "Print less."),
@@ -57,7 +58,10 @@ async def ask(
 
 
 def refuse_cut(program: str, done: Completed) -> None:
-    """Raise Cut where a limit or a signal ended the program."""
+    """Raise Cut where a limit or a signal ended the program, Failed `machine_busy` where it was hardly let run."""
+    if done.cut == "time" and done.cpu_ms is not None and done.cpu_ms < done.wall_ms / (2 * PATIENCE):
+        detail = f"The check {program} got {done.cpu_ms} ms of the processor in {done.wall_ms} ms."
+        raise Failed("machine_busy", detail, fix="Verify again when the machine has less to do.")
     if done.cut is not None:
         rule, what, fix = _REASONS[done.cut]
         raise Cut(Finding(rule, f"The check {program} {what} on this candidate.", fix))
@@ -69,4 +73,4 @@ def refuse_cut(program: str, done: Completed) -> None:
 def broken(program: str, done: Completed) -> Failed:
     """The error of a check that ended without an answer: never a pass, and not the candidate's fault."""
     said = done.stderr.decode(errors="replace").strip()[-400:]
-    return Failed("inside_program_failed", f"The check {program} ended with status {done.exit} and no answer: {said or 'it said nothing'}")
+    return Failed(SAID_NOTHING, f"The check {program} ended with status {done.exit} and no answer: {said or 'it said nothing'}")

@@ -194,7 +194,7 @@ class _Line:
 async def _run_gate(gate: Gate, subject: Subject, bench: Bench, seen: Evidence) -> GateResult:
     began = time.monotonic()
     try:
-        async with asyncio.timeout(gate.limit_s) as limit:
+        async with asyncio.timeout(gate.limit_s * bench.patience) as limit:
             outcome = await gate.check(subject, bench, seen)
     except TimeoutError as error:
         if not limit.expired():

@@ -116,3 +116,5 @@ class Bench:
     model: str = DEFAULT_MODEL
     mutation_score: float = DEFAULT_MUTATION_SCORE
     test_limits: ProcessLimits = DYNAMIC
+    patience: float = 1.0
+    """How many times its limit a gate may take: more where it stands back for published tools."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.core.errors import Failed
-from app.verification.boxes import Cut, ask
+from app.verification.boxes import SAID_NOTHING, Cut, ask
 from app.verification.findings import Finding, GateOutcome
 from app.verification.subject import Bench, Subject
 
@@ -39,6 +39,8 @@ async def check_tests(subject: Subject, bench: Bench, _seen: Mapping[str, Mappin
     except Cut as cut:
         return GateOutcome([cut.finding])
     except Failed as error:  # the tests were collected in their runner's process: one that says nothing was ended by them
+        if error.code != SAID_NOTHING:
+            raise
         return GateOutcome([_ended(error.detail)])
     if not _well_formed(answer, token):
         return GateOutcome([_ended("The test run gave an answer that is not its own.")])

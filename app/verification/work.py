@@ -33,6 +33,7 @@ from app.economics.costs import generation_usd
 from app.observability import metrics
 from app.observability.logs import working
 from app.observability.traces import tracing
+from app.sandbox.oneshot import PATIENCE
 from app.sandbox.sandbox import Sandbox
 from app.spec.catalog import ConnectorCatalog
 from app.verification.findings import GateResult
@@ -113,7 +114,8 @@ async def bench_for(sandbox: Sandbox, settings: Settings) -> AsyncIterator[Bench
     guests = sandbox.apart()
     with scratch_folder(template.parent) as scratch:
         try:
-            yield Bench(sandbox, guests, template, scratch, settings.model, settings.mutation_score)
+            patience = PATIENCE if sandbox.background else 1.0
+            yield Bench(sandbox, guests, template, scratch, settings.model, settings.mutation_score, patience=patience)
         finally:
             await guests.stop()
 

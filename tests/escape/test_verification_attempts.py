@@ -61,7 +61,7 @@ ATTEMPTS = (
     ),
     Attempt("takes one huge block", "bytearray(450 << 20)", {"memory_mb": 1000}),
     Attempt("spins", "spin(1.4)", {"cpu_s": 20}, tight={"cpu_s": 1}),
-    Attempt("sleeps", "time.sleep(0.9)", tight={"wall_s": 0.4}, loosen={"wall_s": 10}),
+    Attempt("sleeps", f"time.sleep({0.1 * oneshot.PATIENCE + 0.6})", tight={"wall_s": 0.1}, loosen={"wall_s": 10}),
     Attempt("prints without end", "for _ in range(400): print('x' * 1000)", {"output_bytes": 1 << 20}),
     Attempt("complains without end", "for _ in range(400): print('x' * 1000, file=sys.stderr)", {"output_bytes": 1 << 20}),
     Attempt(
