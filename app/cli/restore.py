@@ -26,9 +26,11 @@ from app.core.clock import iso
 from app.core.db import Database
 from app.core.errors import Conflict, Invalid
 from app.core.settings import Settings
+from app.core.signing import Keyring
 from app.observability import audit
 from app.observability.sealing import verify_chain
 from app.registry.loading import set_aside
+from app.registry.sealing import SINCE, seal_anew
 from app.runtime.restored import Held, carry_over, hold
 
 _BESIDE = ("-wal", "-shm")
@@ -57,6 +59,7 @@ def restore(settings: Settings, file: Path, *, nothing_since: bool) -> int:
             database.close()
         aside = _swap(settings, folder, target)
         moved = _put_tools_aside(settings, aside)
+        _seal_older(settings, manifest)
     _tell(manifest, held, carried, aside, moved)
     return DONE
 
@@ -116,7 +119,7 @@ def _note(database: Database, manifest: bundle.Manifest, held: Held | None, carr
 
 def _swap(settings: Settings, folder: Path, target: Path) -> Path:
     """Put the restored files in place, each by a rename, and keep those that were there; returns the folder of these."""
-    aside = target.parent / f"replaced-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S')}"
+    aside = target.parent / f"replaced-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S.%f')}"
     aside.mkdir(mode=0o700)
     if target.exists():
         _settle(target)
@@ -151,6 +154,15 @@ def _put_tools_aside(settings: Settings, aside: Path) -> int:
         return set_aside(database, settings.tools_dir, aside / "tools")
     finally:
         database.close()
+
+
+def _seal_older(settings: Settings, manifest: bundle.Manifest) -> None:
+    """Seal the versions of a backup from before there were evidence bundles; where there is no key yet, the first start does it."""
+    keys = Keyring(settings.home)
+    if manifest.revision >= SINCE or not keys.made:
+        return
+    with closing(Database(settings.database)) as database:
+        say(f"{len(seal_anew(database, keys, 'upgraded'))} published version(s) had no evidence bundle yet and are sealed as they are")
 
 
 def _tell(manifest: bundle.Manifest, held: Held | None, carried: int | None, aside: Path, moved: int) -> None:

@@ -31,6 +31,9 @@ from app.registry.examining import FILES, problems_with
 from app.registry.models import Version
 from app.spec.revisions import stored_spec
 
+SINCE = "0009"
+"""The revision of the schema that brought bundles: a database of an older one has none."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -87,12 +90,12 @@ def seal_former(database: Database, keys: Keyring) -> int:
         return len(_seal_each(database, signer, rows, "upgraded"))
 
 
-def seal_anew(database: Database, keys: Keyring) -> list[str]:
+def seal_anew(database: Database, keys: Keyring, why: Why = "sealed anew") -> list[str]:
     """Seal each version that has no bundle by a believed key: an operator's word for what is stored. Returns those that were sealed."""
     believed = set(keys.trusted())
     with database.reading() as session:
         rows = [row for row in repository.all_versions(session) if not believed & repository.bundles_of(session, row).keys()]
-    return _seal_each(database, keys, rows, "sealed anew")
+    return _seal_each(database, keys, rows, why)
 
 
 def _seal_each(database: Database, signer: Signer, rows: list[Version], why: Why) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sqlite3
 import tarfile
@@ -25,6 +24,7 @@ from app.core.settings import Settings
 from app.observability import audit
 from app.observability.sealing import seal, verify_chain
 from app.runtime.repository.effects import Claim, Intent, Move, Plan, move, plan_chunks
+from tests.support.backups import rewritten
 
 ADA, BOB, CAT, DAN, EVE = "ada", "bob", "cat", "dan", "eve"
 
@@ -222,18 +222,6 @@ def test_nothing_is_restored_while_somebody_works_there(settings: Settings, tmp_
         assert main(["restore", str(tmp_path / "b")]) == 2 and "already_running" in capfd.readouterr().err
         owners.void(database, owner=owner)
     assert main(["restore", str(tmp_path / "b")]) == 0
-
-
-def rewritten(source: Path, target: Path, name: str, change: Any) -> None:
-    """A copy of a backup with one member changed, and the manifest as it was."""
-    with tarfile.open(source) as old, tarfile.open(target, "w") as new:
-        for member in old:
-            stream = old.extractfile(member)
-            assert stream is not None
-            content = stream.read()
-            content = change(content) if member.name == name else content
-            member.size = len(content)
-            new.addfile(member, io.BytesIO(content))
 
 
 def _spoil(content: bytes) -> bytes:
