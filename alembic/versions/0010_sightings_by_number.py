@@ -1,6 +1,6 @@
 """Sightings name their effect by its number: rows of a run that meets a finished ledger are appended, and take a third of the room.
 
-Revision 0011, after 0010.
+Revision 0010, after 0009.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011"
-down_revision: str | None = "0010"
+revision = "0010"
+down_revision: str | None = "0009"
 branch_labels: None = None
 depends_on: None = None
 
