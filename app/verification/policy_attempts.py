@@ -20,6 +20,7 @@ from app.verification.boxes import inside_files
 from app.verification.subject import Subject
 
 PROBE = "toolmint_probe"
+MOST_CALLS = 4
 SMUGGLED = "\r\nBcc: toolmint-probe@example.com"
 """What turns one line of a mail into two, and its second recipient."""
 
@@ -31,7 +32,7 @@ class Ask:
     """One thing that a program asks for: `kind` is `perform` or `read`, `asked` the id, `code` how it must be refused.
 
     `most` is how many effects of that id may be there all the same: those within a limit. `holding`: only those whose item holds this
-    field count, where the tool itself goes on to do the effect.
+    field count, where the tool itself goes on to do the effect. `ends`: a run that was refused this must not end with a result.
     """
 
     name: str
@@ -40,26 +41,32 @@ class Ask:
     code: str
     most: int = 0
     holding: str | None = None
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A program and the call that it is run with; each of `asks` must be refused."""
+    """A program and the calls that it is run with, in turn until one comes to ask; each of `asks` must be refused.
+
+    `certain`: one of the calls does ask, unless the tool is broken.
+    """
 
     program: Program
-    example: Example
+    examples: tuple[Example, ...]
     asks: tuple[Ask, ...]
+    certain: bool = True
 
 
 def attempts(subject: Subject) -> Iterator[Attempt]:
-    """Every attempt on this candidate: two with what nobody declared, and for each effect that an example does up to four."""
+    """Every attempt on this candidate: one with what nobody declared, one for each read, up to four for each effect of an example."""
     yield _undeclared(subject)
+    yield from _unread(subject)
     for effect in subject.spec.effects:
         example = _doing(subject.spec, effect.id)
         if example is None:
             continue
         stripped = tuple(other for other in subject.spec.effects if other.id != effect.id)
-        yield _with(subject, stripped, example, Ask(f"stripped_{effect.id}", "perform", effect.id, "effect_undeclared"))
+        yield _with(subject, stripped, example, Ask(f"stripped_{effect.id}", "perform", effect.id, "effect_undeclared", ends=True))
         done = sum(expected.id == effect.id and expected.status == "done" for expected in example.effects)
         if done:
             tight = effect.model_copy(update={"limits": effect.limits.model_copy(update={"per_run": done - 1})})
@@ -80,7 +87,17 @@ def _undeclared(subject: Subject) -> Attempt:
         *(Ask(f"misfit_{effect.id}", "perform", effect.id, "item_invalid", holding=PROBE) for effect in subject.spec.effects),
     ]
     program = _probing(subject, f"asking(run, _Refusal, {effects!r}, { ({PROBE: {'key': 'x'}})!r})")
-    return Attempt(program, subject.spec.examples[0], tuple(asks))
+    return Attempt(program, subject.spec.examples[:1], tuple(asks))
+
+
+def _unread(subject: Subject) -> Iterator[Attempt]:
+    """Each read taken out of the spec: a tool that goes on without what it was to look at is worse than one that ends."""
+    telling = [example for example in subject.spec.examples if example.result is not None]
+    examples = tuple(sorted(telling, key=lambda example: (example.visibility == "held_out", -len(example.effects)))[:MOST_CALLS])
+    for read in subject.spec.reads:
+        reads = tuple(other for other in subject.spec.reads if other.id != read.id)
+        program = subject.program(spec=subject.spec.model_copy(update={"reads": reads, "invariants": ()}))
+        yield Attempt(program, examples, (Ask(f"stripped_{read.id}", "read", read.id, "read_undeclared", ends=True),), certain=False)
 
 
 def _smuggling(subject: Subject, effect: Effect, example: Example) -> Iterator[Attempt]:
@@ -89,7 +106,7 @@ def _smuggling(subject: Subject, effect: Effect, example: Example) -> Iterator[A
     fields = line_fields(kind) if kind is not None else ()
     if fields:
         program = _probing(subject, f"smuggling(run, {effect.id!r}, {fields!r}, {SMUGGLED!r})")
-        yield Attempt(program, example, (Ask(f"smuggled_{effect.id}", "perform", effect.id, "item_invalid"),))
+        yield Attempt(program, (example,), (Ask(f"smuggled_{effect.id}", "perform", effect.id, "item_invalid"),))
 
 
 def line_fields(kind: ConnectorKind) -> tuple[str, ...]:
@@ -102,7 +119,7 @@ def line_fields(kind: ConnectorKind) -> tuple[str, ...]:
 def _with(subject: Subject, effects: tuple[Effect, ...], example: Example, ask: Ask) -> Attempt:
     """The candidate under a spec with other effects, and without invariants that might speak of them."""
     spec = subject.spec.model_copy(update={"effects": effects, "invariants": ()})
-    return Attempt(subject.program(spec=spec), example, (ask,))
+    return Attempt(subject.program(spec=spec), (example,), (ask,))
 
 
 def _probing(subject: Subject, run: str) -> Program:

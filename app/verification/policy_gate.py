@@ -36,8 +36,13 @@ _UNHELD = {
         "The attempt {case!r} asked for {asked!r} and was not refused, not audited, or left something.",
         "Report this: the host must hold it, whatever a tool does.",
     ),
+    "passed_over": (
+        "refusal_passed_over",
+        "The host refused {asked!r} to the tool, which went on and ended with a result, as if it had been done.",
+        "Let the ToolError of a refused call end the run: catch none around ctx.read and ctx.perform, or raise one of your own.",
+    ),
 }
-End = Literal["refused", "unreached", "not_held"]
+End = Literal["refused", "unreached", "not_held", "passed_over"]
 Case = dict[str, Any]
 """One row of the evidence: `{"case", "asked", "code", "ended", "audited", "left"}`; `left` counts what is there and must not be."""
 
@@ -88,20 +93,24 @@ def _undeclared_ids(spec: ExecutionSpec, calls: Any) -> Iterator[Finding]:
             named[kind].add(call["id"])
     for kind, ids in declared.items():
         for unused in sorted(ids - named[kind]):
-            message = f"The spec declares {unused!r}, and the code never names it."
-            yield Finding(
-                "unused_declaration", message, "Remove it from the spec: declare no more than is used.", "warning", file="spec.json"
-            )
+            message = f"The spec declares {unused!r}, and the code never names it: a tool may do no more than it needs."
+            yield Finding("unused_declaration", message, "Remove it from the spec.", file="spec.json")
 
 
 async def _attempted(subject: Subject, bench: Bench, attempt: Attempt, turn: asyncio.Semaphore) -> list[Case]:
-    async with turn, staged(bench, attempt.example, subject.caller, attempt.program) as stage:
-        try:
-            async with asyncio.timeout(ATTEMPT_LIMIT_S):
-                played = await stage.play(attempt.program, attempt.example.args)
-        except TimeoutError:
-            return [_case(ask, "unreached", audited=False, left=0) for ask in attempt.asks]
-        return await asyncio.to_thread(lambda: [_judged(stage, played, ask) for ask in attempt.asks])
+    cases: list[Case] = []
+    for example in attempt.examples:
+        async with turn, staged(bench, example, subject.caller, attempt.program) as stage:
+            try:
+                async with asyncio.timeout(ATTEMPT_LIMIT_S):
+                    played = await stage.play(attempt.program, example.args)
+            except TimeoutError:
+                cases = [_case(ask, "unreached", audited=False, left=0) for ask in attempt.asks]
+                continue
+            cases = await asyncio.to_thread(lambda at, told: [_judged(at, told, ask) for ask in attempt.asks], stage, played)
+        if any(case["ended"] != "unreached" for case in cases):
+            return cases
+    return cases if attempt.certain else []
 
 
 def _judged(stage: Stage, played: Played, ask: Ask) -> Case:
@@ -113,8 +122,9 @@ def _judged(stage: Stage, played: Played, ask: Ask) -> Case:
     named = [event for event in events if event.target.endswith(f"/{ask.asked}") and event.actor == stage.actor.id]
     audited = any((event.body or {}).get("code") == ask.code for event in named)
     refused = _was_refused(played, ask)
-    reached = refused or left > 0
-    ended: End = "unreached" if not reached else "refused" if refused and audited and not left else "not_held"
+    ended: End = "refused" if refused and audited and not left else "not_held" if refused or left else "unreached"
+    if ended == "refused" and ask.ends and played.state == "completed":
+        ended = "passed_over"
     return _case(ask, ended, audited=audited, left=left)
 
 

@@ -39,6 +39,7 @@ def test_each_row_of_the_policy_is_refused_audited_and_leaves_nothing(lab: Lab, 
         "undeclared_perform": "effect_undeclared",
         "undeclared_read": "read_undeclared",
         "misfit_send": "item_invalid",
+        "stripped_sender": "read_undeclared",
         "stripped_send": "effect_undeclared",
         "limit_send": "effect_limit_exceeded",
         "keyless_send": "key_unusable",
@@ -72,10 +73,38 @@ def test_ids_that_are_not_declared_or_not_written_out_are_refused(lab: Lab, scra
     assert outcome.evidence["refused"]["ids_declared"] is False
 
 
-def test_a_declaration_that_the_code_never_names_is_a_warning(lab: Lab, scratch: Path) -> None:
+def test_a_declaration_that_the_code_never_names_is_refused(lab: Lab, scratch: Path) -> None:
     spare = {"id": "spare", "connector": "records.get", "config": {"collection": "other"}}
     outcome = lab.ask(check_policy, subject(spec=specimen_spec(reads=[*SPEC["reads"], spare])), scratch, calls_of(TOOL))
-    assert outcome.passed and rules(outcome.findings) == ["unused_declaration"]
+    assert not outcome.passed and rules(outcome.findings) == ["unused_declaration"]
+
+
+EVERY = """def every(ctx: Context, items: list[SendItem]) -> list[Outcome]:
+    try:
+        return ctx.perform_many("send", items)
+    except ToolError:
+        return []
+
+
+def run("""
+READ = """try:
+        sender = ctx.read("sender", key=args["campaign"])
+    except ToolError:
+        sender = {"name": "Ann"}
+"""
+FAIL_OPEN = {
+    "sender": changed(TOOL, 'sender = ctx.read("sender", key=args["campaign"])\n', READ),
+    "send": changed(
+        changed(changed(TOOL, 'ctx.perform_each("send", items)', "every(ctx, items)"), "def run(", EVERY), "import C", "import Outcome, C"
+    ),
+}
+
+
+@pytest.mark.parametrize("asked", FAIL_OPEN)
+def test_a_tool_that_goes_on_after_a_refusal_as_if_nothing_was_is_refused(lab: Lab, scratch: Path, asked: str) -> None:
+    tool = FAIL_OPEN[asked]
+    outcome = lab.ask(check_policy, subject(tool=tool), scratch, calls_of(tool))
+    assert rules(outcome.findings) == ["refusal_passed_over"] and repr(asked) in outcome.findings[0].message
 
 
 def test_a_record_that_becomes_markup_in_a_mail_is_refused_and_an_escaped_one_is_not(lab: Lab, scratch: Path) -> None:
