@@ -174,7 +174,7 @@ DEFECTS = (
     Defect(
         "days_are_counted_from_the_quote_itself",
         "time",
-        "effects",
+        ("effects", "rollback"),
         (
             Change("tool.py", "waited = (today - found.last_word).days", "waited = (today - found.sent_on).days"),
             Change("test_tool.py", '("2026-01-01", 1, "2026-02-21", "waiting"),', '("2026-02-21", 1, "2026-02-22", "waiting"),'),
@@ -267,6 +267,7 @@ DEFECTS = (
             ),
             Change("tool.py", '        "expected_version": found.row["version"],\n', ""),
             Change("test_tool.py", '            "key": "q0001",\n            "expected_version": 1,\n', '            "key": "q0001",\n'),
+            Change("test_tool.py", '["q0002", 1],', '["q0002", 2],'),
         ),
         grave=True,
     ),
