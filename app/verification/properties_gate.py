@@ -23,7 +23,8 @@ from app.verification.stage import Played, staged
 from app.verification.subject import Bench, Subject
 
 COUNT = 100
-"""Arguments proposed; those that the schema does not admit are not counted as calls."""
+COUNT_OF_PURE = 400
+"""Arguments proposed, and to a tool that neither reads nor performs, which is asked in no time; what the schema refuses is no call."""
 MOST_KNOWN = 200
 WORLD_LIMIT_S = 40.0
 MOST_SHRINKING = 40
@@ -57,7 +58,7 @@ class _Tally:
 
 
 async def check_properties(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
-    """Up to 100 calls over the worlds of the examples; each failure once per rule, with the smallest input found."""
+    """Calls over the worlds of the examples; each failure once per rule, with the smallest input found."""
     program = subject.program()
     try:
         proposals = await _proposed(subject, bench, program)
@@ -81,23 +82,34 @@ async def check_properties(subject: Subject, bench: Bench, _seen: Mapping[str, M
 
 async def _proposed(subject: Subject, bench: Bench, program: Program) -> list[list[Any]]:
     """Valid arguments for each example's world."""
-    examples = [{"args": dict(example.args), "ends_well": example.error is None} for example in subject.spec.examples]
-    request = {"schema": dict(subject.spec.inputs), "examples": examples, "known": _known(subject), "seed": subject.digest, "count": COUNT}
+    spec = subject.spec
+    shown = [example for example in spec.examples if example.visibility == "author"]
+    known, hidden = _known(shown), _known(spec.examples)
+    request = {
+        "schema": dict(spec.inputs),
+        "examples": [
+            {"args": dict(example.args), "ends_well": example.error is None, "held_out": example not in shown} for example in spec.examples
+        ],
+        "known": known,
+        "hidden": [text for text in hidden if text not in known],
+        "seed": subject.digest,
+        "count": COUNT if spec.effects or spec.reads else COUNT_OF_PURE,
+    }
     answer = await ask(bench.sandbox, "propose", request)
-    proposals: list[list[Any]] = [[] for _ in examples]
+    proposals: list[list[Any]] = [[] for _ in spec.examples]
     for number, proposal in enumerate(answer["proposals"]):
         if isinstance(proposal["args"], dict) and not program.validators.args.problems(proposal["args"]):
-            where = proposal["like"] if proposal["like"] is not None else number % len(examples)
+            where = proposal["like"] if proposal["like"] is not None else number % len(spec.examples)
             proposals[where].append(proposal["args"])
     return proposals
 
 
-def _known(subject: Subject) -> list[str]:
-    """Names that the examples' worlds know: keys of records and snapshots, and the texts of the examples' arguments."""
-    worlds = [example.world for example in subject.spec.examples]
+def _known(examples: Sequence[Example]) -> list[str]:
+    """Names that these examples' worlds know: keys of records and snapshots, and the texts of the examples' arguments."""
+    worlds = [example.world for example in examples]
     named = {record.key for world in worlds for records in world.records.values() for record in records}
     named |= {name for world in worlds for name in world.snapshots}
-    named |= {text for example in subject.spec.examples for text in _texts(example.args)}
+    named |= {text for example in examples for text in _texts(example.args)}
     return sorted(named)[:MOST_KNOWN]
 
 

@@ -1,9 +1,10 @@
 """Arguments for a tool, proposed from its input schema and from its examples; and simpler ones for a call that failed.
 
-Reads `{"schema", "examples": [{"args", "ends_well"}], "known": [text], "seed", "count"}` and prints `{"proposals": [{"like", "args"}]}`,
-`like` the index of an example or null; or reads `{"value"}` and prints `{"smaller": [...]}`. Most proposals are an example that ends well
-with one place made anew or taken from another example, since a tool that looks up what it is given does little with names that nobody
-knows; for the same reason half of the texts are `known` ones.
+Reads `{"schema", "examples": [{"args", "ends_well", "held_out"}], "known": [text], "hidden": [text], "seed", "count"}` and prints
+`{"proposals": [{"like", "args"}]}`, `like` the index of an example or null; or reads `{"value"}` and prints `{"smaller": [...]}`. Most
+proposals are an example that ends well with one place made anew or taken from another example, since a tool that looks up what it is given
+does little with names that nobody knows; for the same reason half of the texts are `known` ones. What only held-out examples say (their
+arguments, the `hidden` texts) goes into proposals like a held-out example alone, so that nobody reads it in a finding.
 
 It refuses to be: sure. A proposal may break a keyword that is not understood here; the host's validator has the word.
 """
@@ -21,21 +22,32 @@ from .values import Values, smaller
 MOST_SMALLER = 200
 
 
-def propose(schema: dict[str, Any], examples: list[dict[str, Any]], known: list[str], seed: str, count: int) -> list[dict[str, Any]]:
+Example = dict[str, Any]
+
+
+def propose(
+    schema: dict[str, Any], examples: list[Example], known: list[str], hidden: list[str], seed: str, count: int
+) -> list[dict[str, Any]]:
     """One in four anew, the others like an example."""
     chance = random.Random(seed)  # noqa: S311 - it must be repeatable
-    values = Values(schema, chance, tuple(known))
+    shown, all_known = Values(schema, chance, tuple(known)), Values(schema, chance, (*known, *hidden))
+    open_examples = [example for example in examples if not example.get("held_out")]
     good = [index for index, example in enumerate(examples) if example["ends_well"]] or list(range(len(examples)))
     made: list[dict[str, Any]] = []
     for number in range(count):
         like = chance.choice(good) if good and number % 4 else None
-        args = values.any_of(schema) if like is None else _varied(values, schema, examples, like)
+        if like is None:
+            args = shown.any_of(schema)
+        elif examples[like].get("held_out"):
+            args = _varied(all_known, schema, examples[like], examples)
+        else:
+            args = _varied(shown, schema, examples[like], open_examples)
         made.append({"like": like, "args": args})
     return made
 
 
-def _varied(values: Values, schema: dict[str, Any], examples: list[dict[str, Any]], like: int) -> Any:
-    args, chance = copy.deepcopy(examples[like]["args"]), values.chance
+def _varied(values: Values, schema: dict[str, Any], like: Example, examples: list[Example]) -> Any:
+    args, chance = copy.deepcopy(like["args"]), values.chance
     properties = schema.get("properties", {})
     for name in chance.sample(sorted(properties), min(len(properties), chance.choice((1, 1, 1, 2)))):
         others = [example["args"][name] for example in examples if name in example["args"]]

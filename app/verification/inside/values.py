@@ -1,31 +1,37 @@
 """Values that a JSON Schema (2020-12) admits: seeded, with a liking for its edges, and smaller ones for a value that failed.
 
-Made from what a strict spec may say: types, enum, const, bounds, multiples, lengths, patterns, formats, items, properties, `$ref` into the
-document, `oneOf`, `anyOf`, `allOf`. What other keywords refuse is refused later by the validator; a value is a proposal.
+Made from what a strict spec may say: types, enum, const, bounds, multiples, lengths, patterns, formats, lists and tuples, `contains`,
+properties with their counts and dependences, maps, `$ref` into the document (recursive ones end), `oneOf`, `anyOf`, `allOf`,
+`if`/`then`/`else`. What other keywords refuse is refused later by the validator; a value is a proposal.
 
 It refuses to be: a validator. Nobody calls a tool with a value that the host's own has not admitted.
 """
 
 from __future__ import annotations
 
+import math
 import random
-import re._constants as sre  # type: ignore[import-not-found]  # the standard library has no public view of a parsed pattern
-import re._parser as sre_parser  # type: ignore[import-not-found]  # as above
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
-MOST_DEPTH = 12
+from .patterns import FEW_REPEATS, Lean, text_of
+
+MOST_DEPTH = 16
+DEEP = 6
+"""From here on a value is kept as small as it may be, so that a recursive schema comes to an end."""
 MOST_ITEMS = 8
 MOST_TEXT = 60
-FEW_REPEATS = 4
-"""How far an open repetition in a pattern goes."""
+TRIES = 30
+"""How often a text is made anew that does not fit its lengths."""
 
 _ALPHABETS = ("abcxyz", "ABC019 _-.", "äßçñ", "日本語", "🙂🏽\u200d", "\"'<>&{}\\/%;", "\t\n ")
 _INTEGERS = (0, 1, -1, 2, 10, 100, 2**31 - 1, -(2**31), 2**53, 10**12)
 _NUMBERS = (0.0, 0.1, -0.1, 0.5, 1.0, 1e-9, 1e9, 123.456)
 _FORMATS: Mapping[str, tuple[str, ...]] = {
-    "email": ("a@example.com", "first.last+tag@sub.example.org", "UPPER@EXAMPLE.COM", "x_1@example.co"),
+    "email": ("a@example.com", "first.last+tag@sub.example.org", "UPPER@EXAMPLE.COM", "x_1@example.co", f"{'l' * 64}@example.com"),
+    "idn-email": ("a@example.com", "jörg@example.com"),
     "date": ("2026-03-01", "2024-02-29", "1999-12-31"),
     "date-time": ("2026-03-01T09:00:00Z", "2024-02-29T23:59:59.999+14:00", "1999-12-31T00:00:00-11:30"),
     "time": ("09:00:00Z", "23:59:59+02:00"),
@@ -38,6 +44,11 @@ _FORMATS: Mapping[str, tuple[str, ...]] = {
     "ipv6": ("::1", "2001:db8::ff00:42:8329"),
     "regex": ("^a+$", ".*"),
     "json-pointer": ("", "/a/0"),
+    "relative-json-pointer": ("0", "1/a"),
+    "iri": ("https://example.com/ä",),
+    "iri-reference": ("/ä", "https://example.com/"),
+    "idn-hostname": ("example.com", "bücher.example"),
+    "uri-template": ("https://example.com/{id}", "/a"),
 }
 
 
@@ -79,9 +90,22 @@ class Values:
             "const": lambda schema: schema["const"],
             "enum": lambda schema: self.chance.choice(schema["enum"]),
             "allOf": lambda schema: self.any_of(_all(schema), depth + 1),
-            "oneOf": lambda schema: self.any_of(_merged(schema, self.chance.choice(schema["oneOf"]), "oneOf"), depth + 1),
-            "anyOf": lambda schema: self.any_of(_merged(schema, self.chance.choice(schema["anyOf"]), "anyOf"), depth + 1),
+            "oneOf": lambda schema: self.any_of(_merged(schema, self._branch(schema["oneOf"], depth), "oneOf"), depth + 1),
+            "anyOf": lambda schema: self.any_of(_merged(schema, self._branch(schema["anyOf"], depth), "anyOf"), depth + 1),
+            "if": lambda schema: self.any_of(self._condition(schema), depth + 1),
         }
+
+    def _branch(self, branches: Sequence[Any], depth: int) -> Any:
+        """One of them; deep down one that leads no further, where there is one."""
+        plain = [branch for branch in branches if "$ref" not in str(branch)]
+        return self.chance.choice(plain if plain and depth > DEEP else branches)
+
+    def _condition(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """The schema with its condition met, or with what holds otherwise."""
+        rest = {name: value for name, value in schema.items() if name not in ("if", "then", "else")}
+        if self.chance.random() < 0.5:
+            return _merged(_merged(rest, schema["if"], ""), schema.get("then", {}), "")
+        return _merged(rest, schema.get("else", {}), "")
 
     def _target(self, reference: str) -> dict[str, Any]:
         place: Any = self.document
@@ -95,110 +119,107 @@ class Values:
     def _integer(self, schema: dict[str, Any], _depth: int) -> int:
         low = _first(schema.get("minimum"), _plus(schema.get("exclusiveMinimum"), 1))
         high = _first(schema.get("maximum"), _plus(schema.get("exclusiveMaximum"), -1))
-        low, high = _range(low, high)
-        step = schema.get("multipleOf", 1)
-        if self._edge():
-            value = self.chance.choice([low, high, low + 1, high - 1, *(each for each in _INTEGERS if low <= each <= high)])
-        else:
-            value = self.chance.randint(int(low), int(high))
-        return int(value // step * step) if step != 1 else int(value)
-
-    def _number(self, schema: dict[str, Any], depth: int) -> float | int:
+        low, high = (int(each) for each in _range(_whole(low, math.ceil), _whole(high, math.floor)))
         if "multipleOf" in schema:
-            step: float | int = schema["multipleOf"]
-            return self._integer({**schema, "multipleOf": 1}, depth) // max(1, int(step)) * step
+            return int(self._multiple(schema["multipleOf"], low, high))
+        if self._edge():
+            return self.chance.choice(
+                [low, high, min(high, low + 1), max(low, high - 1), *(each for each in _INTEGERS if low <= each <= high)]
+            )
+        return self.chance.randint(low, high)
+
+    def _number(self, schema: dict[str, Any], _depth: int) -> float | int:
         low = _first(schema.get("minimum"), schema.get("exclusiveMinimum"))
         high = _first(schema.get("maximum"), schema.get("exclusiveMaximum"))
         low, high = _range(low, high)
+        if "multipleOf" in schema:
+            return self._multiple(schema["multipleOf"], low, high)
         if self._edge():
             edge: float = self.chance.choice([low, high, *(each for each in _NUMBERS if low <= each <= high)])
             return edge
         return round(self.chance.uniform(low, high), self.chance.choice((0, 1, 2, 6)))
 
+    def _multiple(self, step: float, low: float, high: float) -> float | int:
+        """A multiple within the bounds, computed in decimals as JSON writes them."""
+        unit = Decimal(str(step))
+        least, most = math.ceil(Decimal(str(low)) / unit), math.floor(Decimal(str(high)) / unit)
+        times = self.chance.choice((least, most)) if self._edge() else self.chance.randint(least, max(least, most))
+        made = times * unit
+        return int(made) if made == int(made) else float(made)
+
     def _string(self, schema: dict[str, Any], _depth: int) -> str:
-        least, most = schema.get("minLength", 0), schema.get("maxLength", MOST_TEXT)
-        if "enum" in schema:
-            return str(self.chance.choice(schema["enum"]))
+        least, most = schema.get("minLength", 0), schema.get("maxLength", math.inf)
         if self.known and self.chance.random() < 0.5:
             return self.chance.choice(self.known)
+        made = ""
+        for _ in range(TRIES):
+            made = self._text(schema, least, most)
+            if least <= len(made) <= most:
+                break
+        return made
+
+    def _text(self, schema: dict[str, Any], least: int, most: float) -> str:
         if isinstance(schema.get("pattern"), str):
-            return self._matching(schema["pattern"])
+            lean: Lean = self.chance.choice(("low", "high", "high")) if self._edge() else None
+            return text_of(schema["pattern"], self.chance, lean, few=max(FEW_REPEATS, least))
         if schema.get("format") in _FORMATS:
             return self.chance.choice(_FORMATS[schema["format"]])
+        longest = int(min(most, 1000 if "maxLength" in schema else MOST_TEXT))
         length = (
-            self.chance.choice([least, min(most, 1000), least + 1])
+            self.chance.choice([least, longest, least + 1])
             if self._edge()
-            else self.chance.randint(least, min(most, max(least, MOST_TEXT)))
+            else self.chance.randint(least, max(least, min(longest, MOST_TEXT)))
         )
         alphabet = self.chance.choice(_ALPHABETS) if self.chance.random() < 0.5 else _ALPHABETS[0] + _ALPHABETS[1]
-        return "".join(self.chance.choice(alphabet) for _ in range(max(least, min(length, most))))
+        return "".join(self.chance.choice(alphabet) for _ in range(max(least, min(length, longest))))
 
     def _array(self, schema: dict[str, Any], depth: int) -> list[Any]:
+        before, after = schema.get("prefixItems", []), schema.get("items", {})
         least, most = schema.get("minItems", 0), schema.get("maxItems", MOST_ITEMS)
-        few = max(least, min(most, MOST_ITEMS if depth < 3 else 2))
+        most = min(most, len(before)) if after is False else most
+        few = max(least, min(most, MOST_ITEMS if depth < DEEP else 2 if depth < 2 * DEEP else 0))
         length = self.chance.choice([least, few]) if self._edge() else self.chance.randint(least, few)
-        before = schema.get("prefixItems", [])
-        made = [self.any_of(before[index] if index < len(before) else schema.get("items", {}), depth + 1) for index in range(length)]
-        if made and not before and not schema.get("uniqueItems") and self._edge():
+        made = [self.any_of(before[index] if index < len(before) else after, depth + 1) for index in range(length)]
+        if "contains" in schema:
+            wanted = [self.any_of(schema["contains"], depth + 1) for _ in range(schema.get("minContains", 1))]
+            made = [*made[: len(before)], *wanted, *made[len(before) + len(wanted) :]]
+        if schema.get("uniqueItems"):
+            more = (self.any_of(after, depth + 1) for _ in range(10 * least))
+            return _distinct(made, more, least)
+        if made and not before and "contains" not in schema and self._edge():
             made[-1] = made[0]  # the same twice is what keys are for
-        return _distinct(made) if schema.get("uniqueItems") else made
+        return made
 
     def _object(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
-        required, properties = set(schema.get("required", ())), schema.get("properties", {})
-        share = self.chance.choice((0.0, 0.5, 1.0)) if depth < MOST_DEPTH // 2 else 0.0
-        made = {
-            name: self.any_of(child, depth + 1) for name, child in properties.items() if name in required or self.chance.random() < share
-        }
+        properties, least, most = schema.get("properties", {}), schema.get("minProperties", 0), schema.get("maxProperties", math.inf)
+        chosen = dict.fromkeys(schema.get("required", ()))
+        share = self.chance.choice((0.0, 0.5, 1.0, 1.0)) if depth < DEEP else 0.0
+        for name in self.chance.sample(sorted(properties), len(properties)):
+            if len(chosen) < most and (len(chosen) < least or self.chance.random() < share):
+                chosen[name] = None
+        for name, others in schema.get("dependentRequired", {}).items():
+            chosen |= dict.fromkeys(others) if name in chosen else {}
+        made = {name: self.any_of(properties.get(name, {}), depth + 1) for name in [*properties, *chosen] if name in chosen}
+        return made | self._extra(schema, depth, int(least) - len(made), most - len(made))
+
+    def _extra(self, schema: dict[str, Any], depth: int, least: int, most: float) -> dict[str, Any]:
+        """Properties whose names the schema leaves open: by pattern, or any."""
+        patterns = schema.get("patternProperties", {})
         extra = schema.get("additionalProperties", False)
-        least = schema.get("minProperties", 0)
-        if isinstance(extra, dict):
-            names = schema.get("propertyNames", {"type": "string", "pattern": "^[a-z_]{1,8}$"})
-            for _ in range(max(least - len(made), self.chance.randint(0, min(3, schema.get("maxProperties", 3))))):
-                made[str(self.any_of({"type": "string", **names} if isinstance(names, dict) else {}, depth + 1))] = self.any_of(
-                    extra, depth + 1
-                )
+        kinds = [({"pattern": pattern}, value) for pattern, value in patterns.items()]
+        kinds += [({"pattern": "^[a-z_]{1,8}$"}, extra)] if isinstance(extra, dict) else []
+        made: dict[str, Any] = {}
+        if not kinds or most <= 0:
+            return made
+        wanted = max(least, self.chance.randint(0, int(min(3, most))) if depth < DEEP else 0)
+        for _ in range(4 * wanted):
+            name, value = self.chance.choice(kinds)
+            if len(made) < wanted:
+                made[self._string({"type": "string", **name, **schema.get("propertyNames", {})}, depth)] = self.any_of(value, depth + 1)
         return made
 
     def _anything(self) -> Any:
         return self.chance.choice((None, True, 0, -1, 1.5, "", "text", [], {}))
-
-    def _matching(self, pattern: str) -> str:
-        try:
-            return "".join(self._of_pattern(sre_parser.parse(pattern)))[: 4 * MOST_TEXT]
-        except (ValueError, OverflowError, RecursionError, sre_parser.error):
-            return ""
-
-    def _of_pattern(self, parsed: Any) -> Iterator[str]:
-        for kind, argument in parsed:
-            if kind is sre.LITERAL:
-                yield chr(argument)
-            elif kind is sre.NOT_LITERAL:
-                yield "a" if argument != ord("a") else "b"
-            elif kind is sre.ANY:
-                yield self.chance.choice("aZ0 -")
-            elif kind is sre.IN:
-                yield self._in(argument)
-            elif kind is sre.BRANCH:
-                yield from self._of_pattern(self.chance.choice(argument[1]))
-            elif kind is sre.SUBPATTERN:
-                yield from self._of_pattern(argument[-1])
-            elif kind in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
-                least, most, inner = argument
-                bound = least + FEW_REPEATS if most == sre.MAXREPEAT else most
-                times = self.chance.choice((least, bound)) if self._edge() else self.chance.randint(least, min(bound, least + MOST_TEXT))
-                for _ in range(min(times, 4 * MOST_TEXT)):
-                    yield from self._of_pattern(inner)
-
-    def _in(self, members: list[tuple[Any, Any]]) -> str:
-        if members and members[0][0] is sre.NEGATE:
-            excluded = {chr(argument) for kind, argument in members[1:] if kind is sre.LITERAL}
-            return next((each for each in "aZ0 -_.x" if each not in excluded), "~")
-        kind, argument = self.chance.choice(members)
-        if kind is sre.LITERAL:
-            return chr(argument)
-        if kind is sre.RANGE:
-            return chr(self.chance.choice([argument[0], argument[1], self.chance.randint(argument[0], argument[1])]))
-        return {sre.CATEGORY_DIGIT: "7", sre.CATEGORY_SPACE: " ", sre.CATEGORY_WORD: "w", sre.CATEGORY_NOT_DIGIT: "x"}.get(argument, "y")
 
 
 def smaller(value: Any) -> Iterator[Any]:
@@ -250,7 +271,9 @@ def _merged(schema: Mapping[str, Any], other: Any, without: str) -> dict[str, An
     if not isinstance(other, dict):
         return rest
     both = {**rest, **other}
-    both["properties"] = {**rest.get("properties", {}), **other.get("properties", {})}
+    both["properties"] = dict(rest.get("properties", {}))
+    for name, child in other.get("properties", {}).items():
+        both["properties"][name] = _merged(child, both["properties"].get(name, {}), "") | child if isinstance(child, dict) else child
     both["required"] = [*rest.get("required", ()), *other.get("required", ())]
     return {name: value for name, value in both.items() if name not in ("properties", "required") or value}
 
@@ -276,13 +299,21 @@ def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
+def _whole(value: Any, rounded: Callable[[float], int]) -> Any:
+    return None if value is None else rounded(value)
+
+
 def _plus(value: Any, more: int) -> Any:
     return None if value is None else value + more
 
 
-def _distinct(made: list[Any]) -> list[Any]:
+def _distinct(made: Sequence[Any], more: Iterable[Any], least: int) -> list[Any]:
+    """Each value once; from `more` as many as are lacking."""
     seen: list[Any] = []
     for value in made:
         if value not in seen:
+            seen.append(value)
+    for value in more if len(seen) < least else ():
+        if value not in seen and len(seen) < least:
             seen.append(value)
     return seen

@@ -54,6 +54,56 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "required": ["a"],
         "properties": {"a": {"type": "integer"}, "b": {"type": "string", "maxLength": 3}},
     },
+    "money": {"type": "number", "minimum": 0, "maximum": 99.99, "multipleOf": 0.01},
+    "bounds of no whole number": {"type": "integer", "minimum": 1.5, "maximum": 3.5},
+    "steps off the bounds": {"type": "integer", "minimum": 3, "maximum": 11, "multipleOf": 4},
+    "negated class": {"type": "string", "pattern": "^[^a-z@\\d]{2}\\S\\D$"},
+    "pattern within lengths": {"type": "string", "pattern": "^[a-z]+$", "minLength": 5, "maxLength": 7},
+    "alternatives": {"type": "string", "pattern": "^(?:ab|c{2,3}|[x-z]\\W?)+$"},
+    "open tuple": {"type": "array", "prefixItems": [{"const": 1}], "items": {"type": "string", "maxLength": 2}, "maxItems": 4},
+    "short tuple": {"type": "array", "prefixItems": [{"const": 1}, {"const": 2}], "items": False},
+    "contains": {"type": "array", "items": {"type": "integer"}, "contains": {"const": 7}, "minContains": 2, "minItems": 2},
+    "many unique": {
+        "type": "array",
+        "items": {"type": "integer", "minimum": 0, "maximum": 9},
+        "minItems": 5,
+        "maxItems": 8,
+        "uniqueItems": True,
+    },
+    "some of many": {
+        "type": "object",
+        "additionalProperties": False,
+        "minProperties": 2,
+        "maxProperties": 3,
+        "properties": {name: {"type": "boolean"} for name in "abcdef"},
+    },
+    "dependent": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"card": {"type": "integer"}, "zip": {"type": "string", "maxLength": 4}},
+        "dependentRequired": {"card": ["zip"]},
+    },
+    "map by pattern": {
+        "type": "object",
+        "additionalProperties": False,
+        "patternProperties": {"^x_[a-z]{1,3}$": {"type": "integer"}},
+        "minProperties": 1,
+    },
+    "condition": {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["kind", "size"],
+        "properties": {"kind": {"enum": ["a", "b"]}, "size": {"type": "integer", "minimum": 0, "maximum": 9}},
+        "if": {"properties": {"kind": {"const": "a"}}},
+        "then": {"properties": {"size": {"maximum": 3}}},
+        "else": {"properties": {"kind": {"const": "b"}, "size": {"minimum": 4}}},
+    },
+    "recursive list": {
+        "$defs": {
+            "node": {"oneOf": [{"type": "integer"}, {"type": "array", "items": {"$ref": "#/$defs/node"}, "minItems": 1, "maxItems": 3}]}
+        },
+        "$ref": "#/$defs/node",
+    },
     "map": {"type": "object", "additionalProperties": {"type": "integer"}, "maxProperties": 3},
 }
 
@@ -80,13 +130,45 @@ def test_edges_are_reached() -> None:
     assert twice, "the same item twice is what keys are for"
 
 
+def test_patterns_are_stretched_to_their_least_and_their_greatest() -> None:
+    made = set(_made({"type": "string", "pattern": "^[0-9]{1,6}(\\.[0-9]{1,3})?$"}, 400))
+    assert {"999999.999", "0"} <= made and len(made) > 100
+
+
+def test_recursive_values_are_deep_and_end() -> None:
+    made = [json.dumps(value) for value in _made(SCHEMAS["recursive list"], 300)]
+    assert max(text.count("[") for text in made) >= 4 and max(map(len, made)) < 20_000
+    text = {"type": "string", "maxLength": 9}
+    tree = {
+        "$defs": {"t": {"type": "object", "properties": {"a": text, "of": {"type": "array", "items": {"$ref": "#/$defs/t"}}}}},
+        "$ref": "#/$defs/t",
+    }
+    assert all(len(json.dumps(value)) < 60_000 for value in _made(tree, 100))
+
+
+def test_every_branch_and_every_combination_of_optional_properties_comes_up() -> None:
+    some = {frozenset(value) for value in _made(SCHEMAS["some of many"])}
+    assert len(some) > 15
+    assert {value["kind"] for value in _made(SCHEMAS["condition"])} == {"a", "b"}
+    assert {frozenset(value) for value in _made(SCHEMAS["dependent"])} >= {frozenset(), frozenset({"zip"}), frozenset({"card", "zip"})}
+
+
 def test_the_same_seed_proposes_the_same() -> None:
     examples = [{"args": {"a": 1, "b": "x"}, "ends_well": True}, {"args": {"a": 0}, "ends_well": False}]
-    made = [propose(SCHEMAS["object"], examples, ["abc"], "seed", 60) for _ in range(2)]
+    made = [propose(SCHEMAS["object"], examples, ["abc"], [], "seed", 60) for _ in range(2)]
     assert made[0] == made[1]
     assert {proposal["like"] for proposal in made[0]} == {0, None}
     assert any(proposal["args"].get("b") == "abc" for proposal in made[0])
-    assert propose(SCHEMAS["object"], [], ["abc"], "other", 60) != made[0]
+    assert propose(SCHEMAS["object"], [], ["abc"], [], "other", 60) != made[0]
+
+
+def test_what_only_held_out_examples_say_stays_in_proposals_like_them() -> None:
+    examples = [
+        {"args": {"a": 1, "b": "x"}, "ends_well": True, "held_out": False},
+        {"args": {"a": 2, "b": "secret"}, "ends_well": True, "held_out": True},
+    ]
+    made = propose(SCHEMAS["object"], examples, ["abc"], ["secret", "hidden"], "seed", 200)
+    assert {proposal["like"] for proposal in made if proposal["args"].get("b") in ("secret", "hidden")} == {1}
 
 
 @pytest.mark.parametrize("value", [7, -3, "abcé", [1, [2, 3]], {"a": [1, 2], "b": {"c": "xyz"}}, 2.5])
