@@ -15,16 +15,14 @@ from sqlmodel import select
 from app.access.keys import create_key
 from app.connectors.models import OutboxEmail
 from app.core.actor import SYSTEM
-from app.core.db import now
 from app.records.writing import put_record
-from app.registry.artifact import make_artifact
-from app.registry.models import ArtifactFile, Channel, Version
 from app.spec.model import ExecutionSpec
 from tests.dashboard.client import Client
 from tests.dashboard.conftest import Visit
 from tests.dashboard.ids import TOOL
 from tests.dashboard.seed import VIEWER_KEY
 from tests.dashboard.site import Site, serving
+from tests.support.published import release
 
 BUNDLED = Path(__file__).parents[2] / "generated_tools" / "messaging" / TOOL
 TEMPLATE = {"subject": "Spring at {{shop}}", "text": "Visit {{shop}}."}
@@ -41,19 +39,7 @@ def live_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A dashboard whose campaign tool is the bundled one, with the runtime behind it."""
     with serving(tmp_path_factory.mktemp("tries"), live=True) as site:
         spec = ExecutionSpec.parse((BUNDLED / "spec.json").read_bytes())
-        sources = {path: (BUNDLED / path).read_text(encoding="utf-8") for path in ("tool.py", "test_tool.py")}
-        artifact = make_artifact(spec, sources, site.parts.catalog.kinds)
-        with site.database.writing() as session:
-            at = now(session)
-            session.add_all(ArtifactFile(digest=artifact.digest, path=path, content=text) for path, text in artifact.files.items())
-            row = session.get(Version, ("default", TOOL, 2))
-            channel = session.get(Channel, ("default", TOOL, "stable"))
-            assert row is not None
-            assert channel is not None
-            session.add(
-                Version(**{**row.model_dump(), "version": 4, "digest": artifact.digest, "manifest": artifact.manifest, "created_at": at})
-            )
-            channel.version = 4
+        release(site.parts.catalog, spec, (BUNDLED / "tool.py").read_text(encoding="utf-8"))
         put_record(SYSTEM, site.database, "email_templates", "spring", TEMPLATE)
         site.parts.catalog.forget("default")
         yield site
