@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,29 +17,27 @@ from typing import Any
 
 from app.observability.logs import LOGGER
 from app.observability.traces import tracing
-from app.runtime.journal import encode
 from app.runtime.models import Run
 from app.spec.model import Example, ExecutionSpec
 from app.verification import repository
 from app.verification.drill import Drill, drilled
 from app.verification.findings import Finding, GateOutcome
+from app.verification.private import marked, personal_values, tells_of
+from app.verification.stage import staged
 from app.verification.subject import Bench, Subject
 from app.verification.witness import Heard
 
-_PERSONAL_FIELD = re.compile(
-    r"(?:^|_)(?:name|first|last|surname|e?mail|phone|mobile|address|street|city|zip|iban|card|birth\w*|ssn|tax\w*)(?:$|_)"
-)
-_PERSONAL_VALUE = re.compile(r"^[^\s@]+@[^\s@]+\.[^\s@]+$|^(?![0-9]{4}-[0-9]{2}-[0-9]{2}$)\+?[0-9][0-9 ()./-]{6,}$")
 _NAMES = ("run_id", "version", "actor", "trace_id")
 _MEND_LOG = "Log counts, ids and codes: ctx.log(event, sent=3). Addresses and names belong into the ledger and the result's samples."
 _KEY = "path"
+MOST_MARKED = 6
 _EXPLAIN = {
     "version": "The call was not answered by the version that was published.",
     "replay": "The same call with the same key was not answered with the first answer.",
     "run_row": "The run left no finished row with version, actor, trace id, steps, memory and CPU time.",
     "run_span": "The run has not exactly one finished span with run, version, actor and trace id in the log.",
     "log_names": "A log line of the tool lacks run, version, actor or trace id.",
-    "log_private": "The tool logs personal data of the example.",
+    "log_private": "The tool logs what tells of a person in an example: an address, a name, a number, or a part of one.",
     "journal": "The tool made calls of the host that are not in its journal.",
     "audit": "The audit trail lacks the start or the end of the run, or its actor or trace id.",
 }
@@ -63,6 +60,7 @@ async def check_path(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping
         lines = [fields for fields in records if fields.get("run_id") == answer["id"]]
         run, observed = await asyncio.to_thread(_observe, drill, example, answer, heard, trace, lines)
     observed |= {"version": answer["version"] == version, "replay": _same_answer(answer, replayed)}
+    observed["log_private"] = observed["log_private"] and not await _told_of_marked(subject, bench)
     findings = [_missing(name, example) for name, seen in observed.items() if not seen]
     if answer["state"] != "completed":
         said = str((answer["error"] or {}).get("message", answer["state"]))[:300].rstrip(".")
@@ -70,6 +68,18 @@ async def check_path(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping
             Finding("path_failed", f"The call ended {answer['state']!r}: {said}.", "Make the example pass first.", file="tool.py")
         )
     return GateOutcome(findings, {"observed": observed, **_measured(run, heard, wall_ms), "example": example.name})
+
+
+async def _told_of_marked(subject: Subject, bench: Bench) -> bool:
+    """Whether the tool logs a part of a person, looked for in calls where each person can be told by a mark."""
+    program = subject.program()
+
+    async def told(example: Example) -> bool:
+        async with staged(bench, example, subject.caller, program) as stage:
+            played = await stage.play(program, example.args)
+        return any(tells_of(line, set()) for line in played.heard.logs)
+
+    return any(await asyncio.gather(*(told(marked(example)) for example in subject.spec.examples[:MOST_MARKED])))
 
 
 def busiest(spec: ExecutionSpec) -> Example | None:
@@ -90,12 +100,11 @@ def _observe(
     spans = [line for line in lines if "state" in line]
     told = [line for line in lines if "said" in line]
     private = personal_values(example)
-    texts = [encode([line.event, line.fields]) for line in said]
     return run, {
         "run_row": run is not None and _is_whole_row(run, caller.id, trace),
         "run_span": len(spans) == 1 and all(spans[0].get(name) for name in _NAMES),
         "log_names": len(told) == len(said) and all(line.get(name) for line in told for name in _NAMES),
-        "log_private": not any(value in text for value in private for text in texts),
+        "log_private": not any(tells_of([line.event, line.fields], private) for line in said),
         "journal": journaled > 0 or not (heard.reads or heard.acts),
         "audit": all(_is_whole(events.get(action), caller.id, trace) for action in ("run.started", "run.completed")),
     }
@@ -108,27 +117,6 @@ def _is_whole_row(run: Run, actor: str, trace: str) -> bool:
 def _same_answer(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     """The second call with the key is the first one's answer, told as a replay."""
     return second["replayed"] is True and all(second[name] == first[name] for name in ("id", "state", "result"))
-
-
-def personal_values(example: Example) -> set[str]:
-    """Texts of the example's world and arguments that tell of a person: addresses, numbers, and fields that are named for such."""
-    found: set[str] = set()
-    for records in example.world.records.values():
-        for record in records:
-            found.update(_personal(record.body, ""))
-    found.update(_personal(example.args, ""))
-    return {encode(value)[1:-1] for value in found}
-
-
-def _personal(value: Any, name: str) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield from _personal(part, str(key).lower())
-    elif isinstance(value, list):
-        for part in value:
-            yield from _personal(part, name)
-    elif isinstance(value, str) and len(value) >= 4 and (_PERSONAL_VALUE.match(value) or _PERSONAL_FIELD.search(name)):
-        yield value
 
 
 def _is_whole(event: Any, actor: str, trace: str) -> bool:

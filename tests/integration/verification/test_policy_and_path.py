@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from app.verification.cost_gate import check_cost
-from app.verification.path_gate import check_path, personal_values
+from app.verification.path_gate import check_path
+from app.verification.private import MARK, marked, personal_values, tells_of
 from app.verification.rollback_gate import check_rollback
 from tests.support.bench import Lab, rules, subject
 from tests.support.specimens import SPEC, TOOL, changed, specimen_spec
@@ -33,6 +34,9 @@ def test_a_call_over_the_published_path_leaves_all_that_must_be_seen(lab: Lab, s
         'who=sender["name"]',
         'to=[{"mail": to} for to in args["recipients"]]',
         "text=f\"sent to {items[0]['to']}\"",
+        'who=args["recipients"][0].split("@")[0]',
+        'who=args["recipients"][0].upper()',
+        'who=sender["name"][:5]',
     ],
 )
 def test_personal_data_in_a_log_is_refused(lab: Lab, scratch: Path, fields: str) -> None:
@@ -49,6 +53,24 @@ def test_what_is_personal_is_told_by_form_or_by_field() -> None:
     example = specimen_spec().examples[0].model_copy(update={"args": {"day": "2026-03-01"}})
     world = example.world.model_validate({"records": {"customers": [record]}}, strict=False)
     assert personal_values(example.model_copy(update={"world": world})) == {"Ångström", "+47 22 12 34 56"}
+
+
+def test_months_numbers_and_names_of_things_are_not_personal() -> None:
+    args = {"period": "2026-02", "number": "2026-0001", "amount": "1234567.50", "campaign_name": "Spring", "text": "Ask ann@example.com."}
+    assert personal_values(specimen_spec().examples[0].model_copy(update={"args": args})) == {"ann@example.com"}
+
+
+def test_people_carry_a_mark_wherever_they_stand() -> None:
+    script = [{"effect": "send", "when": {"to": "a@example.com"}, "answer": "refuse_for_good"}]
+    body = {"key": "a@example.com", "body": {"name": "Ann Lee", "note": "Ask a@example.com.", "status": "active"}}
+    example = specimen_spec().examples[0]
+    world = example.world.model_validate({"records": {"people": [body]}, "script": script}, strict=False)
+    found = marked(example.model_copy(update={"world": world}))
+    record = found.world.records["people"][0]
+    assert found.args["recipients"][0] == record.key == found.world.script[0].when["to"] == f"{MARK}a@example.com"
+    assert record.body == {"name": f"{MARK}Ann {MARK}Lee", "note": f"Ask {MARK}a@example.com.", "status": "active"}
+    assert tells_of(["greeted", {"who": record.body["name"].upper().split()[1]}], set())
+    assert tells_of(["called", {"to": "0047 22-12 34 56"}], {"+47 22 12 34 56"}) and not tells_of(["sent", {"count": 3}], {"Anna"})
 
 
 def test_the_roll_back_drill_holds_for_the_specimen(lab: Lab, scratch: Path) -> None:
