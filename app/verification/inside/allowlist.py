@@ -29,7 +29,7 @@ from .names import Names, contexts_of
 from .reaching import MODULES, View, check_reach
 from .source import MOST_TEXT, check_text, check_tokens, looks_secret
 from .state import check_state
-from .structure import check_bounds, check_classes, check_entry, check_loops, check_top_level
+from .structure import check_bounds, check_classes, check_computed, check_entry, check_loops, check_top_level
 from .suite import check_suite
 
 MOST_ELEMENTS = 2000
@@ -84,6 +84,8 @@ def _check_node(node: ast.AST, names: Names, is_tool: bool, findings: Findings) 
         _check_name(node, names, is_tool, findings)
     elif isinstance(node, ast.Constant | ast.List | ast.Dict | ast.Set | ast.Tuple):
         _check_literal(node, findings)
+    elif isinstance(node, ast.BinOp):
+        check_computed(node, findings)
     elif isinstance(node, ast.Assign | ast.AnnAssign):
         _check_named_secret(node, findings)
     elif isinstance(node, ast.ExceptHandler) and is_tool:

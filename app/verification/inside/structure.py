@@ -6,6 +6,7 @@ It refuses to be: a proof. A loop is judged by whether anything in it can end it
 from __future__ import annotations
 
 import ast
+import math
 
 from .admitted import EFFECTS, ENDLESS, METHODS, MUTATORS, READS
 from .findings import Findings
@@ -13,6 +14,9 @@ from .names import Names, inside, root_name
 
 MOST_NODES = 20_000
 MOST_DEPTH = 60
+MOST_TIMES = 100_000
+MOST_EXPONENT = 256
+_HUGE = math.inf
 _EMPTY = frozenset({"list", "dict", "set", "bytearray", "iter", "map", "filter", "zip", "enumerate", "reversed", "object"})
 _KEEPERS = frozenset(
     {"collections.defaultdict", "collections.deque", "collections.Counter", "collections.OrderedDict", "collections.ChainMap"}
@@ -34,6 +38,36 @@ def check_bounds(tree: ast.Module, findings: Findings) -> bool:
     if depth > MOST_DEPTH:
         findings.add("too_deep", 1, f"The code nests {depth} levels deep; {MOST_DEPTH} are allowed.", "Name parts of it as functions.")
     return count <= MOST_NODES and depth <= MOST_DEPTH
+
+
+def check_computed(node: ast.BinOp, findings: Findings) -> None:
+    """No literal that is written short and is huge once it is computed: `9**9**9`, `"a" * 10**9`."""
+    fix = "Write the value that is meant, or take it from args."
+    if isinstance(node.op, ast.Pow | ast.LShift) and _number(node) is _HUGE:
+        findings.add("literal_bounds", node, f"`{ast.unparse(node)[:60]}` is a number of thousands of digits.", fix)
+    elif isinstance(node.op, ast.Mult):
+        for text, times in ((node.left, node.right), (node.right, node.left)):
+            is_long = isinstance(text, ast.List | ast.Tuple) or (isinstance(text, ast.Constant) and isinstance(text.value, str | bytes))
+            if is_long and (_number(times) or 0) > MOST_TIMES:
+                findings.add("literal_bounds", node, f"`{ast.unparse(node)[:60]}` repeats a literal over {MOST_TIMES} times.", fix)
+
+
+def _number(node: ast.expr) -> float | None:
+    """The value of an expression of whole numbers; infinite where it has over a few hundred digits, None for what is no such thing."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, int) else None
+    if not isinstance(node, ast.BinOp):
+        return None
+    left, right = _number(node.left), _number(node.right)
+    if left is None or right is None:
+        return None
+    if _HUGE in (left, right):
+        return _HUGE
+    if isinstance(node.op, ast.Pow):
+        return _HUGE if right > MOST_EXPONENT or abs(left) > MOST_TIMES else left**right
+    if isinstance(node.op, ast.LShift):
+        return _HUGE if right > MOST_EXPONENT else left * 2**right
+    return left * right if isinstance(node.op, ast.Mult) else max(left, right)
 
 
 def check_top_level(tree: ast.Module, names: Names, findings: Findings) -> None:
