@@ -7,7 +7,8 @@ It refuses to be: the look at the folder. That is compared with the manifest whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlmodel import Session
 
@@ -38,9 +39,9 @@ def sound(session: Session, row: Version, trusted: Sequence[str]) -> Bundle:
 
 def vouched(session: Session, row: Version, trusted: Sequence[str]) -> Bundle:
     """The bundle of a version that may load. Raises Conflict with the code of what disagrees, `problems` in its data."""
-    bundle = sound(session, row, trusted)
+    bundle, stored = sound(session, row, trusted), _Stored.of(session, row)
     for code, compare in _COMPARED:
-        if problems := tuple(compare(session, row, bundle)):
+        if problems := tuple(compare(stored, bundle)):
             raise refusal(row, code, problems)
     return bundle
 
@@ -68,14 +69,30 @@ def _believed(session: Session, row: Version, trusted: Sequence[str]) -> Bundle:
     return bundle
 
 
-def _subject(_session: Session, row: Version, bundle: Bundle) -> Iterator[str]:
-    said = bundle.statement
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the database says of a version, read at once."""
+
+    row: Version
+    files: Mapping[str, str]
+    spec: str
+    candidate: StoredCandidate | None
+
+    @classmethod
+    def of(cls, session: Session, row: Version) -> _Stored:
+        files = repository.files_of(session, row.digest)
+        spec = stored_spec(session, row.tenant, row.tool, row.spec_revision)
+        return cls(row, files, spec, stored_candidate(session, row.candidate_id))
+
+
+def _subject(stored: _Stored, bundle: Bundle) -> Iterator[str]:
+    said, row = bundle.statement, stored.row
     if (said.tenant, said.tool, said.version) != (row.tenant, row.tool, row.version):
         yield f"its evidence bundle is that of {said.tool}/{said.version}"
 
 
-def _version(_session: Session, row: Version, bundle: Bundle) -> Iterator[str]:
-    said = bundle.statement
+def _version(stored: _Stored, bundle: Bundle) -> Iterator[str]:
+    said, row = bundle.statement, stored.row
     pairs = {
         "digest": (row.digest, said.artifact),
         "candidate_id": (row.candidate_id, said.candidate.id),
@@ -90,31 +107,37 @@ def _version(_session: Session, row: Version, bundle: Bundle) -> Iterator[str]:
     yield from (f"{name} of its row was altered" for name, (here, signed) in pairs.items() if here != signed)
 
 
-def _files(session: Session, row: Version, bundle: Bundle) -> Iterator[str]:
-    stored, signed = repository.files_of(session, row.digest), files_of(bundle)
-    yield from (f"{path} is not as signed" for path in sorted(stored.keys() | signed.keys()) if stored.get(path) != signed.get(path))
+def _files(stored: _Stored, bundle: Bundle) -> Iterator[str]:
+    here, signed = stored.files, files_of(bundle)
+    yield from (f"{path} is not as signed" for path in sorted(here.keys() | signed.keys()) if here.get(path) != signed.get(path))
 
 
-def _spec(session: Session, row: Version, bundle: Bundle) -> Iterator[str]:
-    if sha256(stored_spec(session, row.tenant, row.tool, row.spec_revision)) != bundle.statement.candidate.spec_digest:
-        yield f"revision {row.spec_revision} of its spec is not as signed"
+def _spec(stored: _Stored, bundle: Bundle) -> Iterator[str]:
+    if sha256(stored.spec) != bundle.statement.candidate.spec_digest:
+        yield f"revision {stored.row.spec_revision} of its spec is not as signed"
 
 
-def _of_candidate(differs: Callable[[StoredCandidate, Bundle], bool], what: str) -> Callable[[Session, Version, Bundle], Iterator[str]]:
-    def compare(session: Session, row: Version, bundle: Bundle) -> Iterator[str]:
-        stored = stored_candidate(session, row.candidate_id)
-        if stored is None or differs(stored, bundle):
-            yield f"{what} of its candidate is not as signed" if stored is not None else "its candidate is gone"
-
-    return compare
+def _report(stored: _Stored, bundle: Bundle) -> Iterator[str]:
+    if stored.candidate is None or sha256(stored.candidate.report) != bundle.statement.report_digest:
+        yield "the report of its candidate is not as signed, or gone"
 
 
-_COMPARED: Sequence[tuple[str, Callable[[Session, Version, Bundle], Iterator[str]]]] = (
+def _code(stored: _Stored, bundle: Bundle) -> Iterator[str]:
+    if stored.candidate is None or stored.candidate.digest != bundle.statement.candidate.digest:
+        yield "the code of its candidate is not as signed"
+
+
+def _approvals(stored: _Stored, bundle: Bundle) -> Iterator[str]:
+    if stored.candidate is None or stored.candidate.approvals != bundle.members[evidence.APPROVALS]:
+        yield "an approval of its candidate is not as signed"
+
+
+_COMPARED: Sequence[tuple[str, Callable[[_Stored, Bundle], Iterator[str]]]] = (
     ("bundle_of_other_version", _subject),
     ("version_altered", _version),
     ("artifact_altered", _files),
     ("spec_altered", _spec),
-    ("report_altered", _of_candidate(lambda stored, said: sha256(stored.report) != said.statement.report_digest, "the report")),
-    ("candidate_altered", _of_candidate(lambda stored, said: stored.digest != said.statement.candidate.digest, "the code")),
-    ("approvals_altered", _of_candidate(lambda stored, said: stored.approvals != said.members[evidence.APPROVALS], "an approval")),
+    ("report_altered", _report),
+    ("candidate_altered", _code),
+    ("approvals_altered", _approvals),
 )
