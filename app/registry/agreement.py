@@ -34,6 +34,8 @@ def sound(session: Session, row: Version, trusted: Sequence[str]) -> Bundle:
     bundle = _believed(session, row, trusted)
     if problems := problems_with(bundle):
         raise refusal(row, "bundle_altered", problems)
+    if taken := sorted(bundle.statement.members.keys() - bundle.members.keys()):  # a copy for readers; what is kept is whole
+        raise refusal(row, "bundle_altered", [f"{name} was taken out of its evidence bundle" for name in taken])
     return bundle
 
 

@@ -173,6 +173,12 @@ def test_an_altered_row_does_not_reach_a_process_that_has_vouched_and_a_mended_o
     assert other.load(*VERSION).files == program.files
 
 
+def test_a_copy_for_readers_is_not_taken_for_the_whole_bundle(catalog: Catalog) -> None:
+    cut = read_bundle(OPERATOR, catalog, TOOL, 1).decode()
+    change(catalog.database, f"UPDATE evidence_bundle SET content = :cut WHERE {OF_FIRST}", cut=cut)
+    assert code_of(lambda: started(catalog).load(*VERSION)) == "bundle_altered"
+
+
 def test_a_refused_tool_is_hidden_from_callers_told_to_its_keepers_and_rolled_back(catalog: Catalog) -> None:
     alter = "UPDATE artifact_file SET content = replace(content, 'Send notes again', 'Do evil') WHERE path = 'spec.json'"
     change(catalog.database, alter)
