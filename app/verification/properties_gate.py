@@ -1,7 +1,8 @@
 """The gate "properties": on arguments that nobody wrote down, the tool does not crash, its result fits and every invariant holds.
 
 Arguments are made from the input schema and from the examples, seeded by the candidate's digest, on the real runtime in the examples'
-worlds. What fails is made smaller before it is told, within a cap.
+worlds, and in crowded ones that hold each record many times more. There a tool may refuse and even crash on what it finds, since no schema
+says what records are like; what it answers must fit and hold. What fails is made smaller before it is told, within a cap.
 
 It refuses to be: exhaustive. The evidence says how many calls were made and how many came to a result.
 """
@@ -16,7 +17,7 @@ from typing import Any
 
 from app.core.errors import Failed
 from app.runtime.program import Program
-from app.spec.model import Example
+from app.spec.model import Example, WorldRecord
 from app.verification.boxes import Cut, ask
 from app.verification.findings import Finding, GateOutcome, Severity
 from app.verification.stage import Played, staged
@@ -38,6 +39,8 @@ _BROKEN = {
     "effect_undeclared": ("property_undeclared", "Perform declared effects only, by their ids."),
     "read_undeclared": ("property_undeclared", "Read declared reads only, by their ids."),
 }
+_CROWD = frozenset({"invariant_violated", "result_invalid", "result_too_large", "nondeterminism"})
+"""What counts in a crowded world."""
 _WARNINGS = frozenset({"property_size"})
 """A result over the limit that the spec declares is refused by the host, and so by design: told, and nothing more."""
 
@@ -50,38 +53,54 @@ class _Tally:
     calls: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     failed: list[tuple[Any, Played]] = field(default_factory=list)
+    crowded: bool = False
+
+    def rule(self, played: Played) -> tuple[str, str] | None:
+        """Which property a call broke, and how to mend it; a ToolError and a refusal by a declared limit break none."""
+        if played.is_business_error or (self.crowded and played.error_code not in _CROWD):
+            return None
+        return _BROKEN.get(played.error_code or "")
 
     @property
     def broken(self) -> bool:
         """Whether a call failed in a way that is more than a warning."""
-        return any((rule := _rule(played)) is not None and rule[0] not in _WARNINGS for _, played in self.failed)
+        return any((rule := self.rule(played)) is not None and rule[0] not in _WARNINGS for _, played in self.failed)
 
 
 async def check_properties(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
     """Calls over the worlds of the examples; each failure once per rule, with the smallest input found."""
     program = subject.program()
     try:
-        proposals = await _proposed(subject, bench, program)
+        proposals, crowds = await _proposed(subject, bench, program)
     except Cut as cut:
         return GateOutcome([cut.finding])
     if not any(proposals):
         message = "No arguments that fit the input schema could be made."
         return GateOutcome([Finding("no_inputs", message, "Give the spec an example, and simplify patterns that look ahead or behind.")])
-    tallies = [_Tally(_quiet(example)) for example in subject.spec.examples]
+    tallies = [_Tally(_quiet(example, example.world.records)) for example in subject.spec.examples]
+    for example, records in zip(subject.spec.examples, crowds, strict=True):
+        if records and example.error is None:
+            tallies.append(_Tally(_quiet(example, records), crowded=True))
+            proposals.append([example.args])
     await asyncio.gather(*(_call(bench, subject, program, tally, args) for tally, args in zip(tallies, proposals, strict=True)))
     findings: list[Finding] = []
     for tally in tallies:
         findings += await _told(subject, bench, program, tally, {finding.rule for finding in findings})
     cases = [
-        {"name": f"inputs in the world of {number}", "passed": not tally.broken} for number, tally in enumerate(tallies, 1) if tally.calls
+        {"name": f"inputs in the {'crowded ' * tally.crowded}world of {number}", "passed": not tally.broken}
+        for number, tally in enumerate(tallies, 1)
+        if tally.calls
     ]
     ends = sum((tally.ends for tally in tallies), Counter[str]())
     evidence = {"cases": cases, "calls": sum(tally.calls for tally in tallies), "ends": dict(ends), "seed": subject.digest}
     return GateOutcome(findings, evidence)
 
 
-async def _proposed(subject: Subject, bench: Bench, program: Program) -> list[list[Any]]:
-    """Valid arguments for each example's world."""
+Records = Mapping[str, tuple[WorldRecord, ...]]
+
+
+async def _proposed(subject: Subject, bench: Bench, program: Program) -> tuple[list[list[Any]], list[Records]]:
+    """Valid arguments for each example's world, and the records of a crowded one."""
     spec = subject.spec
     shown = [example for example in spec.examples if example.visibility == "author"]
     known, hidden = _known(shown), _known(spec.examples)
@@ -93,6 +112,7 @@ async def _proposed(subject: Subject, bench: Bench, program: Program) -> list[li
         "known": known,
         "hidden": [text for text in hidden if text not in known],
         "seed": subject.digest,
+        "records": [example.world.model_dump()["records"] for example in spec.examples],
         "count": COUNT if spec.effects or spec.reads else COUNT_OF_PURE,
     }
     answer = await ask(bench.sandbox, "propose", request)
@@ -101,7 +121,10 @@ async def _proposed(subject: Subject, bench: Bench, program: Program) -> list[li
         if isinstance(proposal["args"], dict) and not program.validators.args.problems(proposal["args"]):
             where = proposal["like"] if proposal["like"] is not None else number % len(spec.examples)
             proposals[where].append(proposal["args"])
-    return proposals
+    crowds: list[Records] = [
+        {name: tuple(map(WorldRecord.model_validate, records)) for name, records in crowd.items()} for crowd in answer["crowded"]
+    ]
+    return proposals, crowds
 
 
 def _known(examples: Sequence[Example]) -> list[str]:
@@ -122,9 +145,9 @@ def _texts(value: Any) -> Iterator[str]:
         yield from (text for part in value for text in _texts(part))
 
 
-def _quiet(example: Example) -> Example:
-    """The example's world where everything works: what the world refuses is another gate's matter."""
-    return example.model_copy(update={"world": example.world.model_copy(update={"script": ()})})
+def _quiet(example: Example, records: Records) -> Example:
+    """The example's world, with these records, where everything works: what the world refuses is another gate's matter."""
+    return example.model_copy(update={"world": example.world.model_copy(update={"script": (), "records": records})})
 
 
 async def _call(bench: Bench, subject: Subject, program: Program, tally: _Tally, proposals: Sequence[Any]) -> None:
@@ -138,7 +161,7 @@ async def _call(bench: Bench, subject: Subject, program: Program, tally: _Tally,
                     played = await stage.play(program, args)
                     tally.calls += 1
                     tally.ends[_end(played)] += 1
-                    if _rule(played) is not None:
+                    if tally.rule(played) is not None:
                         tally.failed.append((args, played))
         except TimeoutError:
             return
@@ -148,22 +171,19 @@ def _end(played: Played) -> str:
     return "result" if played.state == "completed" else played.error_code or played.state
 
 
-def _rule(played: Played) -> tuple[str, str] | None:
-    """Which property a call broke, and how to mend it; a ToolError and a refusal by a declared limit break none."""
-    return None if played.is_business_error else _BROKEN.get(played.error_code or "")
-
-
 async def _told(subject: Subject, bench: Bench, program: Program, tally: _Tally, known: set[str]) -> list[Finding]:
     """One finding for each rule that is not known to be broken yet."""
     findings: list[Finding] = []
     for args, played in tally.failed:
-        rule = _rule(played)
+        rule = tally.rule(played)
         if rule is None or rule[0] in known:
             continue
         known.add(rule[0])
         least, last = await _shrunk(subject, bench, program, tally.example, args, played)
         error = last.error or {}
-        message = f"A call that the schema admits ended with {last.error_code!r}: {str(error.get('message', ''))[:300].rstrip('.')}."
+        said = str(error.get("message", ""))[:300].rstrip(".")
+        where = f", with each record of example {tally.example.name!r} there many times more," if tally.crowded else ""
+        message = f"A call that the schema admits{where} ended with {last.error_code!r}: {said}."
         held_out = tally.example.visibility == "held_out"
         severity: Severity = "warning" if rule[0] in _WARNINGS else "error"
         line = error.get("line")

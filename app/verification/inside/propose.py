@@ -1,10 +1,11 @@
 """Arguments for a tool, proposed from its input schema and from its examples; and simpler ones for a call that failed.
 
-Reads `{"schema", "examples": [{"args", "ends_well", "held_out"}], "known": [text], "hidden": [text], "seed", "count"}` and prints
-`{"proposals": [{"like", "args"}]}`, `like` the index of an example or null; or reads `{"value"}` and prints `{"smaller": [...]}`. Most
-proposals are an example that ends well with one place made anew or taken from another example, since a tool that looks up what it is given
-does little with names that nobody knows; for the same reason half of the texts are `known` ones. What only held-out examples say (their
-arguments, the `hidden` texts) goes into proposals like a held-out example alone, so that nobody reads it in a finding.
+Reads `{"schema", "examples": [{"args", "ends_well", "held_out"}], "known": [text], "hidden": [text], "seed", "count", "records"}` and
+prints `{"proposals": [{"like", "args"}], "crowded"}`, `like` the index of an example or null, `crowded` the `records` (by collection, for
+each example) with many more of their kind; or reads `{"value"}` and prints `{"smaller": [...]}`. Most proposals are an example that ends
+well with one place made anew or taken from another example, since a tool that looks up what it is given does little with names that nobody
+knows; for the same reason half of the texts are `known` ones. What only held-out examples say (their arguments, the `hidden` texts) goes
+into proposals like a held-out example alone, so that nobody reads it in a finding.
 
 It refuses to be: sure. A proposal may break a keyword that is not understood here; the host's validator has the word.
 """
@@ -17,6 +18,7 @@ import random
 import sys
 from typing import Any
 
+from .bending import bent, crowded
 from .values import Values, smaller
 
 MOST_SMALLER = 200
@@ -28,7 +30,7 @@ Example = dict[str, Any]
 def propose(
     schema: dict[str, Any], examples: list[Example], known: list[str], hidden: list[str], seed: str, count: int
 ) -> list[dict[str, Any]]:
-    """One in four anew, the others like an example."""
+    """One in four anew, the others like an example; of those one in six with an odd text."""
     chance = random.Random(seed)  # noqa: S311 - it must be repeatable
     shown, all_known = Values(schema, chance, tuple(known)), Values(schema, chance, (*known, *hidden))
     open_examples = [example for example in examples if not example.get("held_out")]
@@ -38,6 +40,8 @@ def propose(
         like = chance.choice(good) if good and number % 4 else None
         if like is None:
             args = shown.any_of(schema)
+        elif number % 8 == 1:
+            args = bent(examples[like]["args"], chance)
         elif examples[like].get("held_out"):
             args = _varied(all_known, schema, examples[like], examples)
         else:
@@ -66,7 +70,8 @@ def main() -> None:
         few = [each for each, _ in zip(smaller(request["value"]), range(MOST_SMALLER), strict=False)]
         json.dump({"smaller": few}, sys.stdout)
     else:
-        json.dump({"proposals": propose(**request)}, sys.stdout)
+        worlds = [{name: crowded(records) for name, records in world.items()} for world in request.pop("records")]
+        json.dump({"proposals": propose(**request), "crowded": worlds}, sys.stdout)
 
 
 if __name__ == "__main__":
