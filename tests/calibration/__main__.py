@@ -24,8 +24,9 @@ def main() -> int:
     options = _options()
     began = time.monotonic()
     chosen = [shape for shape in shapes() if not options.shape or shape.name in options.shape]
-    tools = [] if options.defect or options.defects else chosen
-    wanted = [(shape, defect) for shape in chosen for defect in shape.defects if not options.defect or defect.name in options.defect]
+    some = options.defect or options.family or options.gate
+    tools = [] if some or options.defects else chosen
+    wanted = [(shape, defect) for shape in chosen for defect in shape.defects if _is_wanted(defect, options)]
     defects = [] if options.tools else wanted
     if not tools and not defects:
         print("Nothing of that name.", file=sys.stderr)
@@ -46,11 +47,18 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.calibration", description=__doc__)
     parser.add_argument("--shape", action="append", metavar="NAME", help="this shape alone; may be given again")
     parser.add_argument("--defect", action="append", metavar="NAME", help="this defect alone; may be given again")
+    parser.add_argument("--family", action="append", metavar="NAME", help="defects of this family alone")
+    parser.add_argument("--gate", action="append", metavar="NAME", help="defects that this gate should see alone")
     parser.add_argument("--tools", action="store_true", help="the correct tools alone")
     parser.add_argument("--defects", action="store_true", help="the defects alone")
     parser.add_argument("--full", action="store_true", help="the whole line for each defect, not the gates that should see it alone")
     parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, metavar="N", help="defects at once; the number of processors")
     return parser.parse_args()
+
+
+def _is_wanted(defect: Defect, options: argparse.Namespace) -> bool:
+    asked = ((options.defect, {defect.name}), (options.family, {defect.family}), (options.gate, set(defect.gates)))
+    return all(not names or bool(has & set(names)) for names, has in asked)
 
 
 async def _judge_all(
