@@ -14,12 +14,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from app.runtime.journal import encode
 from app.spec.model import Example, ExecutionSpec
 from app.verification.clean import Clean, judge_clean, run_clean, run_twice_in_one_process
 from app.verification.disturbed import judge_disturbed, run_disturbed
 from app.verification.findings import Finding, GateOutcome
 from app.verification.schedules import Listed, Schedule, list_schedules
-from app.verification.stage import Key
 from app.verification.subject import Bench, Subject
 from app.verification.touched import touched
 from app.verification.variations import judge_varied, run_varied
@@ -56,7 +56,7 @@ async def check_effects(subject: Subject, bench: Bench, _seen: Mapping[str, Mapp
     disturbed = [finding for one in seen for finding in one.findings]
     findings = [finding for one in examined for finding in one.findings] + _few(disturbed)
     keys = {key for clean in cleans for key in clean.ledger}
-    findings += _unproven(subject.spec, keys)
+    findings += _unproven(subject.spec, cleans)
     broken = {finding.input["example"] for finding in disturbed if finding.severity == "error"}
     plays = [run for clean in cleans for run in (clean.played, clean.again)]
     evidence = {
@@ -130,12 +130,25 @@ def _told(listed: Listed, seed: str) -> dict[str, Any]:
     }
 
 
-def _unproven(spec: ExecutionSpec, seen: set[Key]) -> Iterator[Finding]:
+def _unproven(spec: ExecutionSpec, cleans: Sequence[Clean]) -> Iterator[Finding]:
+    """Effects of which no example shows anything, or not that what differs has keys of its own."""
     for effect in spec.effects:
-        keys = [key for name, key in seen if name == effect.id]
+        keys = {key for clean in cleans for key in clean.ledger if key[0] == effect.id}
         if not keys:
             message = f"No example performs the effect {effect.id!r}, so nothing is known of it."
             yield Finding("effect_unproven", message, FIXES["effect_unproven"], file="spec.json")
+        elif _never_apart(effect.id, cleans):
+            message = (
+                f"Whenever one run asks for different items of the effect {effect.id!r}, they share a key, so that one of them is lost."
+            )
+            yield Finding("items_share_a_key", message, FIXES["items_share_a_key"], file="tool.py")
         elif len(keys) == 1 and effect.limits.per_run > 1:
             message = f"No two examples or items give the effect {effect.id!r} two keys."
             yield Finding("one_key_only", message, FIXES["one_key_only"], severity="warning", file="spec.json")
+
+
+def _never_apart(effect: str, cleans: Sequence[Clean]) -> bool:
+    """Whether there are runs that ask for different items of this effect, and all of them under one key."""
+    asked = [[(encode(one.item), one.key) for one in clean.played.done if one.effect == effect] for clean in cleans]
+    several = [dict(pairs).values() for pairs in asked if len(dict(pairs)) > 1]
+    return bool(several) and all(len(set(keys)) == 1 for keys in several)

@@ -9,6 +9,7 @@ asks for once an item are held to the list.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -106,15 +107,14 @@ def _keys(seen: Varied) -> Iterator[Finding]:
 
 
 def _one_key(seen: Varied) -> Iterator[Finding]:
-    """In another order no two items that differ share a key, where none did before: what comes second would be lost."""
-    if seen.schedule.kind != "permuted" or any(one.differs for one in seen.clean.played.done):
+    """In another order no key is asked for more often than as the list stands: what comes second under it would be lost."""
+    if seen.schedule.kind != "permuted":
         return
-    for one in seen.plays[0].done:
-        if one.status == "duplicate" and one.differs and one.key is not None:
-            message = (
-                f"Called {seen.schedule}, the tool asks for two different items under {named((one.effect, one.key))}; the second is lost."
-            )
-            yield found(seen.clean.example, "one_key_for_two", message, got=one.item, args=seen.schedule.calls[0])
+    before, now = (Counter((one.effect, one.key) for one in played.done if one.key) for played in (seen.clean.played, seen.plays[0]))
+    for (effect, key), times in now.items():
+        if times > before[effect, key] > 0 and key is not None:
+            message = f"Called {seen.schedule}, the tool asks {times} times for {named((effect, key))}; what comes second is lost."
+            yield found(seen.clean.example, "one_key_for_two", message, before[effect, key], times, args=seen.schedule.calls[0])
             return
 
 

@@ -1,4 +1,4 @@
-"""Effects happen once: again, twice in one process, after a crash. Each defect is refused by the rule that names it."""
+"""Effects happen once: again, twice in one process, replayed, disturbed. Each defect is refused by the rule that names it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from app.verification.effects_gate import check_effects
 from tests.support.bench import Lab, rules, subject
+from tests.support.schedules import by_kind, told
 from tests.support.specimens import SPEC, TOOL, changed, specimen_spec
 
 STATE = """from contract import Args, Result, SendItem
@@ -22,7 +23,7 @@ def test_the_specimen_keeps_every_promise(lab: Lab, scratch: Path) -> None:
     outcome = lab.ask(check_effects, subject(), scratch)
     assert outcome.passed and not outcome.findings, outcome.findings
     cases = outcome.evidence["cases"]
-    assert [case["crashed_at"] for case in cases] == ["after send", "after send", "after send", None]
+    assert [(case["passed"], case["effects"]) for case in cases] == [(True, 2), (True, 2), (True, 1), (True, 0)]
     assert outcome.evidence["distinct_keys"] == {"send": 4}
     assert list(scratch.iterdir()) == []
 
@@ -75,23 +76,45 @@ def test_a_tool_that_counts_an_unknown_outcome_as_sent_is_refused(lab: Lab, scra
     tool = changed(TOOL, '"sent": counts["done"],\n        "skipped"', '"sent": counts["done"] + counts["unknown"],\n        "skipped"')
     tool = changed(tool, '"unknown": counts["unknown"],', '"unknown": 0,')
     outcome = lab.ask(check_effects, subject(tool=tool), scratch)
-    assert "resume_fails" in rules(outcome.findings)
+    assert {"ends_badly", "resume_fails"} & set(rules(outcome.findings))
     assert any("result.sent == effects.send.done" in finding.message for finding in outcome.findings)
 
 
-def test_a_tool_that_goes_another_way_when_resumed_is_refused(lab: Lab, scratch: Path) -> None:
+def test_a_tool_that_asks_for_something_else_when_it_is_replayed_is_refused(lab: Lab, scratch: Path) -> None:
     tool = changed(TOOL, HEAD, "import uuid\n\n" + HEAD)
     tool = changed(tool, '"text": "Good morning."', '"text": f"Good morning {uuid.uuid4()}."')
     outcome = lab.ask(check_effects, subject(tool=tool), scratch)
-    assert "resume_differs" in rules(outcome.findings)
-    assert any("$.item.text" in finding.message for finding in outcome.findings)
+    assert rules(outcome.findings) == ["replay_differs"] * 3
+    assert outcome.evidence["schedules"]["of"] == 0
 
 
-def test_a_journal_that_does_not_fit_ends_the_resumed_run(lab: Lab, scratch: Path) -> None:
+def test_a_tool_that_goes_another_way_when_it_is_resumed_is_refused(lab: Lab, scratch: Path) -> None:
     tool = changed(TOOL, HEAD, "import uuid\n\n" + HEAD)
-    tool = changed(tool, "    items =", '    ctx.read("sender", key=str(uuid.uuid4()))\n    items =')
-    outcome = lab.ask(check_effects, subject(tool=tool), scratch)
-    assert "nondeterminism" in str([finding.got for finding in outcome.findings]), outcome.findings
+    tool = changed(tool, "    counts =", "    waits = str(uuid.uuid4())\n    counts =")
+    tool = changed(tool, "    ctx.log(", '    if counts["failed"]:\n        raise ToolError("refused", waits)\n    ctx.log(')
+    spec = specimen_spec(examples=[SPEC["examples"][0]])
+    found = by_kind(lab, subject(tool=tool, spec=spec), scratch)
+    assert told(found) == {"refuse_for_good": {"resume_differs"}}, found
+
+
+def test_what_is_left_to_do_may_be_done_by_the_same_call_again(lab: Lab, scratch: Path) -> None:
+    tool = changed(TOOL, "    items =", '    todo = {row["key"] for row in ctx.read_pages("letters", collection="letters")}\n    items =')
+    tool = changed(tool, 'for to in args["recipients"]]', 'for to in args["recipients"] if to not in todo][:1]')
+    tool = changed(tool, "        ctx.progress(", '        ctx.perform("note", {"key": items[0]["to"], "body": {}})\n        ctx.progress(')
+    reads = [*SPEC["reads"], {"id": "letters", "connector": "records.query", "config": {"collections": ["letters"]}}]
+    note = {**SPEC["effects"][0], "id": "note", "connector": "records.put", "config": {"collection": "letters"}, "key": "[item.key]"}
+    spec = specimen_spec(reads=reads, effects=[SPEC["effects"][0], {**note, "ledger": None}], examples=SPEC["examples"][:1])
+    outcome = lab.ask(check_effects, subject(tool=tool, spec=spec), scratch)
+    assert outcome.passed, outcome.findings
+    assert outcome.evidence["repeats"] == {"calls": 1, "added": 2}
+
+
+def test_the_evidence_says_which_schedules_were_played_and_names_those_left_out(lab: Lab, scratch: Path) -> None:
+    told = lab.ask(check_effects, subject(), scratch).evidence["schedules"]
+    assert (told["played"], told["played"] + len(told["left_out"])) == (20, told["of"])
+    assert sum(kind["played"] for kind in told["kinds"].values()) == 20
+    assert all(kind["played"] for kind in told["kinds"].values())
+    assert {"kind", "example"} <= told["left_out"][0].keys()
 
 
 def test_an_effect_that_no_example_performs_is_unproven(lab: Lab, scratch: Path) -> None:
