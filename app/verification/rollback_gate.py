@@ -1,7 +1,9 @@
-"""The gate "rollback": a drill. Publish, call, publish again, call, roll back, call: answers, keys and ledger as promised.
+"""The gate "rollback": a drill, and the way back that the spec declares.
 
-The second version is the candidate's twin: what a version promises across a publication is that its effects stay done. Whether it can be
-undone is the spec's word: an effect with `undo` counts whole, one that says why there is none counts half.
+The drill publishes, calls, publishes again, calls, rolls back and calls, while beside it the same three calls are made with nothing
+published in between: answers, keys and ledger must be the same. The second version is the candidate's twin: what a version promises
+across a publication is that its effects stay done. Each declared undo is carried out (`undoing`); an effect that cannot be undone says why,
+and counts half.
 
 It refuses to be: a comparison with the version that it replaces; that is compatibility's.
 """
@@ -10,23 +12,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from app.core.errors import ToolmintError
-from app.spec.model import ExecutionSpec
-from app.verification import repository
+from app.spec.model import Example, ExecutionSpec
+from app.verification import repository, undoing
 from app.verification.drill import Drill, drilled
 from app.verification.findings import Finding, GateOutcome
 from app.verification.path_gate import busiest
-from app.verification.stage import Key, Row
+from app.verification.stage import Key, Played, Row, staged
 from app.verification.subject import Bench, Subject
+from app.verification.touched import touched
 
 _SAY = {
     "published": "The first version did not answer the call.",
     "replaced": "The second version did not answer after it was published.",
     "rolled_back": "The first version did not answer after the roll back.",
-    "answers": "A call after the roll back is answered differently from the same call before it.",
-    "keys_kept": "A later version, or the roll back, planned effects under new keys.",
+    "answers": "The calls are answered differently from the same calls without a publication or a roll back between them.",
+    "keys_kept": "The calls plan effects under other keys than the same calls without a publication or a roll back between them.",
     "nothing_repeated": "An effect was performed again by a later version or after the roll back.",
     "audited": "The audit trail lacks a publication or the roll back.",
 }
@@ -42,14 +46,13 @@ _FIX = {
 
 
 async def check_rollback(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
-    """`drill` maps each promise to whether it held; `undo` is how much of the tool can be taken back."""
+    """`drill` maps each promise to whether it held; `undo` is how much of the tool can be taken back, `undone` what was, by effect."""
     example = busiest(subject.spec)
     if example is None:
         message = "No example ends with a result, so there is nothing to drill with."
         return GateOutcome([Finding("no_successful_example", message, "Add an example with a result.", file="spec.json")])
     try:
-        async with drilled(bench, subject, example) as drill:
-            held = await _drill(drill, example.args)
+        held, plays = await _drilled(subject, bench, example)
     except ToolmintError as error:
         message = f"The drill could not be ended: {error.detail}"
         return GateOutcome([Finding("drill_refused", message, error.fix or "Report this.", got=error.code)], {"drill": {"ended": False}})
@@ -58,28 +61,68 @@ async def check_rollback(subject: Subject, bench: Bench, _seen: Mapping[str, Map
         for name, kept in held.items()
         if not kept
     ]
-    return GateOutcome(findings, {"drill": held, "undo": undo_share(subject.spec), "example": example.name})
-
-
-async def _drill(drill: Drill, args: Mapping[str, Any]) -> dict[str, bool]:
-    first = await drill.publish()
-    one = await drill.call(args, key="first")  # keys of their own: a natural run key would replay the first answer
-    after_one = await asyncio.to_thread(drill.stage.ledger)
-    second = await drill.publish()
-    two = await drill.call(args, key="second")
-    after_two = await asyncio.to_thread(drill.stage.ledger)
-    back = await drill.roll_back()
-    three = await drill.call(args, key="third")
-    after_three = await asyncio.to_thread(drill.stage.ledger)
-    return {
-        "published": one["version"] == first and one["state"] == "completed",
-        "replaced": two["version"] == second and two["state"] == "completed",
-        "rolled_back": three["version"] == first == back and three["state"] == "completed",
-        "answers": three["result"] == two["result"],
-        "keys_kept": set(after_one) == set(after_two) == set(after_three),
-        "nothing_repeated": _repeated_nothing(after_one, after_three),
-        "audited": await asyncio.to_thread(_audited, drill),
+    taken = await undoing.taken_back(subject, bench)
+    findings += [finding for one in taken for _, finding in one.findings]
+    undone = undoing.undone(subject.spec, taken)
+    evidence = {
+        "drill": held,
+        "undo": undo_share(subject.spec, undone),
+        "undone": undone,
+        "undo_cases": [one.as_dict() for one in taken],
+        "stays": {effect.id: effect.undo_reason for effect in subject.spec.effects if effect.undo is None},
+        "example": example.name,
+        "touched": touched([*plays, *(play for one in taken for play in one.plays)]),
     }
+    return GateOutcome(findings, evidence)
+
+
+async def _drilled(subject: Subject, bench: Bench, example: Example) -> tuple[dict[str, bool], list[Played]]:
+    """What held, and the calls that were made without the drill."""
+    async with drilled(bench, subject, example) as drill:
+        walked = await _drill(drill, example.args)
+        audited = await asyncio.to_thread(_audited, drill)
+    plain, plays = await _plain(subject, bench, example)
+    states = [answer["state"] for answer in walked.answers]
+    versions = [answer["version"] for answer in walked.answers]
+    held = {
+        "published": versions[0] == walked.versions[0] and states[0] == "completed",
+        "replaced": versions[1] == walked.versions[1] and states[1] == "completed",
+        "rolled_back": versions[2] == walked.versions[0] == walked.versions[2] and states[2] == "completed",
+        "answers": [answer["result"] for answer in walked.answers] == [played.result for played in plays],
+        "keys_kept": [set(ledger) for ledger in walked.ledgers] == [set(ledger) for ledger in plain],
+        "nothing_repeated": _repeated_nothing(walked.ledgers[0], walked.ledgers[2]),
+        "audited": audited,
+    }
+    return held, plays
+
+
+@dataclass(frozen=True, slots=True)
+class _Walked:
+    """The drill's three calls: their answers, the ledger after each, the version that was to answer each."""
+
+    answers: list[dict[str, Any]]
+    ledgers: list[dict[Key, Row]]
+    versions: list[int]
+
+
+async def _drill(drill: Drill, args: Mapping[str, Any]) -> _Walked:
+    walked = _Walked([], [], [])
+    for step, move in enumerate((drill.publish, drill.publish, drill.roll_back), 1):
+        walked.versions.append(await move())
+        walked.answers.append(await drill.call(args, key=f"call {step}"))  # keys of their own: a natural run key would replay the first
+        walked.ledgers.append(await asyncio.to_thread(drill.stage.ledger))
+    return walked
+
+
+async def _plain(subject: Subject, bench: Bench, example: Example) -> tuple[list[dict[Key, Row]], list[Played]]:
+    """The same three calls of one version."""
+    ledgers, plays = [], []
+    program = subject.program()
+    async with staged(bench, example, subject.caller, program) as stage:
+        for _ in range(3):
+            plays.append(await stage.play(program, example.args))
+            ledgers.append(await asyncio.to_thread(stage.ledger))
+    return ledgers, plays
 
 
 def _repeated_nothing(before: Mapping[Key, Row], after: Mapping[Key, Row]) -> bool:
@@ -92,8 +135,8 @@ def _audited(drill: Drill) -> bool:
     return done.count("version.published") == 2 and done.count("tool.rolled_back") == 1
 
 
-def undo_share(spec: ExecutionSpec) -> float:
-    """1 where every effect can be taken back (or there is none), half for each that only says why it cannot."""
+def undo_share(spec: ExecutionSpec, undone: Mapping[str, bool]) -> float:
+    """1 where every effect was taken back (or there is none), half for each that says why it cannot be, nothing for one that was not."""
     if not spec.effects:
         return 1.0
-    return sum(1.0 if effect.undo is not None else 0.5 for effect in spec.effects) / len(spec.effects)
+    return sum(float(undone[effect.id]) if effect.id in undone else 0.5 for effect in spec.effects) / len(spec.effects)

@@ -1,4 +1,4 @@
-"""What happened can be seen; rolling back keeps what was promised; costs are compared."""
+"""What happened can be seen, and who it happened to cannot; costs are compared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from app.verification.cost_gate import check_cost
 from app.verification.path_gate import check_path
 from app.verification.private import MARK, marked, personal_values, tells_of
-from app.verification.rollback_gate import check_rollback
 from tests.support.bench import Lab, rules, subject
 from tests.support.specimens import SPEC, TOOL, changed, specimen_spec
 
@@ -71,30 +70,6 @@ def test_people_carry_a_mark_wherever_they_stand() -> None:
     assert record.body == {"name": f"{MARK}Ann {MARK}Lee", "note": f"Ask {MARK}a@example.com.", "status": "active"}
     assert tells_of(["greeted", {"who": record.body["name"].upper().split()[1]}], set())
     assert tells_of(["called", {"to": "0047 22-12 34 56"}], {"+47 22 12 34 56"}) and not tells_of(["sent", {"count": 3}], {"Anna"})
-
-
-def test_the_roll_back_drill_holds_for_the_specimen(lab: Lab, scratch: Path) -> None:
-    outcome = lab.ask(check_rollback, subject(), scratch)
-    assert outcome.passed and not outcome.findings, outcome.findings
-    assert set(outcome.evidence["drill"].values()) == {True} and outcome.evidence["undo"] == 0.5
-    assert list(scratch.iterdir()) == []
-
-
-def test_a_natural_run_key_does_not_hide_the_second_version(lab: Lab, scratch: Path) -> None:
-    outcome = lab.ask(check_rollback, subject(spec=specimen_spec(run_key="[args.campaign]")), scratch)
-    assert outcome.passed, outcome.findings
-
-
-def test_a_tool_whose_keys_do_not_survive_a_publication_is_refused(lab: Lab, scratch: Path) -> None:
-    tool = changed(TOOL, 'items = [letter(to, sender["name"])', 'items = [letter(f"{ctx.new_id()}@example.com", sender["name"])')
-    found = rules(lab.ask(check_rollback, subject(tool=tool), scratch).findings)
-    assert "rollback_keys_kept" in found
-
-
-def test_a_tool_that_refuses_what_was_done_before_is_refused(lab: Lab, scratch: Path) -> None:
-    tool = changed(TOOL, "    ctx.log(", '    if counts["skipped"]:\n        raise ToolError("done_before")\n    ctx.log(')
-    found = rules(lab.ask(check_rollback, subject(tool=tool), scratch).findings)
-    assert {"rollback_replaced", "rollback_rolled_back"} <= set(found)
 
 
 def test_costs_are_compared_at_the_declared_volume(lab: Lab, scratch: Path) -> None:
