@@ -69,8 +69,9 @@ def _judged(answer: Mapping[str, Any], threshold: float) -> GateOutcome:
         "killed": killed,
         "tried": len(rows),
         "of": answer["total"],
-        "must_killed": {row["what"][:200]: row["status"] == "killed" for row in rows if row["must"]},
-        "survivors": [{"line": row["line"], "what": row["what"], "status": row["status"]} for row in left][:50],
+        "coverage": answer["coverage"],
+        "must_killed": {f"line {row['line']}: {row['what']}"[:200]: row["status"] == "killed" for row in rows if row["must"]},
+        "survivors": [{name: row[name] for name in ("line", "what", "status")} | {"test": _test_for(row)} for row in left][:50],
     }
     return GateOutcome(findings, evidence)
 
@@ -80,11 +81,15 @@ def _survived(row: Mapping[str, Any], severity: Any) -> Finding:
     return Finding(
         "mutant_survived",
         f"tool.py line {row['line']}: {row['what']}, and {reached}.",
-        _TEST_TO_WRITE.get(row["kind"], "Write a test whose expected result or effects differ when this changes."),
+        _test_for(row),
         severity=severity,
         file="tool.py",
         line=row["line"],
     )
+
+
+def _test_for(row: Mapping[str, Any]) -> str:
+    return _TEST_TO_WRITE.get(row["kind"], "Write a test whose expected result or effects differ when this changes.")
 
 
 _DECEIVED = {
@@ -108,6 +113,14 @@ _TEST_TO_WRITE = {
     "item_changed": "Write a test that asserts the whole item of this effect in trial(…).effects.",
     "raise_passed": "Write a test that brings about this error and asserts trial(…).error['code'].",
     "condition_negated": "Write one test for each side of this condition, with different expected results.",
+    "comparison": "Write a test on the boundary itself and one just beyond it, with different expected results.",
+    "logic": "Write a test in which one part of this condition holds and the other does not.",
+    "arithmetic": "Write a test that asserts the computed value, with operands for which no other operation gives the same.",
+    "constant": "Write a test whose expected result, item or error code depends on this very value.",
+    "choice": "Write one test for each of the two values, and assert what comes of it.",
+    "deleted": "Write a test that asserts what this statement leaves behind.",
+    "flow": "Write a test in which something is left to do after this point, and assert whether it was done.",
+    "result": "Write a test that asserts the whole of what is returned here.",
 }
 
 
@@ -118,10 +131,11 @@ def _well_formed(answer: Any) -> bool:
         return True
     rows = answer.get("mutants")
     return (
-        set(answer) == {"baseline", "total", "tried", "mutants", "decoys"}
+        set(answer) == {"baseline", "total", "tried", "coverage", "mutants", "decoys"}
         and set(answer["decoys"]) == set(_DECEIVED)
         and isinstance(rows, list)
         and len(rows) == answer["tried"] <= answer["total"]
+        and isinstance(answer["coverage"], float)
         and all(isinstance(row, dict) and row.get("status") in _STATUSES for row in rows)
     )
 

@@ -96,6 +96,9 @@ def _of_statement(body: list[ast.stmt], index: int, statement: ast.stmt, inside:
             yield from _expressions(value, _item(inside, "makes_item" in inside))
         case ast.AnnAssign(value=ast.expr() as value) if _is_item(statement.annotation):
             yield from _expressions(value, _item(inside, True))
+        case ast.Assign(targets=[ast.Subscript() | ast.Attribute()]):
+            yield Mutant("deleted", statement.lineno, f"`{_text(statement)}` is left out", _put(body, index, ast.Pass()))
+            yield from _expressions(statement.value, inside)
         case ast.AugAssign():
             yield Mutant("deleted", statement.lineno, f"`{_text(statement)}` is left out", _put(body, index, ast.Pass()))
             yield from _operator(statement, statement.op, statement.lineno)
@@ -131,14 +134,29 @@ def _of_part(part: object, inside: frozenset[str]) -> Iterator[Mutant]:
             yield from _expressions(part, inside)
         case ast.withitem():
             yield from _expressions(part.context_expr, inside)
+        case ast.match_case(guard=ast.expr() as guard):
+            yield Mutant("condition_negated", guard.lineno, f"`if {_text(guard)}` became its opposite", _set(part, "guard", _not(guard)))
+            yield from _expressions(guard, inside)
+            yield from _block(part.body, inside)
         case ast.ExceptHandler() | ast.match_case():
             yield from _block(part.body, inside)
 
 
 def _negated(statement: ast.If) -> Iterator[Mutant]:
-    test = statement.test
-    opposite = test.operand if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) else ast.UnaryOp(ast.Not(), test)
-    yield Mutant("condition_negated", statement.lineno, f"`if {_text(test)}` became its opposite", _set(statement, "test", opposite))
+    kind = "logic" if all(_only_tells(part) for part in (*statement.body, *statement.orelse)) else "condition_negated"
+    what = f"`if {_text(statement.test)}` became its opposite"
+    yield Mutant(kind, statement.lineno, what, _set(statement, "test", _not(statement.test)))
+
+
+def _not(test: ast.expr) -> ast.expr:
+    return test.operand if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) else ast.UnaryOp(ast.Not(), test)
+
+
+def _only_tells(statement: ast.stmt) -> bool:
+    """Whether a statement does no more than say how far the tool is."""
+    return isinstance(statement, ast.Pass) or (
+        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call) and _quiet(statement.value)
+    )
 
 
 def _expressions(node: ast.expr, inside: frozenset[str]) -> Iterator[Mutant]:
@@ -173,6 +191,8 @@ def _expressions(node: ast.expr, inside: frozenset[str]) -> Iterator[Mutant]:
             return
         case ast.Dict() if "item" in inside:
             for index, value in enumerate(node.values):
+                if _is_constant(value, None):
+                    continue
                 name = _text(node.keys[index]) if node.keys[index] is not None else "**"
                 what = f"the item's {name} became None"
                 yield Mutant("item_changed", value.lineno, what, _put(node.values, index, ast.Constant(None)))
@@ -187,7 +207,7 @@ def _comprehension(node: ast.comprehension, inside: frozenset[str]) -> Iterator[
     yield from _expressions(node.iter, inside)
     for index, condition in enumerate(node.ifs):
         what = f"`if {_text(condition)}` became its opposite"
-        yield Mutant("condition_negated", condition.lineno, what, _put(node.ifs, index, ast.UnaryOp(ast.Not(), condition)))
+        yield Mutant("condition_negated", condition.lineno, what, _put(node.ifs, index, _not(condition)))
         yield from _expressions(condition, inside)
 
 
@@ -205,6 +225,9 @@ def _call(node: ast.Call, inside: frozenset[str]) -> Iterator[Mutant]:
             continue
         yield from _expressions(argument, within)
     for word in node.keywords:
+        if _named(node).endswith("Item") and word.arg is not None and not _is_constant(word.value, None):
+            what = f"the item's {word.arg!r} became None"
+            yield Mutant("item_changed", word.value.lineno, what, _set(word, "value", ast.Constant(None)))
         yield from _expressions(word.value, within)
 
 

@@ -1,9 +1,9 @@
 """The author's tests against mutants of the tool: pytest collects once, then each mutant is tried in a fork of its own.
 
 Reads `{"token", "module", "path", "tests": [...], "most", "seed"}`, and `options` for pytest; prints `{"token", "baseline", "total",
-"tried", "mutants", "decoys"}`, of each mutant `{"kind", "must", "line", "what", "status"}`, of each decoy its status. One is `killed` by a
-test that fails, by a crash or by its time; `survived` if every test that reaches its line passes; `uncovered` if none does. In a fork the
-live functions get the mutant's code, so that names which tests have imported see it. Tests that killed on the same line are
+"tried", "coverage", "mutants", "decoys"}`, of each mutant `{"kind", "must", "line", "what", "status"}`, of each decoy its status. One is
+`killed` by a test that fails, by a crash or by its time; `survived` if every test that reaches its line passes; `uncovered` if none does.
+In a fork the live functions get the mutant's code, so that names which tests have imported see it. Tests that killed on the same line are
 tried first, then those that killed most for their time.
 
 It refuses to be: a measure of lines. A line that is run and not judged counts as nothing here.
@@ -93,7 +93,10 @@ class Trial:
             for index, status in zip(chosen, (statuses[place] for place in range(len(chosen))), strict=True)
         ]
         told = {decoy.kind: statuses[place] for place, decoy in enumerate(decoys, len(chosen))}
-        self.answer = {"baseline": "passed", "total": len(found), "tried": len(rows), "mutants": rows, "decoys": told}
+        lines = _lines_of_functions(live)
+        coverage = round(len(lines & self.reached.keys()) / len(lines), 3) if lines else 1.0
+        counts = {"total": len(found), "tried": len(rows), "coverage": coverage}
+        self.answer = {"baseline": "passed", **counts, "mutants": rows, "decoys": told}
         return True
 
     def _chosen(self, found: Sequence[Mutant]) -> list[int]:

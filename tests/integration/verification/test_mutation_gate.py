@@ -35,6 +35,8 @@ def test_a_suite_that_reaches_every_line_and_asserts_nothing_is_refused(lab: Lab
     outcome = lab.ask(check_mutation, subject(tests=VACUOUS), scratch)
     assert not outcome.passed
     assert {"mutation_score", "mutant_survived"} == set(rules(outcome.findings))
+    assert outcome.evidence["coverage"] >= 0.95 and outcome.evidence["score"] < 0.6, "coverage is shown and gates nothing"
+    assert all(survivor["test"].startswith("Write ") for survivor in outcome.evidence["survivors"])
     deleted = next(finding for finding in outcome.findings if "performs nothing" in finding.message)
     assert deleted.file == "tool.py" and deleted.line and "every test still passes" in deleted.message
     assert deleted.fix == "Write a test that asserts this effect in trial(…).effects, with its item and status."

@@ -37,6 +37,8 @@ def _texts(source: str, kind: str) -> list[str]:
         ("def letter(to) -> SendItem:\n    return {'to': to}", "item_changed", "return {'to': None}"),
         ("def letters() -> Iterator[SendItem]:\n    yield {'to': x}", "item_changed", "yield {'to': None}"),
         ("item: SendItem = {'to': x}", "item_changed", "{'to': None}"),
+        ("items = [SendItem(to=x, text=y)]", "item_changed", "SendItem(to=None, text=y)"),
+        ("def f(x):\n    match x:\n        case [y] if y:\n            g()", "condition_negated", "case [y] if not y"),
         ("def f():\n    raise ToolError('no', 'text')", "raise_passed", "pass"),
         ("def f(x):\n    if x > 1:\n        g()", "condition_negated", "if not x > 1"),
         ("def f(x):\n    return [y for y in x if y]", "condition_negated", "if not y"),
@@ -52,6 +54,8 @@ def test_what_a_business_cannot_afford_to_miss_must_be_noticed(source: str, kind
     ("source", "kind", "changed"),
     [
         ("x = a < b", "comparison", "a <= b"),
+        ("def f(x):\n    if x:\n        ctx.progress(1)\n    g()", "logic", "if not x"),
+        ("item['to'] = x", "deleted", "pass"),
         ("x = a == b", "comparison", "a != b"),
         ("x = a in b", "comparison", "a not in b"),
         ("x = a and b", "logic", "a or b"),
