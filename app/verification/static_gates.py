@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.candidates.files import checked_files
-from app.core.errors import Invalid, ToolmintError
+from app.core.errors import Invalid, TooLarge
 from app.spec.checking import check
 from app.verification.boxes import STATIC, Cut, ask, broken, refuse_cut
 from app.verification.findings import Finding, GateOutcome
@@ -44,7 +44,7 @@ async def check_spec(subject: Subject, _bench: Bench, _seen: Seen) -> GateOutcom
         findings.append(Finding("spec_name", message, "Submit the candidate to the tool that its spec names."))
     try:
         await check(subject.spec.body(), subject.catalog)
-    except ToolmintError as error:
+    except (Invalid, TooLarge) as error:  # a check that itself failed says nothing of the spec, and breaks the gate
         findings += [Finding.of_problem("spec_lint", problem, "spec.json") for problem in error.problems]
         findings += [] if error.problems else [Finding("spec_lint", error.detail, error.fix, file="spec.json")]
     try:
