@@ -16,6 +16,8 @@ from app.spec.schemas import DIALECT, BadSchema, compile_schema, json_path
 
 MAX_DEPTH = 16
 MAX_NODES = 2000
+MOST_LEAST = 10_000
+"""Of what a schema may ask for at least."""
 BOUNDED_FORMATS = frozenset({"date", "date-time", "time", "uuid", "ipv4", "ipv6"})
 _CONSTRAINTS = ("if", "then", "else", "not", "contains", "propertyNames")
 _KEYWORDS = frozenset(
@@ -127,6 +129,12 @@ def _strict(schema: dict[str, Any], path: str) -> Iterator[Problem]:
             yield Problem(path, "does not say what its items are", 'Set "items".')
         if "maxItems" not in schema:
             yield Problem(path, "is a list without an upper bound", 'Set "maxItems"; take large inputs as a reference to a collection.')
+    for word in ("minLength", "minItems", "minProperties"):
+        least = schema.get(word)
+        if isinstance(least, int) and least > MOST_LEAST:
+            yield Problem(
+                path, f"asks for more than {MOST_LEAST} by {word}", f'Lower "{word}": every value that is tried is at least as large.'
+            )
     if "string" in kinds and "maxLength" not in schema and schema.get("format") not in BOUNDED_FORMATS:
         yield Problem(path, "is a text without an upper bound", 'Set "maxLength".')
 

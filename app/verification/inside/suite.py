@@ -29,6 +29,7 @@ def check_suite(tree: ast.Module, names: Names, findings: Findings) -> None:
         _check_hook(node, findings)
         _check_mark(node, names, findings)
         _check_swallowing(node, names, findings)
+        _check_chance(node, names, findings)
     for function in functions:
         is_test = function.name.startswith("test")
         if is_test or any(_fixture_names(function, names)):
@@ -62,6 +63,12 @@ def _check_swallowing(node: ast.AST, names: Names, findings: Findings) -> None:
         given = [*node.args, *(word.value for word in node.keywords)]
         if wide & {part.id for value in given for part in ast.walk(value) if isinstance(part, ast.Name)}:
             findings.add("test_swallows", node, f"`{ast.unparse(node)[:80]}` keeps a failed assertion from being seen.", _NAMED)
+
+
+def _check_chance(node: ast.AST, names: Names, findings: Findings) -> None:
+    if isinstance(node, ast.Call) and names.dotted(node.func) == "random.Random" and not node.args:
+        message = "`Random()` without a seed is another one in each run: the test proves something else each time."
+        findings.add("randomness", node, message, "Give it a seed, e.g. Random(7).")
 
 
 def _check_parameters(function: Test, fixtures: set[str], findings: Findings) -> None:

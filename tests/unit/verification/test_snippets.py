@@ -12,18 +12,10 @@ from pathlib import Path
 import pytest
 
 from app.verification.inside.allowlist import examine
+from tests.support.snippets import parts
 
 HEAD = "from contract import Args, Result\nfrom toolkit import Context, ToolError\n"
 RUN = "def run(args: Args, ctx: Context) -> Result:\n"
-
-
-def parts(name: str) -> Iterator[tuple[str, str, str]]:
-    """Heading, top level and body of each part of a file."""
-    text = Path(__file__).with_name("snippets").joinpath(name).read_text(encoding="utf-8")
-    for part in text.split("=== ")[1:]:
-        heading, _, code = part.partition("\n")
-        top, _, body = code.strip("\n").partition("--- run\n")
-        yield heading, top.strip("\n"), body
 
 
 def module(top: str, body: str = "") -> str:
@@ -31,8 +23,15 @@ def module(top: str, body: str = "") -> str:
     return HEAD + f"{top}\n" + RUN + textwrap.indent(body.rstrip("\n"), "    ") + "\n    return {}\n"
 
 
-HONEST = list(parts("honest.txt"))
-DANGEROUS = [(*heading.split(" | "), top, body) for heading, top, body in parts("dangerous.txt")]
+def tools(name: str) -> Iterator[tuple[list[str], str, str]]:
+    """Heading, top level and body of each part of a file."""
+    for heading, code in parts(Path(__file__).with_name("snippets") / name):
+        top, _, body = code.partition("--- run\n")
+        yield heading, top.strip("\n"), body
+
+
+HONEST = [(name, top, body) for (name,), top, body in tools("honest.txt")]
+DANGEROUS = [(name, rule, top, body) for (name, rule), top, body in tools("dangerous.txt")]
 UNREADABLE = [
     ("a name in letters of another width", "dynamic_access", "", "\uff45val('1')"),
     ("such a name in an f-string", "dynamic_access", "", "x = f\"{\uff45val('1')}\""),
