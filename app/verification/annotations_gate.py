@@ -14,7 +14,7 @@ from typing import Any
 
 from app.spec.annotations import DESTRUCTIVE, IDEMPOTENT, OPEN_WORLD, READ_ONLY, Hints, Shown, agreed, declared_hints, shown_hints
 from app.spec.model import ExecutionSpec
-from app.verification.findings import Finding, GateOutcome
+from app.verification.findings import Finding, GateOutcome, Severity
 from app.verification.subject import Bench, Subject
 from app.verification.touched import summed
 
@@ -23,6 +23,9 @@ SOURCES = ("examples", "effects", "rollback")
 
 _REPORT = "Report this: the host must hold it, whatever a tool does."
 _PROMISES = {READ_ONLY: True, DESTRUCTIVE: False, IDEMPOTENT: True, OPEN_WORLD: False}
+_TOLD = frozenset({IDEMPOTENT})
+"""Hints that no author promises: where runs show less, that is listed, and told."""
+
 _CONTRADICTED = {
     READ_ONLY: ("The spec declares no effect, and runs have done some.", _REPORT),
     DESTRUCTIVE: (
@@ -30,8 +33,8 @@ _CONTRADICTED = {
         "See the gate rollback; where an effect cannot be undone, set undo to null and say why in undo_reason.",
     ),
     IDEMPOTENT: (
-        "A call made a second time should add nothing; of {repeats} such calls the runs show {added} effects added.",
-        "Build items from args and reads so that the spec's key is the same for the same work.",
+        "{repeats} calls were made a second time and added {added} effects, so callers are told that a second call may do more.",
+        "Nothing, where a call takes a part of the work at a time. Else let one call do all of it, and keep time and chance out of items.",
     ),
     OPEN_WORLD: ("A run used a connector that leaves this installation, and the spec declares none.", _REPORT),
 }
@@ -42,7 +45,8 @@ async def check_annotations(subject: Subject, _bench: Bench, seen: Mapping[str, 
     shown = shown_by(seen)
     declared, proved = declared_hints(subject.spec, subject.catalog), shown_hints(subject.spec, subject.catalog, shown)
     findings = [*_contradictions(declared, proved, shown), *_unproved(subject.spec, shown)]
-    never = {f"effect {effect.id}": shown.effects.get(effect.id, 0) > 0 for effect in subject.spec.effects}
+    wrong = {finding.message.partition(":")[0] for finding in findings if finding.severity == "error"}
+    done = {f"effect {effect.id}": shown.effects.get(effect.id, 0) > 0 for effect in subject.spec.effects}
     evidence = {
         "hints": agreed(declared, proved),
         "declared": declared,
@@ -52,7 +56,7 @@ async def check_annotations(subject: Subject, _bench: Bench, seen: Mapping[str, 
         "repeats": shown.repeats,
         "added": shown.added,
         "undone": sorted(shown.undone),
-        "proved": {hint: proved[hint] == declared[hint] or declared[hint] != _PROMISES[hint] for hint in declared} | never,
+        "proved": {hint: hint not in wrong for hint in declared} | done,
     }
     return GateOutcome(findings, evidence)
 
@@ -77,7 +81,8 @@ def _contradictions(declared: Hints, proved: Hints, shown: Shown) -> Iterator[Fi
     for hint, (message, fix) in _CONTRADICTED.items():
         if declared[hint] == _PROMISES[hint] != proved[hint]:
             said = message.format(left=left, repeats=shown.repeats, added=shown.added)
-            yield Finding("hint_contradicted", f"{hint}: {said}", fix, file="spec.json", expected=declared[hint], got=proved[hint])
+            severity: Severity = "warning" if hint in _TOLD and shown.repeats else "error"
+            yield Finding("hint_contradicted", f"{hint}: {said}", fix, severity, "spec.json", expected=declared[hint], got=proved[hint])
 
 
 def _unproved(spec: ExecutionSpec, shown: Shown) -> Iterator[Finding]:
