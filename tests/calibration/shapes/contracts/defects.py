@@ -283,7 +283,7 @@ DEFECTS = (
     Defect(
         "a_confirmation_whose_answer_was_lost_is_sent_again",
         "retries",
-        "examples",
+        ("examples", "tests"),
         (Change("spec.json", '"on_unknown": "hold"', '"on_unknown": "retry"'),),
         grave=True,
     ),

@@ -90,7 +90,7 @@ DEFECTS = (
     Defect(
         "quotes_beyond_the_limit_are_noted_without_a_mail",
         "order",
-        "examples",
+        ("examples", "tests"),
         (
             Change(
                 "tool.py",
@@ -119,7 +119,7 @@ DEFECTS = (
     Defect(
         "a_reminder_is_noted_before_it_is_sent",
         "transactions",
-        "examples",
+        ("examples", "tests"),
         (
             Change(
                 "tool.py",
@@ -151,7 +151,7 @@ DEFECTS = (
     Defect(
         "a_reminder_in_the_retry_queue_is_noted",
         "transactions",
-        "examples",
+        ("examples", "tests"),
         (
             Change(
                 "tool.py",
@@ -197,7 +197,7 @@ DEFECTS = (
     Defect(
         "a_reminder_is_due_a_day_late",
         "time",
-        "examples",
+        ("examples", "tests"),
         (
             Change("tool.py", "is_due = waited >= policy", "is_due = waited > policy"),
             Change(
@@ -225,7 +225,7 @@ DEFECTS = (
     Defect(
         "a_reminder_whose_answer_was_lost_is_sent_again",
         "retries",
-        "examples",
+        ("examples", "tests"),
         (Change("spec.json", '"on_unknown": "hold"', '"on_unknown": "retry"'),),
         grave=True,
     ),
@@ -310,7 +310,7 @@ DEFECTS = (
     Defect(
         "a_quote_that_cannot_be_read_is_passed_over",
         "swallowed_errors",
-        "examples",
+        ("examples", "tests"),
         (
             Change(
                 "tool.py",

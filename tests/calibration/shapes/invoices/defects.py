@@ -45,6 +45,8 @@ DEFECTS = (
             Change("spec.json", ', "subject": "Invoice 2024-02-7/a"}', "}"),
             *_CONTEXT_FOR_DRAFTS,
             Change("tool.py", 'f"Invoice {number}"', 'f"Invoice {number} (our reference {ctx.new_id()[:8]})"'),
+            Change("test_tool.py", '{"orders": 1, "skipped": 1, "marked": 1}', '{"orders": 1, "sent": 1, "marked": 1}'),
+            Change("test_tool.py", '["skipped", "skipped", "done"]', '["skipped", "done", "done"]'),
             Change(
                 "test_tool.py",
                 '"send", ["c1@example.com", "Invoice 2026-02-o0001"]',
@@ -245,7 +247,7 @@ DEFECTS = (
     Defect(
         "a_mail_whose_answer_was_lost_is_sent_again",
         "retries",
-        "examples",
+        ("examples", "tests"),
         (Change("spec.json", '"on_unknown": "hold"', '"on_unknown": "retry"'),),
         grave=True,
     ),
@@ -365,6 +367,11 @@ DEFECTS = (
                 "            tally.marked += 1\n",
                 '            tally.marked += 1\n            ctx.log("order_marked", order=draft.order, customer=draft.mail["to"])\n',
             ),
+            Change(
+                "test_tool.py", '["invoicing_started", "invoicing_finished"]', '["invoicing_started", "order_marked", "invoicing_finished"]'
+            ),
+            Change("test_tool.py", 't.logs[1]["fields"] ==', 't.logs[-1]["fields"] =='),
+            Change("test_tool.py", '    assert "example.com" not in str(t.logs)\n', ""),
         ),
     ),
     Defect(
