@@ -78,10 +78,10 @@ async def check_properties(subject: Subject, bench: Bench, _seen: Mapping[str, M
         message = "No arguments that fit the input schema could be made."
         return GateOutcome([Finding("no_inputs", message, "Give the spec an example, and simplify patterns that look ahead or behind.")])
     tallies = [_Tally(_quiet(example, example.world.records)) for example in subject.spec.examples]
-    for example, records in zip(subject.spec.examples, crowds, strict=True):
+    for example, (records, args) in zip(subject.spec.examples, crowds, strict=True):
         if records and example.error is None:
             tallies.append(_Tally(_quiet(example, records), crowded=True))
-            proposals.append([example.args])
+            proposals.append([example.args, *([args] if args != example.args else ())])
     await asyncio.gather(*(_call(bench, subject, program, tally, args) for tally, args in zip(tallies, proposals, strict=True)))
     findings: list[Finding] = []
     for tally in tallies:
@@ -99,8 +99,8 @@ async def check_properties(subject: Subject, bench: Bench, _seen: Mapping[str, M
 Records = Mapping[str, tuple[WorldRecord, ...]]
 
 
-async def _proposed(subject: Subject, bench: Bench, program: Program) -> tuple[list[list[Any]], list[Records]]:
-    """Valid arguments for each example's world, and the records of a crowded one."""
+async def _proposed(subject: Subject, bench: Bench, program: Program) -> tuple[list[list[Any]], list[tuple[Records, Any]]]:
+    """Valid arguments for each example's world, and the records of a crowded one with the most that can be asked there."""
     spec = subject.spec
     shown = [example for example in spec.examples if example.visibility == "author"]
     known, hidden = _known(shown), _known(spec.examples)
@@ -121,8 +121,9 @@ async def _proposed(subject: Subject, bench: Bench, program: Program) -> tuple[l
         if isinstance(proposal["args"], dict) and not program.validators.args.problems(proposal["args"]):
             where = proposal["like"] if proposal["like"] is not None else number % len(spec.examples)
             proposals[where].append(proposal["args"])
-    crowds: list[Records] = [
-        {name: tuple(map(WorldRecord.model_validate, records)) for name, records in crowd.items()} for crowd in answer["crowded"]
+    crowds: list[tuple[Records, Any]] = [
+        ({name: tuple(map(WorldRecord.model_validate, records)) for name, records in crowd["records"].items()}, crowd["args"])
+        for crowd in answer["crowded"]
     ]
     return proposals, crowds
 

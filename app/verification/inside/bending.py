@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 ODD = ("NaN", "Infinity", "-0", "1e400", "1_0", "²", "٣", "0x10", "null", " ", "İ", "ﬀ", "a\u0301", "\u202eabc", "%s{0}")
@@ -36,28 +36,39 @@ def bent(value: Any, chance: random.Random) -> Any:
     return made
 
 
-def crowded(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def crowded(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Records (`{"key", "body"}`) and copies of them under other keys, every third of which says more than anybody reads."""
     made = [dict(record) for record in records]
-    for number in range(1, COPIES + 1):
-        for record in records:
-            if len(made) >= MOST_RECORDS:
-                return made
-            made.append(_again(record, number))
+    for record in records * COPIES:
+        if len(made) < MOST_RECORDS:
+            made.append(_again(record, len(made)))
     return made
 
 
 def _again(record: dict[str, Any], number: int) -> dict[str, Any]:
+    """The record under another key: it, addresses in it, and in turn one of the words that may name something else, are made its own."""
     key, body = record["key"], copy.deepcopy(record["body"])
+    words: list[tuple[Any, Any]] = []
     for holder, name in _texts(body):
         text: str = holder[name]
         if text == key:
             holder[name] = f"{key}-{number}"
         elif "@" in text:
             holder[name] = text.replace("@", f"{number}@", 1)
-        elif " " in text and number % 3 == 0:
+        elif " " not in text:
+            words.append((holder, name))
+        elif number % 3 == 0:
             holder[name] = (f"{text} — çok «long» 🙂 " * LONG)[:LONG]
+    if words:
+        holder, name = words[number % len(words)]
+        holder[name] = f"{holder[name]}-{number}"
     return {"key": f"{key}-{number}"[:512], "body": body}
+
+
+def greatest(args: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Arguments with each number at the highest that its schema admits."""
+    highest = {name: child["maximum"] for name, child in schema.get("properties", {}).items() if "maximum" in child}
+    return {**args, **{name: value for name, value in highest.items() if name in args}}
 
 
 def _texts(value: Any) -> Iterator[tuple[Any, Any]]:

@@ -1,11 +1,13 @@
 """Arguments for a tool, proposed from its input schema and from its examples; and simpler ones for a call that failed.
 
 Reads `{"schema", "examples": [{"args", "ends_well", "held_out"}], "known": [text], "hidden": [text], "seed", "count", "records"}` and
-prints `{"proposals": [{"like", "args"}], "crowded"}`, `like` the index of an example or null, `crowded` the `records` (by collection, for
-each example) with many more of their kind; or reads `{"value"}` and prints `{"smaller": [...]}`. Most proposals are an example that ends
-well with one place made anew or taken from another example, since a tool that looks up what it is given does little with names that nobody
-knows; for the same reason half of the texts are `known` ones. What only held-out examples say (their arguments, the `hidden` texts) goes
-into proposals like a held-out example alone, so that nobody reads it in a finding.
+prints `{"proposals": [{"like", "args"}], "crowded": [{"records", "args"}]}`, `like` the index of an example or null; `crowded` has for each
+example its `records` by collection with many more of their kind, and its arguments with numbers as high as they may be. Or reads
+`{"value"}` and prints `{"smaller": [...]}`.
+
+Most proposals are an example that ends well with one place made anew or taken from another example, since a tool that looks up what it is
+given does little with names that nobody knows; for the same reason half of the texts are `known` ones. What only held-out examples say
+(their arguments, the `hidden` texts) goes into proposals like a held-out example alone, so that nobody reads it in a finding.
 
 It refuses to be: sure. A proposal may break a keyword that is not understood here; the host's validator has the word.
 """
@@ -18,7 +20,7 @@ import random
 import sys
 from typing import Any
 
-from .bending import bent, crowded
+from .bending import bent, crowded, greatest
 from .values import Values, smaller
 
 MOST_SMALLER = 200
@@ -71,7 +73,9 @@ def main() -> None:
         json.dump({"smaller": few}, sys.stdout)
     else:
         worlds = [{name: crowded(records) for name, records in world.items()} for world in request.pop("records")]
-        json.dump({"proposals": propose(**request), "crowded": worlds}, sys.stdout)
+        most = [greatest(example["args"], request["schema"]) for example in request["examples"]]
+        crowds = [{"records": records, "args": args} for records, args in zip(worlds, most, strict=True)]
+        json.dump({"proposals": propose(**request), "crowded": crowds}, sys.stdout)
 
 
 if __name__ == "__main__":
