@@ -86,7 +86,12 @@ def seal(settings: Settings) -> int:
         done = seal_anew(database, Keyring(settings.home))
     for target in done:
         say(f"sealed  {target}")
-    say(f"{len(done)} version(s) sealed anew: their bundles say so. What is stored was believed as it is; only its digests were compared.")
+    if not done:
+        say("Nothing was sealed.")
+    else:
+        say(
+            f"{len(done)} version(s) sealed anew: their bundles say so. What is stored was believed as it is; only its digests were compared."
+        )
     return DONE
 
 

@@ -35,7 +35,7 @@ EXCEPTIONS = {
     r"make demo$": "it is the whole story of tests/demo, with a service of its own",
     r"make run$": "it starts the service that stands here already",
     r"make (test|lint)$": "it would run this very test, or what it is run with",
-    r"make (bench|chaos)$": "they take minutes",
+    r"make (bench|chaos|calibrate)$": "they take minutes",
     r"toolmint connections test orders_api$": "it would call the service outside that its document makes up",
     r"toolmint (up|web|worker)\b": "they run until they are stopped; the service here is one that `toolmint up` started",
 }
