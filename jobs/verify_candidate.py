@@ -10,6 +10,7 @@ from functools import partial
 from app.composition import Services
 from app.registry.catalog import Catalog
 from app.registry.entries import STABLE
+from app.registry.reading import report_of
 from app.verification import work
 from app.verification.subject import Replaced
 
@@ -31,4 +32,4 @@ def _replaced(catalog: Catalog, tenant: str, tool: str) -> Replaced | None:
     """What answers callers of the stable channel."""
     entry = catalog.entries(tenant).get(tool)
     stable = next((pointer for pointer in entry.pointers if pointer.channel == STABLE), None) if entry else None
-    return Replaced(stable.version, entry.spec) if entry and stable else None
+    return Replaced(stable.version, entry.spec, report_of(catalog, tenant, tool, stable.version)) if entry and stable else None

@@ -7,11 +7,13 @@ It refuses to be: the report. Scores are read from it; findings are the candidat
 
 from __future__ import annotations
 
+import json
 from typing import Any, NoReturn
 
 from sqlmodel import Session
 
 from app.access.permissions import use_case
+from app.candidates.publishing import stored_candidate
 from app.candidates.reading import READERS, read_report, reads_candidates
 from app.core.actor import Actor
 from app.core.clock import iso
@@ -98,6 +100,15 @@ def read_bundle(actor: Actor, catalog: Catalog, tool: str, version: int) -> byte
     with catalog.database.reading() as session:
         bundle = sound(session, _row(session, actor, tool, version), trusted)
     return (bundle if actor.may("specs:held_out") else bundle.shown()).encode()
+
+
+def report_of(catalog: Catalog, tenant: str, tool: str, version: int) -> dict[str, Any] | None:
+    """The whole report that a version was published on, for the platform's own work; None where it is not there any more."""
+    with catalog.database.reading() as session:
+        row = repository.version(session, tenant, tool, version)
+        stored = stored_candidate(session, row.candidate_id) if row is not None else None
+    found: dict[str, Any] | None = json.loads(stored.report) if stored is not None and stored.report else None
+    return found
 
 
 def _refuse_reader(actor: Actor, catalog: Catalog, target: str) -> NoReturn:

@@ -156,6 +156,8 @@ def _permissions(before: ExecutionSpec, after: ExecutionSpec) -> Iterator[Change
 
 def _effects(before: ExecutionSpec, after: ExecutionSpec) -> Iterator[Change]:
     old, new = {effect.id: effect for effect in before.effects}, {effect.id: effect for effect in after.effects}
+    if after.effects and not before.effects:
+        yield Change("breaking", "$.effects", "The tool only read before and has effects now, so clients may ask before they call it.")
     if before.run_key != after.run_key:
         yield Change("keys", "$.run_key", f"The natural key of a run went from {before.run_key} to {after.run_key}.")
     for name in sorted(old.keys() | new.keys()):

@@ -7,6 +7,7 @@ than a run will take, never less. It refuses to be: a benchmark, or generous: an
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
@@ -21,7 +22,9 @@ _CHEAPER = "Read and perform in bulk (read_pages, perform_each), or correct the 
 
 
 async def check_cost(subject: Subject, bench: Bench, seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
-    """`saving` is the share of the baseline's cost that a run saves, 0 to 1; absent where the baseline is not known."""
+    """`saving` is the share of the baseline's cost that is saved in a year at the declared volume, writing the code included, 0 to 1;
+    absent where the baseline is not known.
+    """
     path = seen["path"]
     measured_ms = max(path["wall_ms"], path.get("cpu_ms", 0))
     found = await asyncio.to_thread(
@@ -32,18 +35,20 @@ async def check_cost(subject: Subject, bench: Bench, seen: Mapping[str, Mapping[
         default_model=bench.model,
         measured_items=path["items"] or None,
     )
-    evidence = {**found.as_dict(), "measured_ms": measured_ms, "measured_items": path["items"]}
-    saving = saving_share(found)
+    runs = subject.spec.volume.runs_per_month * MONTHS
+    evidence = {**found.as_dict(), "declared_runs": runs, "measured_ms": measured_ms, "measured_items": path["items"]}
+    saving = saving_share(found, runs)
     return GateOutcome(list(_judge(subject.spec, found)), evidence if saving is None else {**evidence, "saving": saving})
 
 
-def saving_share(found: Economics) -> float | None:
-    """How much of the baseline's cost a run saves; None where that is not known."""
+def saving_share(found: Economics, runs: int) -> float | None:
+    """How much of the baseline's cost so many runs save, once what writing the code cost is paid; None where that is not known."""
     if found.baseline_run_usd is None:
         return None
     if found.baseline_run_usd == 0:
         return 0.0
-    return round(float(max(Decimal(0), 1 - found.run_usd / found.baseline_run_usd)), 4)
+    spent = found.run_usd + (found.generation_usd or Decimal(0)) / runs
+    return round(float(max(Decimal(0), 1 - spent / found.baseline_run_usd)), 4)
 
 
 def _judge(spec: ExecutionSpec, found: Economics) -> Iterator[Finding]:
@@ -57,5 +62,10 @@ def _judge(spec: ExecutionSpec, found: Economics) -> Iterator[Finding]:
         return
     runs = spec.volume.runs_per_month * MONTHS
     if found.break_even_runs is not None and found.break_even_runs > runs:
-        message = f"Writing it pays off after {found.break_even_runs} runs; the declared volume is {runs} runs in {MONTHS} months."
-        yield Finding("below_break_even", message, _CHEAPER, file="spec.json", expected=runs, got=found.break_even_runs)
+        message = (
+            f"Writing it cost {found.generation_usd:.2f} USD and a run saves {found.saving_per_run_usd:.6f} USD: it pays off after "
+            f"{found.break_even_runs} runs, and the spec declares {runs} in {MONTHS} months."
+        )
+        monthly = math.ceil(found.break_even_runs / MONTHS)
+        fix = f"Declare at least {monthly} as volume.runs_per_month where so many are to be expected; else leave the task to prompting."
+        yield Finding("below_break_even", message, fix, file="spec.json", expected=found.break_even_runs, got=runs)

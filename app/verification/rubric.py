@@ -16,6 +16,7 @@ from app.core.settings import Settings
 from app.verification.findings import GateResult
 
 WARNING_COSTS = 0.05
+FINDINGS = "findings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """`evidence` links each part that counted: `{"gate", "fact", "value", "weight"}`; `missing` names the parts that had none."""
+    """`evidence` links each part that counted: `{"gate", "fact", "value", "weight", "at"}`, where `at` is the JSON Pointer (RFC 6901) of
+    the fact in the report; `missing` names the parts that had none.
+    """
 
     dimension: str
     score: float
@@ -60,20 +63,22 @@ def thresholds_of(settings: Settings) -> Thresholds:
 
 def score(results: Sequence[GateResult], thresholds: Thresholds) -> list[Dimension]:
     """Every dimension, in the rubric's order."""
-    by_gate = {result.gate: result for result in results}
-    return [_score(name, parts, by_gate, thresholds[name]) for name, parts in DIMENSIONS.items()]
+    return [_score(name, parts, results, thresholds[name]) for name, parts in DIMENSIONS.items()]
 
 
-def _score(name: str, parts: Sequence[Part], by_gate: Mapping[str, GateResult], threshold: float) -> Dimension:
+def _score(name: str, parts: Sequence[Part], results: Sequence[GateResult], threshold: float) -> Dimension:
+    places = {result.gate: place for place, result in enumerate(results)}
     evidence: list[Mapping[str, Any]] = []
     missing: list[str] = []
     for part in parts:
-        result = by_gate.get(part.gate)
+        result = results[places[part.gate]] if part.gate in places else None
         value = part.value(result) if result is not None and result.status != "skipped" else None
         if value is None:
             missing.append(f"{part.gate}.{part.fact}")
         else:
-            evidence.append({"gate": part.gate, "fact": part.fact, "value": round(min(1.0, max(0.0, value)), 3), "weight": part.weight})
+            at = f"/gates/{places[part.gate]}/{part.fact if part.fact == FINDINGS else f'evidence/{part.fact}'}"
+            counted = round(min(1.0, max(0.0, value)), 3)
+            evidence.append({"gate": part.gate, "fact": part.fact, "value": counted, "weight": part.weight, "at": at})
     whole = sum(part.weight for part in parts)
     total = round(sum(link["value"] * link["weight"] for link in evidence) / whole, 3)
     return Dimension(name, total, threshold, not missing and total >= threshold, tuple(evidence), tuple(missing))
@@ -121,9 +126,9 @@ DIMENSIONS: Mapping[str, tuple[Part, ...]] = {
         Part("mutation", "score", 0.25, _number("score")),
     ),
     "safety": (
-        Part("imports", "findings", 0.25, _clean),
-        Part("ruff", "findings", 0.15, _clean),
-        Part("mypy", "findings", 0.2, _clean),
+        Part("imports", FINDINGS, 0.25, _clean),
+        Part("ruff", FINDINGS, 0.15, _clean),
+        Part("mypy", FINDINGS, 0.2, _clean),
         Part("policy", "refused", 0.3, _share("refused")),
         Part("annotations", "proved", 0.1, _share("proved")),
     ),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from app.candidates.files import candidate_digest, source_file
 from app.core.actor import Actor
@@ -35,10 +36,11 @@ PARTS = frozenset({"tool.py", "test_tool.py", "replaces", "generation_usd"})
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """The published version that a candidate would replace."""
+    """The published version that a candidate would replace, with the report that it was published on, if that is still there."""
 
     version: int
     spec: ExecutionSpec
+    report: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ async def examine(
 ) -> dict[str, Any]:
     """The report about a candidate. Raises GateBroke where a gate itself failed."""
     results = await run_line(GATES, subject, bench, full_report=full_report, watcher=watcher, keeper=keeper)
-    return assemble(subject.candidate_id, subject.digest, results, thresholds_of(settings))
+    return assemble(subject.candidate_id, subject.digest, results, thresholds_of(settings), subject.replaces)
 
 
 @asynccontextmanager

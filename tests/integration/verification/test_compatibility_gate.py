@@ -27,3 +27,4 @@ def test_a_changed_key_is_refused_and_a_breaking_change_is_told(lab: Lab, scratc
     assert rules(outcome.findings) == ["breaking_change", "key_changed"] and not outcome.passed
     assert outcome.evidence["replaces"] == 4 and outcome.evidence["kept"] == {"keys": False}
     assert "give the effect a new id" in outcome.findings[1].fix
+    assert "What version 4 has done is not known under the new key" in outcome.findings[1].message

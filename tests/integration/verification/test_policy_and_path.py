@@ -89,7 +89,10 @@ def test_a_volume_below_break_even_is_refused(lab: Lab, scratch: Path) -> None:
     candidate = replace(subject(spec=rare), generation_usd=Decimal("2.50"))
     outcome = lab.ask(check_cost, candidate, scratch, {"path": PATH})
     assert rules(outcome.findings) == ["below_break_even"]
-    assert outcome.evidence["break_even_runs"] > 12
+    assert outcome.evidence["break_even_runs"] > outcome.evidence["declared_runs"] == 12 and outcome.evidence["saving"] == 0
+    runs = outcome.evidence["break_even_runs"]
+    assert f"it pays off after {runs} runs, and the spec declares 12 in 12 months" in outcome.findings[0].message
+    assert f"at least {-(-runs // 12)} as volume.runs_per_month" in outcome.findings[0].fix
 
 
 def test_a_model_without_a_price_is_no_baseline(lab: Lab, scratch: Path) -> None:

@@ -74,12 +74,24 @@ def test_every_link_names_a_gate_a_fact_and_its_value() -> None:
     report = assemble("cand_1", "d", results(), THRESHOLDS)
     links = [link for dimension in report["rubric"] for link in dimension["evidence"]]
     assert len(links) == sum(len(parts) for parts in DIMENSIONS.values())
-    assert all(set(link) == {"gate", "fact", "value", "weight"} for link in links)
+    assert all(set(link) == {"gate", "fact", "value", "weight", "at"} for link in links)
+
+
+def test_every_link_can_be_followed_in_the_report() -> None:
+    report = assemble("cand_1", "d", results(), THRESHOLDS)
+    for link in (link for dimension in report["rubric"] for link in dimension["evidence"]):
+        found: Any = report
+        for step in link["at"].split("/")[1:]:
+            found = found[int(step) if isinstance(found, list) else step]
+        gate = report["gates"][int(link["at"].split("/")[2])]
+        assert gate["gate"] == link["gate"] and found == (
+            gate["findings"] if link["fact"] == "findings" else gate["evidence"][link["fact"]]
+        )
 
 
 def test_a_report_has_the_shape_of_the_interface_() -> None:
     report = assemble("cand_1", "d", results(), THRESHOLDS)
-    assert list(report) == ["candidate_id", "digest", "publishable", "gates", "rubric", "verified_with"]
+    assert list(report) == ["candidate_id", "digest", "publishable", "gates", "rubric", "verified_with", "difference"]
     finding = Finding("wrong", "It is wrong.", "Mend.").as_dict()
     assert set(finding) == {"rule", "severity", "file", "line", "message", "fix", "input", "expected", "got"}
 
