@@ -241,6 +241,20 @@ DEFECTS = (
         grave=True,
     ),
     Defect(
+        "a_shipment_of_an_earlier_call_is_noted_without_its_number",
+        "transactions",
+        "effects",
+        (
+            Change(
+                "tool.py",
+                'fields = (booked.receipt or {}).get("fields", {})',
+                'fields = (booked.receipt or {}).get("fields", {}) if booked.status == "done" else {}',
+            ),
+            Change("test_tool.py", '    assert again.items("note")[0]["body"]["shipment"] == "scripted"\n', ""),
+        ),
+        grave=True,
+    ),
+    Defect(
         "a_refusal_ends_the_run_before_anything_is_noted",
         "transactions",
         "examples",
