@@ -86,12 +86,8 @@ def seal(settings: Settings) -> int:
         done = seal_anew(database, Keyring(settings.home))
     for target in done:
         say(f"sealed  {target}")
-    if not done:
-        say("Nothing was sealed.")
-    else:
-        say(
-            f"{len(done)} version(s) sealed anew: their bundles say so. What is stored was believed as it is; only its digests were compared."
-        )
+    note = "their bundles say so; what is stored was believed as it is, only its digests were compared" if done else "nothing to do"
+    say(f"{len(done)} version(s) sealed anew: {note}.")
     return DONE
 
 
