@@ -78,10 +78,9 @@ async def check_properties(subject: Subject, bench: Bench, _seen: Mapping[str, M
         message = "No arguments that fit the input schema could be made."
         return GateOutcome([Finding("no_inputs", message, "Give the spec an example, and simplify patterns that look ahead or behind.")])
     tallies = [_Tally(_quiet(example, example.world.records)) for example in subject.spec.examples]
-    for example, (records, args) in zip(subject.spec.examples, crowds, strict=True):
-        if records and example.error is None:
-            tallies.append(_Tally(_quiet(example, records), crowded=True))
-            proposals.append([example.args, *([args] if args != example.args else ())])
+    for example, crowd, args in crowds:
+        tallies.append(_Tally(_quiet(example, crowd), crowded=True))
+        proposals.append([example.args, *([args] if args != example.args else ())])
     await asyncio.gather(*(_call(bench, subject, program, tally, args) for tally, args in zip(tallies, proposals, strict=True)))
     findings: list[Finding] = []
     for tally in tallies:
@@ -97,10 +96,12 @@ async def check_properties(subject: Subject, bench: Bench, _seen: Mapping[str, M
 
 
 Records = Mapping[str, tuple[WorldRecord, ...]]
+Crowd = tuple[Example, Records, Any]
+"""An example that ends well, the records of a crowded world of it, and the most that can be asked there."""
 
 
-async def _proposed(subject: Subject, bench: Bench, program: Program) -> tuple[list[list[Any]], list[tuple[Records, Any]]]:
-    """Valid arguments for each example's world, and the records of a crowded one with the most that can be asked there."""
+async def _proposed(subject: Subject, bench: Bench, program: Program) -> tuple[list[list[Any]], list[Crowd]]:
+    """Valid arguments for each example's world, and crowded ones."""
     spec = subject.spec
     shown = [example for example in spec.examples if example.visibility == "author"]
     known, hidden = _known(shown), _known(spec.examples)
@@ -121,9 +122,11 @@ async def _proposed(subject: Subject, bench: Bench, program: Program) -> tuple[l
         if isinstance(proposal["args"], dict) and not program.validators.args.problems(proposal["args"]):
             where = proposal["like"] if proposal["like"] is not None else number % len(spec.examples)
             proposals[where].append(proposal["args"])
-    crowds: list[tuple[Records, Any]] = [
-        ({name: tuple(map(WorldRecord.model_validate, records)) for name, records in crowd["records"].items()}, crowd["args"])
-        for crowd in answer["crowded"]
+    crowds: list[Crowd] = [
+        (example, {name: tuple(map(WorldRecord.model_validate, rows)) for name, rows in records.items()}, crowd["args"])
+        for example, crowd in zip(spec.examples, answer["crowded"], strict=True)
+        for records in crowd["records"]
+        if example.error is None
     ]
     return proposals, crowds
 
@@ -183,7 +186,7 @@ async def _told(subject: Subject, bench: Bench, program: Program, tally: _Tally,
         least, last = await _shrunk(subject, bench, program, tally.example, args, played)
         error = last.error or {}
         said = str(error.get("message", ""))[:300].rstrip(".")
-        where = f", with each record of example {tally.example.name!r} there many times more," if tally.crowded else ""
+        where = f", with the records of example {tally.example.name!r} there many times more, or longer," if tally.crowded else ""
         message = f"A call that the schema admits{where} ended with {last.error_code!r}: {said}."
         held_out = tally.example.visibility == "held_out"
         severity: Severity = "warning" if rule[0] in _WARNINGS else "error"

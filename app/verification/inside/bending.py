@@ -1,4 +1,4 @@
-"""What examples hold, made odd: a text that breaks parsers in one place, or each record of a world many times over.
+"""What examples hold, made odd: texts that break parsers, each record of a world many times over, or all that is in them longer.
 
 It refuses to be: against a shape. Records keep their fields and types; what is bent in arguments the schema still judges.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import random
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ ODD = ("NaN", "Infinity", "-0", "1e400", "1_0", "²", "٣", "0x10", "null", " ",
 COPIES = 12
 MOST_RECORDS = 60
 LONG = 400
+TIMES = 10
 _BENDS: tuple[Callable[[str], str], ...] = (
     lambda text: f" {text}",
     lambda text: f"{text}\n",
@@ -26,14 +28,67 @@ _BENDS: tuple[Callable[[str], str], ...] = (
 )
 
 
-def bent(value: Any, chance: random.Random) -> Any:
-    """A copy with one of its texts made odd; the same where it holds none."""
-    made = copy.deepcopy(value)
-    places = list(_texts(made))
-    if places:
-        holder, name = chance.choice(places)
-        holder[name] = chance.choice(ODD) if chance.random() < 0.5 else chance.choice(_BENDS)(holder[name])
-    return made
+def bent(args: Any, schema: dict[str, Any], chance: random.Random) -> Any:
+    """A copy with one field's text made odd; in a list of them, an element for each oddity. The same where none fits."""
+    made = copy.deepcopy(args)
+    fields = {tuple(step for step in path if isinstance(step, str)): path for path in _paths(made)}
+    if not fields:
+        return made
+    path = fields[chance.choice(sorted(fields))]
+    odd = [text for text in (*ODD, *(bend(_at(made, path)) for bend in _BENDS)) if _fits(text, _schema_at(schema, path))]
+    if not odd:
+        return made
+    listed = max((place for place, step in enumerate(path) if isinstance(step, int)), default=None)
+    if listed is None:
+        return _with(made, path, chance.choice(odd))
+    one = _at(made, path[: listed + 1])
+    many = [_with(copy.deepcopy(one), path[listed + 1 :], text) for text in odd]
+    return _with(made, path[:listed], many[: _schema_at(schema, path[:listed]).get("maxItems", MOST_RECORDS)])
+
+
+Path = tuple[str | int, ...]
+
+
+def _paths(value: Any, path: Path = ()) -> Iterator[Path]:
+    """Where texts stand."""
+    if isinstance(value, str):
+        yield path
+    for step, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from _paths(part, (*path, step))
+
+
+def _at(value: Any, path: Path) -> Any:
+    for step in path:
+        value = value[step]
+    return value
+
+
+def _with(value: Any, path: Path, part: Any) -> Any:
+    if not path:
+        return part
+    _at(value, path[:-1])[path[-1]] = part
+    return value
+
+
+def _schema_at(schema: Any, path: Path) -> dict[str, Any]:
+    """What a schema says plainly of a place; nothing where it goes through choices or references."""
+    for step in path:
+        schema = schema.get("items") if isinstance(step, int) else schema.get("properties", {}).get(step)
+        if not isinstance(schema, dict):
+            return {}
+    found: dict[str, Any] = schema
+    return found
+
+
+def _fits(text: str, schema: dict[str, Any]) -> bool:
+    if not schema.get("minLength", 0) <= len(text) <= schema.get("maxLength", len(text)):
+        return False
+    pattern: str = schema.get("pattern", "")
+    whole = f"{pattern[:-1]}\\Z" if pattern.endswith("$") and not pattern.endswith("\\$") else pattern  # a JSON Schema's $ is the very end
+    try:
+        return "enum" not in schema and re.search(whole, text) is not None
+    except re.error:  # one that only the validator reads
+        return True
 
 
 def crowded(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -56,19 +111,40 @@ def _again(record: dict[str, Any], number: int) -> dict[str, Any]:
         elif "@" in text:
             holder[name] = text.replace("@", f"{number}@", 1)
         elif " " not in text:
-            words.append((holder, name))
+            words += [(holder, name)] if text[:1].isalpha() else []
         elif number % 3 == 0:
-            holder[name] = (f"{text} — çok «long» 🙂 " * LONG)[:LONG]
+            holder[name] = _long(text)
     if words:
         holder, name = words[number % len(words)]
         holder[name] = f"{holder[name]}-{number}"
     return {"key": f"{key}-{number}"[:512], "body": body}
 
 
+def swollen(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records themselves, with lists ten times as long and with long texts where they speak in sentences."""
+    return [{**record, "body": _swollen(record["body"], "")} for record in records]
+
+
+def _swollen(value: Any, mark: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _swollen(part, mark) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_swollen(part, mark + f"-{number}" * (number > 0)) for number in range(TIMES) for part in value][:MOST_RECORDS]
+    if not isinstance(value, str):
+        return value
+    if " " in value:
+        return _long(value)
+    return value.replace("@", f"{mark}@", 1) if "@" in value else value + mark if value[:1].isalpha() else value
+
+
 def greatest(args: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """Arguments with each number at the highest that its schema admits."""
     highest = {name: child["maximum"] for name, child in schema.get("properties", {}).items() if "maximum" in child}
     return {**args, **{name: value for name, value in highest.items() if name in args}}
+
+
+def _long(text: str) -> str:
+    return (f"{text} — çok «long» 🙂 " * LONG)[:LONG]
 
 
 def _texts(value: Any) -> Iterator[tuple[Any, Any]]:

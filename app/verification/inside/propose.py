@@ -2,8 +2,8 @@
 
 Reads `{"schema", "examples": [{"args", "ends_well", "held_out"}], "known": [text], "hidden": [text], "seed", "count", "records"}` and
 prints `{"proposals": [{"like", "args"}], "crowded": [{"records", "args"}]}`, `like` the index of an example or null; `crowded` has for each
-example its `records` by collection with many more of their kind, and its arguments with numbers as high as they may be. Or reads
-`{"value"}` and prints `{"smaller": [...]}`.
+example worlds of `records` by collection, with many more of their kind and with more in each, and its arguments with numbers as high as
+they may be. Or reads `{"value"}` and prints `{"smaller": [...]}`.
 
 Most proposals are an example that ends well with one place made anew or taken from another example, since a tool that looks up what it is
 given does little with names that nobody knows; for the same reason half of the texts are `known` ones. What only held-out examples say
@@ -20,7 +20,7 @@ import random
 import sys
 from typing import Any
 
-from .bending import bent, crowded, greatest
+from .bending import bent, crowded, greatest, swollen
 from .values import Values, smaller
 
 MOST_SMALLER = 200
@@ -43,7 +43,7 @@ def propose(
         if like is None:
             args = shown.any_of(schema)
         elif number % 8 == 1:
-            args = bent(examples[like]["args"], chance)
+            args = bent(examples[like]["args"], schema, chance)
         elif examples[like].get("held_out"):
             args = _varied(all_known, schema, examples[like], examples)
         else:
@@ -72,9 +72,14 @@ def main() -> None:
         few = [each for each, _ in zip(smaller(request["value"]), range(MOST_SMALLER), strict=False)]
         json.dump({"smaller": few}, sys.stdout)
     else:
-        worlds = [{name: crowded(records) for name, records in world.items()} for world in request.pop("records")]
-        most = [greatest(example["args"], request["schema"]) for example in request["examples"]]
-        crowds = [{"records": records, "args": args} for records, args in zip(worlds, most, strict=True)]
+        worlds = request.pop("records")
+        crowds = [
+            {
+                "records": [{name: make(records) for name, records in world.items()} for make in (crowded, swollen)] if world else [],
+                "args": greatest(example["args"], request["schema"]),
+            }
+            for example, world in zip(request["examples"], worlds, strict=True)
+        ]
         json.dump({"proposals": propose(**request), "crowded": crowds}, sys.stdout)
 
 

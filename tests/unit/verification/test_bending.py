@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import random
 
-from app.verification.inside.bending import ODD, bent, crowded, greatest
+from app.verification.inside.bending import bent, crowded, greatest, swollen
 
 RECORD = {"key": "c1", "body": {"id": "c1", "email": "ann@example.com", "sku": "lamp", "note": "Likes blue.", "n": 3, "tags": ["a", "b"]}}
 
 
-def test_one_text_is_made_odd_and_nothing_else() -> None:
-    args = {"a": "x1", "list": [{"b": "y"}], "n": 3}
-    for seed in range(50):
-        made = bent(args, random.Random(seed))
-        before, after = json.dumps(args).split('"'), json.dumps(made, ensure_ascii=False).split('"')
-        assert made["n"] == 3 and sum(a != b for a, b in zip(before, after, strict=True)) <= 1
-    assert {bent({"a": "7"}, random.Random(seed))["a"] for seed in range(200)} >= {*ODD, "²", " 7", "7\n", "77"}
-    assert bent({"n": 1}, random.Random(1)) == {"n": 1}
+SCHEMA = {
+    "properties": {
+        "a": {"type": "string", "maxLength": 3},
+        "rows": {"type": "array", "maxItems": 40, "items": {"properties": {"price": {"type": "string"}, "code": {"pattern": "^[a-z]+$"}}}},
+    }
+}
+
+
+def test_one_field_is_made_odd_as_far_as_its_schema_admits() -> None:
+    made = [bent({"a": "x1", "n": 3}, SCHEMA, random.Random(seed)) for seed in range(200)]
+    assert all(each["n"] == 3 and len(each["a"]) <= 3 for each in made) and {"NaN", "²", "x²", " x1", "x1\n"} <= {
+        each["a"] for each in made
+    }
+    assert bent({"n": 1}, SCHEMA, random.Random(1)) == {"n": 1}
+
+
+def test_a_list_holds_an_element_for_every_oddity_of_a_field() -> None:
+    args = {"rows": [{"price": "12.50", "code": "abc"}, {"price": "1", "code": "d"}]}
+    made = [bent(args, SCHEMA, random.Random(seed))["rows"] for seed in range(20)]
+    by_price = next(rows for rows in made if rows[0]["price"] == "NaN")
+    assert {"Infinity", "1e400", "²"} <= {row["price"] for row in by_price} and {row["code"] for row in by_price} == {"d"}
+    by_code = next(rows for rows in made if rows[0]["price"] != "NaN")
+    assert {row["code"] for row in by_code} == {"null", "dd"} and {row["price"] for row in by_code} == {"1"}
 
 
 def test_a_crowd_repeats_records_under_keys_addresses_and_names_of_their_own() -> None:
@@ -27,6 +41,12 @@ def test_a_crowd_repeats_records_under_keys_addresses_and_names_of_their_own() -
     assert all(record["body"]["id"] == record["key"] and record["body"].keys() == RECORD["body"].keys() for record in made)
     assert len({record["body"]["sku"] for record in made}) > 3 and max(len(record["body"]["note"]) for record in made) == 400
     assert len(crowded([RECORD, {**RECORD, "key": "c2"}] * 20)) == 60
+
+
+def test_records_swell_in_their_lists_and_sentences() -> None:
+    (made,) = swollen([{"key": "r", "body": {"on": ["ann@example.com", "x1"], "note": "Two words.", "day": "2026-03-01", "n": 1}}])
+    assert made["body"]["on"][:4] == ["ann@example.com", "x1", "ann-1@example.com", "x1-1"] and len(made["body"]["on"]) == 20
+    assert len(made["body"]["note"]) == 400 and (made["body"]["day"], made["body"]["n"]) == ("2026-03-01", 1)
 
 
 def test_numbers_go_as_high_as_they_may() -> None:
