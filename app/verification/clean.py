@@ -13,8 +13,9 @@ from itertools import zip_longest
 from typing import Any
 
 from app.runtime.program import Program
-from app.spec.model import Example
+from app.spec.model import Effect, Example, ExecutionSpec
 from app.verification.boxes import inside_files
+from app.verification.differences import differences
 from app.verification.findings import Finding
 from app.verification.stage import Key, Played, Row, Stage, staged
 from app.verification.subject import Bench, Subject
@@ -51,6 +52,14 @@ class Clean:
         return sum(key not in self.ledger or row.performed > max(1, self.ledger[key].performed) for key, row in self.after.items())
 
 
+def written_keys(effect: Effect, item: Any) -> list[str]:
+    """The keys of the records that an item of this effect writes."""
+    if not isinstance(item, Mapping):
+        return []
+    several = item.get("records", ()) if effect.connector == "records.put_many" else [item] if effect.connector == "records.put" else ()
+    return [record["key"] for record in several if isinstance(record, Mapping) and "key" in record]
+
+
 async def run_clean(subject: Subject, bench: Bench, example: Example) -> Clean:
     """The example's call, its replay, and the call again in another process."""
     program = subject.program()
@@ -62,8 +71,19 @@ async def run_clean(subject: Subject, bench: Bench, example: Example) -> Clean:
         again = await stage.play(program, example.args)
         after = await asyncio.to_thread(stage.ledger)
         records = await asyncio.to_thread(stage.records)
-        goes_on = after.keys() > ledger.keys() and await _comes_to_an_end(stage, program, example)
+        goes_on = _is_other_work(subject.spec, ledger, after) and await _comes_to_an_end(stage, program, example)
         return Clean(example, played, ledger, again, after, records, replay, goes_on)
+
+
+def _is_other_work(spec: ExecutionSpec, before: Mapping[Key, Row], after: Mapping[Key, Row]) -> bool:
+    """Whether there are new effects, and none of them writes a record that one before has written."""
+    new = {key: row for key, row in after.items() if key not in before}
+    return bool(new) and not _written(spec, before) & _written(spec, new)
+
+
+def _written(spec: ExecutionSpec, ledger: Mapping[Key, Row]) -> set[tuple[str, str]]:
+    rows = [(effect, row.item) for (name, _), row in ledger.items() if (effect := spec.effect(name)) is not None]
+    return {(effect.config["collection"], key) for effect, item in rows for key in written_keys(effect, item)}
 
 
 async def _comes_to_an_end(stage: Stage, program: Program, example: Example) -> bool:
@@ -118,13 +138,22 @@ async def run_twice_in_one_process(subject: Subject, bench: Bench, clean: Clean)
     expected = _asked(clean.played) + (_asked(clean.again) if clean.played.state == "completed" else [])
     got = _asked(played)
     if got == expected:
-        return []
+        return list(_another_answer(clean, played))
     at = next((index for index, (left, right) in enumerate(zip_longest(expected, got)) if left != right), 0)
     left, right = (named(keys[at]) if at < len(keys) else "nothing" for keys in (expected, got))
     message = f"Run twice in one process, the call of example {example.name!r} asks for {right} where two processes ask for {left}."
     if played.error is not None:
         message += f" It ends with {played.error_code!r}: {str(played.error.get('message', ''))[:200]}."
     return [found(example, "state_between_calls", message, list(map(named, expected[:20])), list(map(named, got[:20])))]
+
+
+def _another_answer(clean: Clean, played: Played) -> Iterator[Finding]:
+    """A call without effects that two processes answer alike is answered so by one process twice."""
+    answer = clean.played.result
+    if not clean.played.done and played.state == "completed" and answer == clean.again.result != played.result:
+        place = differences(answer, played.result)[0]
+        message = f"Run twice in one process, the call of example {clean.example.name!r} answers otherwise the second time: {place}."
+        yield found(clean.example, "state_between_calls", message, answer, played.result)
 
 
 def _twice(subject: Subject) -> Program:

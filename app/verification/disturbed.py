@@ -77,6 +77,8 @@ def _script(spec: ExecutionSpec, clean: Clean, schedule: Schedule) -> list[dict[
     target = schedule.target
     if target is None or _dies_when_told(spec, schedule):
         return []
+    if schedule.kind == "refuse_all":
+        return [{"effect": target[0], "answer": "refuse_for_good"}]
     return [{"effect": target[0], "id": clean.ledger[target].id, "answer": _CUES[schedule.kind], "times": 1}]
 
 
@@ -214,6 +216,8 @@ def _row_differs(spec: ExecutionSpec, seen: Disturbed, key: Key) -> tuple[str, s
         return "performed_twice", f"was performed {row.performed} times"
     if key == seen.schedule.target or _may_stop(spec, seen) or seen.schedule.kind == "stopped":
         return None
+    if seen.schedule.kind == "refuse_all" and seen.schedule.target is not None and key[0] == seen.schedule.target[0]:
+        return None
     if clean is None:
         return ("ledger_differs", "is not planned by one clean run") if _as_ever(seen) else None
     if row is None:
@@ -233,7 +237,7 @@ def _doubtful(effect: Effect, seen: Disturbed) -> tuple[str, ...]:
 def _twin_of(spec: ExecutionSpec, seen: Disturbed, ledger: Mapping[Key, Row]) -> Key | None:
     """An effect that looks like the target and has another key, which no clean run plans, where the target was or will be done."""
     target = seen.schedule.target
-    if target is None or seen.schedule.kind == "refuse_for_good" or target not in ledger:
+    if target is None or seen.schedule.kind in ("refuse_for_good", "refuse_all") or target not in ledger:
         return None
     item = ledger[target].item
     strangers = [key for key in ledger if key not in seen.clean.after and key[0] == target[0]]

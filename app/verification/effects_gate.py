@@ -17,8 +17,10 @@ from typing import Any, TypeVar
 from app.runtime.journal import encode
 from app.spec.model import Example, ExecutionSpec
 from app.verification.clean import Clean, judge_clean, run_clean, run_twice_in_one_process
-from app.verification.disturbed import judge_disturbed, run_disturbed
+from app.verification.disturbed import Disturbed, judge_disturbed, run_disturbed
 from app.verification.findings import Finding, GateOutcome
+from app.verification.meddled import judge_meddled, run_meddled
+from app.verification.pairing import judge_pairs
 from app.verification.schedules import Listed, Schedule, list_schedules
 from app.verification.subject import Bench, Subject
 from app.verification.touched import touched
@@ -35,10 +37,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Examined:
-    """What became of one example or schedule: findings, and its clean run unless it did not end in time."""
+    """What became of one example or schedule: findings, its clean run unless it did not end in time, how a run was disturbed."""
 
     findings: Sequence[Finding]
     clean: Clean | None = None
+    disturbed: Disturbed | None = None
 
 
 async def check_effects(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
@@ -54,6 +57,7 @@ async def check_effects(subject: Subject, bench: Bench, _seen: Mapping[str, Mapp
     seen = await _each(listed.played, lambda one: _in_time(one.example, _play(subject, bench, of[one.example.name], one)))
 
     disturbed = [finding for one in seen for finding in one.findings]
+    disturbed += judge_pairs([one.disturbed for one in seen if one.disturbed is not None and not one.findings])
     findings = [finding for one in examined for finding in one.findings] + _few(disturbed)
     keys = {key for clean in cleans for key in clean.ledger}
     findings += _unproven(subject.spec, cleans)
@@ -96,8 +100,10 @@ async def _examine(subject: Subject, bench: Bench, example: Example) -> _Examine
 async def _play(subject: Subject, bench: Bench, clean: Clean, schedule: Schedule) -> _Examined:
     if schedule.kind in _VARIED:
         return _Examined(judge_varied(await run_varied(subject, bench, clean, schedule)))
+    if schedule.kind == "meddled":
+        return _Examined(judge_meddled(await run_meddled(subject, bench, clean, schedule)))
     seen = await run_disturbed(subject, bench, clean, schedule)
-    return _Examined(await asyncio.to_thread(judge_disturbed, subject.spec, seen))
+    return _Examined(await asyncio.to_thread(judge_disturbed, subject.spec, seen), disturbed=seen)
 
 
 def _few(findings: Sequence[Finding]) -> list[Finding]:

@@ -2,7 +2,8 @@
 
 The matrix has each effect that a clean run did, its first and its last item, refused for now, refused for good, its reply lost, the
 process dead before it and after it. Between two requests for effects a run is cut (its process dies) and stopped (it is cancelled). Two
-processes make the same call at once. The list in the arguments comes in another order, twice over, and item by item.
+processes make the same call at once; somebody else writes a record that the run has read and is about to write. The list in the arguments
+comes in another order, twice over, and item by item.
 
 It refuses to be: a player or a judge. It is a pure function of what it is given, the same each time.
 """
@@ -19,8 +20,9 @@ from typing import Any, Literal
 from app.connectors.port import is_local
 from app.connectors.scripted import scripted
 from app.spec.model import Effect, Example, ExecutionSpec
-from app.verification.clean import Clean
+from app.verification.clean import Clean, written_keys
 from app.verification.stage import Key
+from app.verification.witness import Act, Heard
 
 MOST_SCHEDULES = 20
 MOST_NEEDED = 60
@@ -31,6 +33,7 @@ MOST_ITEMS = 5
 
 Kind = Literal[
     "refuse_for_good",
+    "refuse_all",
     "refuse_now",
     "lose_reply",
     "crash_before",
@@ -38,6 +41,7 @@ Kind = Literal[
     "cut",
     "stopped",
     "twins",
+    "meddled",
     "permuted",
     "duplicated",
     "one_by_one",
@@ -47,6 +51,7 @@ LOCAL: tuple[Kind, ...] = ("refuse_for_good", "crash_before", "crash_after")
 DEATHS: frozenset[Kind] = frozenset({"crash_before", "crash_after", "cut"})
 WORDS: Mapping[Kind, str] = {
     "refuse_for_good": "refused for good",
+    "refuse_all": "refused for good",
     "refuse_now": "refused for now",
     "lose_reply": "done without a reply",
     "crash_before": "begun by a process that died before it",
@@ -66,7 +71,7 @@ class Schedule:
     kind: Kind
     example: Example
     target: Key | None = None
-    place: Literal["first", "last"] | None = None
+    place: Literal["first", "last", "every"] | None = None
     at: int | None = None
     calls: tuple[Mapping[str, Any], ...] = ()
 
@@ -78,10 +83,12 @@ class Schedule:
     def __str__(self) -> str:
         name = repr(self.example.name)
         if self.target is not None:
-            return f"with the {self.place} {self.target[0]!r} of example {name} {WORDS[self.kind]}"
+            place = self.place if self.place == "every" else f"the {self.place}"
+            return f"with {place} {self.target[0]!r} of example {name} {WORDS[self.kind]}"
         return {
             "cut": f"with the process of example {name} dead before its request {self.at} for effects",
             "stopped": f"with the run of example {name} cancelled before its request {self.at} for effects",
+            "meddled": f"with a record of example {name} written by somebody else between its being read and being written",
             "twins": f"with the call of example {name} made by two processes at once",
             "permuted": f"with the list of example {name} in another order",
             "duplicated": f"with the list of example {name} twice over",
@@ -131,7 +138,8 @@ def list_schedules(spec: ExecutionSpec, cleans: Sequence[Clean], admits: Callabl
     ranked: list[tuple[int, str, Schedule]] = []
     for clean in sorted(cleans, key=_worth):
         for schedule in _of(spec, clean, admits):
-            rank = 2 if schedule.slot in slots else 1 if schedule.place == "last" else 0
+            spare = schedule.place == "last" and schedule.kind != "refuse_for_good"
+            rank = 2 if schedule.slot in slots else 1 if spare else 0
             ranked.append((rank, hashlib.sha256(f"{seed} {schedule}".encode()).hexdigest(), schedule))
             slots.add(schedule.slot)
     ranked.sort(key=lambda row: row[:2])
@@ -149,6 +157,7 @@ def _of(spec: ExecutionSpec, clean: Clean, admits: Callable[[Mapping[str, Any]],
     yield from _between(clean)
     if clean.done:
         yield Schedule("twins", clean.example)
+        yield from [Schedule("meddled", clean.example)] if rewritten(spec, clean.played.heard, clean.played.heard.acts) else []
         yield from _lists(clean, admits)
 
 
@@ -160,6 +169,8 @@ def _matrix(spec: ExecutionSpec, clean: Clean) -> Iterator[Schedule]:
         for place, key in places:
             for kind in LOCAL if is_local_effect(effect) else REMOTE:
                 yield Schedule(kind, clean.example, key, place)
+        if len(keys) > 1:
+            yield Schedule("refuse_all", clean.example, keys[0], "every")
 
 
 def _between(clean: Clean) -> Iterator[Schedule]:
@@ -187,6 +198,13 @@ def _lists(clean: Clean, admits: Callable[[Mapping[str, Any]], bool]) -> Iterato
     for kind, calls in ways.items():
         if all(admits(call) for call in calls) and (kind == "permuted" or itemised(clean)):
             yield Schedule(kind, clean.example, calls=calls)
+
+
+def rewritten(spec: ExecutionSpec, heard: Heard, acts: Sequence[Act]) -> list[tuple[str, str]]:
+    """The records, `(collection, key)`, that these items write after pages gave them to the run, with their versions."""
+    asked = [(effect, act.item) for act in acts if (effect := spec.effect(act.effect)) is not None]
+    written = [(effect.config["collection"], key) for effect, item in asked for key in written_keys(effect, item)]
+    return [record for record in written if record in heard.rows]
 
 
 def itemised(clean: Clean) -> frozenset[str]:

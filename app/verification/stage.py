@@ -45,7 +45,7 @@ from app.verification.subject import Bench
 from app.verification.witness import Heard, Meeting, Moment, Witness
 
 Key = tuple[str, str]
-PAGE = 2
+PAGE = 1
 """How many records a page of a stage has where the query does not say: a world of a few records has several pages, as a real one has."""
 
 LATER_MS = 7_000
@@ -109,9 +109,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """Once, at the first moment for which `when` holds, the process dies or the run is cancelled."""
+    """Once, at the first moment for which `when` holds, the process dies, the run is cancelled, or somebody else does something."""
 
-    how: Literal["die", "cancel"]
+    how: Literal["die", "cancel"] | Callable[[Moment], None]
     when: Callable[[Moment], bool]
 
 
@@ -225,9 +225,13 @@ class Stage:
     async def _meet(self, moment: Moment) -> None:
         if not self.interruptions or not self.interruptions[0].when(moment):
             return
-        if self.interruptions.pop(0).how == "die":
+        how = self.interruptions.pop(0).how
+        if how == "die":
             raise ScriptedCrash
-        (await self.living()).stop_run(self._run_id, "cancelled")
+        if how == "cancel":
+            (await self.living()).stop_run(self._run_id, "cancelled")
+        else:
+            await asyncio.to_thread(how, moment)
 
     async def _resume(self, run_id: str) -> Ending | None:
         """Processes die and others take over, until the run is over. None: it was quarantined for that."""

@@ -31,7 +31,8 @@ class Act:
 class Heard:
     """One attempt at a run, as its guest lived it. `refused` lists `(kind, id, code)` of each request that the host refused.
 
-    `asked` has the effect of each `perform`, whatever its number of items; `end` is the guest's closing message.
+    `asked` has the effect of each `perform`, whatever its number of items; `rows` are the records that pages gave it, `(collection, key)`,
+    with their versions; `end` is the guest's closing message.
     """
 
     acts: list[Act] = field(default_factory=list)
@@ -39,6 +40,7 @@ class Heard:
     reads: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     logs: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     refused: list[tuple[str, str, str]] = field(default_factory=list)
+    rows: dict[tuple[str, str], int] = field(default_factory=dict)
     progress: int = 0
     usage: Usage | None = None
     end: Mapping[str, Any] | None = None
@@ -84,6 +86,7 @@ class Witnessed(GuestSession):
         self._heard = heard
         self._meet = meet
         self._open: dict[Seat, tuple[str, str, list[Act]]] = {}
+        self._queries: dict[Seat, Mapping[str, Any]] = {}
         self.limits = inner.limits
 
     @property
@@ -105,6 +108,7 @@ class Witnessed(GuestSession):
         elif kind == "read":
             self._heard.reads.append((message["id"], message["query"]))
             self._open[seat_of(message)] = (kind, message["id"], [])
+            self._queries[seat_of(message)] = message["query"]
         elif kind == "log":
             self._heard.logs.append((message["event"], message["fields"]))
         elif kind == "progress":
@@ -115,6 +119,7 @@ class Witnessed(GuestSession):
         return message
 
     async def answer(self, value: Any, now: int, of: Seat | None = None) -> None:
+        self._note_page(of, value)
         _, _, acts = self._close(of)
         for act, outcome in zip(acts, value if acts else (), strict=False):
             act.outcome = outcome
@@ -128,6 +133,11 @@ class Witnessed(GuestSession):
         for act in acts:
             act.refused = code
         await self._inner.refuse(code, message, now, of)
+
+    def _note_page(self, of: Seat | None, value: Any) -> None:
+        query = self._queries.pop(next(iter(self._open)) if of is None else of, {})
+        if "collection" in query and isinstance(value, Mapping):
+            self._heard.rows |= {(query["collection"], row["key"]): row["version"] for row in value.get("items", ())}
 
     def _close(self, of: Seat | None) -> tuple[str, str, list[Act]]:
         return self._open.pop(next(iter(self._open)) if of is None else of)

@@ -35,6 +35,8 @@ FIXES: Mapping[str, str] = MappingProxyType(
         "half_done": "Write what belongs together as one effect (records.put_many with atomic), or in an order that the invariant allows.",
         "not_recovered": "Ask for every effect in every run, and go on where an outcome is `done` or `skipped`: both mean that it is done.",
         "twins_differ": "Make keys of args and of what both calls read alike, and treat `skipped` as done.",
+        "overwrites_what_it_read": "Pass expected_version=row['version'] with what was read, and count a version_conflict as failed.",
+        "wrong_item_follows": "Keep each outcome with its own item: zip what was performed, all of it, with its outcomes.",
         "order_changes_keys": _LISTS,
         "duplicates_change_keys": _LISTS,
         "items_share_a_key": _LISTS,

@@ -9,6 +9,7 @@ from pathlib import Path
 from app.verification.clean import judge_clean, run_clean, run_twice_in_one_process
 from app.verification.disturbed import judge_disturbed, run_disturbed
 from app.verification.findings import Finding
+from app.verification.meddled import judge_meddled, run_meddled
 from app.verification.schedules import Kind, Schedule, list_schedules
 from app.verification.subject import Bench, Subject
 from app.verification.variations import judge_varied, run_varied
@@ -34,6 +35,8 @@ async def _by_kind(candidate: Subject, bench: Bench, kinds: Sequence[Kind] | Non
         async with turn:
             if schedule.kind in VARIED:
                 return judge_varied(await run_varied(candidate, bench, clean, schedule))
+            if schedule.kind == "meddled":
+                return judge_meddled(await run_meddled(candidate, bench, clean, schedule))
             return judge_disturbed(candidate.spec, await run_disturbed(candidate, bench, clean, schedule))
 
     for schedule, findings in zip(wanted, await asyncio.gather(*map(one, wanted)), strict=True):

@@ -72,15 +72,17 @@ from toolkit import Context
 
 def run(args: Args, ctx: Context) -> Result:
     """Each customer of the list is tagged once; who is not there is counted."""
-    tagged = missing = 0
+    tagged = missing = failed = 0
     for number, key in enumerate(args["customers"], 1):
         body = ctx.read("customer", key=key)
         if body is None:
             missing += 1
         elif ctx.perform("tag", {"key": key, "body": {**body, "tag": args["tag"]}}).status in ("done", "skipped", "duplicate"):
             tagged += 1
+        else:
+            failed += 1
         ctx.progress(number, len(args["customers"]))
-    return {"tagged": tagged, "missing": missing}
+    return {"tagged": tagged, "missing": missing, "failed": failed}
 '''
 TAG_TESTS = '''"""Tags."""
 
@@ -92,7 +94,7 @@ WORLD = {"records": {"customers": [{"key": "c1", "body": {"name": "Ann"}}]}}
 
 def test_a_customer_is_tagged_once() -> None:
     t = trial(run, {"tag": "gold", "customers": ["c1", "c2"]}, world=WORLD)
-    assert t.result == {"tagged": 1, "missing": 1}
+    assert t.result == {"tagged": 1, "missing": 1, "failed": 0}
     assert t.world["records"]["customers"] == [{"key": "c1", "body": {"name": "Ann", "tag": "gold"}}]
 '''
 CUSTOMERS = [{"key": key, "body": {"name": name}} for key, name in (("c1", "Ann"), ("c2", "Bob"))]
@@ -102,7 +104,7 @@ TAG: dict[str, Any] = {
     "title": "Tag customers",
     "description": "Puts a tag on customers.",
     "inputs": closed(tag=TEXT, customers={"type": "array", "maxItems": 100, "items": TEXT, "description": "Keys."}),
-    "outputs": closed(tagged=NUMBER, missing=NUMBER),
+    "outputs": closed(tagged=NUMBER, missing=NUMBER, failed=NUMBER),
     "reads": [{"id": "customer", "connector": "records.get", "config": {"collection": "customers"}}],
     "effects": [
         {
@@ -115,13 +117,15 @@ TAG: dict[str, Any] = {
             "undo_reason": "a tag is taken off by another tool",
         }
     ],
-    "invariants": [{"id": "counted", "text": "each is counted", "expr": "result.tagged + result.missing == size(args.customers)"}],
+    "invariants": [
+        {"id": "counted", "text": "each is counted", "expr": "result.tagged + result.missing + result.failed == size(args.customers)"}
+    ],
     "examples": [
         {
             "name": "two of three",
             "world": {"records": {"customers": CUSTOMERS}},
             "args": {"tag": "gold", "customers": ["c1", "c9", "c2"]},
-            "result": {"tagged": 2, "missing": 1},
+            "result": {"tagged": 2, "missing": 1, "failed": 0},
             "effects": [{"id": "tag", "item": {"key": "c1"}}, {"id": "tag", "item": {"key": "c2"}}],
         }
     ],

@@ -94,7 +94,7 @@ DEFECTS: list[tuple[str, str, dict[str, Any], dict[str, set[str]]]] = [
             '"failed": 0',
         ),
         FREE,
-        {"refuse_for_good": {"refusal_swallowed"}},
+        {"refuse_for_good": {"refusal_swallowed"}, "refuse_all": {"refusal_swallowed"}},
     ),
     (
         "what waits in the queue is counted as sent",

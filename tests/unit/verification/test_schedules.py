@@ -31,6 +31,7 @@ def test_each_effect_meets_each_fault_that_its_kind_knows_at_its_first_and_last_
     matrix = {(row.kind, row.target[0], row.place) for row in rows if row.target is not None}
     remote = {"refuse_for_good", "refuse_now", "lose_reply", "crash_before", "crash_after"}
     expected = {(kind, "refund", place) for kind in remote for place in ("first", "last")} | {(kind, "tell", "first") for kind in remote}
+    expected |= {("refuse_all", "refund", "every"), ("refuse_all", "book", "every")}
     expected |= {(kind, "book", place) for kind in remote - {"refuse_now", "lose_reply"} for place in ("first", "last")}
     assert matrix == expected
 
