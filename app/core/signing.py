@@ -120,6 +120,7 @@ class Keyring:
             if former not in _kept(self.home / TRUSTED_FILE):
                 self._keep(former)
             private_files.replace(self.home / KEY_FILE, _fresh())
+            (self.home / _FIRST).unlink(missing_ok=True)  # a copy of the former one, where a process died at the first start
             return former, str(self.public_key())
 
     @contextmanager

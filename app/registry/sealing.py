@@ -44,7 +44,10 @@ class Signer(Protocol):
 
 
 def seal(session: Session, signer: Signer, row: Version, why: Why) -> Bundle:
-    """Sign what the database holds of a version and keep it. Raises Conflict `evidence_incomplete`, and what the signer raises."""
+    """Sign what the database holds of a version and keep it. Raises Conflict `evidence_incomplete`, and what the signer raises.
+
+    A bundle that would be too large to be read raises Invalid `bundle_unreadable`.
+    """
     candidate = stored_candidate(session, row.candidate_id)
     if candidate is None:
         raise _incomplete(row, "its candidate is not stored any more")
@@ -73,7 +76,9 @@ def seal(session: Session, signer: Signer, row: Version, why: Why) -> Bundle:
     bundle = Bundle(statement, texts, signer.sign(statement.signed()))
     if problems := problems_with(bundle):
         raise _incomplete(row, problems[0])
-    repository.store_bundle(session, row, bundle.signature.public_key, bundle.digest, bundle.encode().decode())
+    content = bundle.encode()
+    Bundle.decode(content)  # nothing is kept that could not be read again
+    repository.store_bundle(session, row, bundle.signature.public_key, bundle.digest, content.decode())
     return bundle
 
 

@@ -28,6 +28,7 @@ from app.runtime.process import Runtime
 from app.sandbox.sandbox import Sandbox
 from app.spec.model import ExecutionSpec
 from app.spec.revisions import list_revisions
+from app.verification.toolchain import toolchain
 from tests.support.contracts import save
 from tests.support.worlds import PURE, SENDER, sender_spec
 
@@ -68,7 +69,7 @@ def pass_candidate(
     gates = [{"gate": "spec", "status": "passed", "duration_ms": 1, "findings": []}, *([proof] if proof is not None else [])]
     rubric = [{"dimension": "safety", "score": 1.0, "threshold": 0.9, "passed": True, "evidence": []}]
     report = {"candidate_id": candidate["id"], "digest": candidate["digest"], "publishable": True, "gates": gates, "rubric": rubric}
-    finish_candidate(database, candidate["id"], owner, report)
+    finish_candidate(database, candidate["id"], owner, {**report, "verified_with": toolchain()})
     if approve and spec.effects:
         approve_candidate(OPERATOR, database, candidate["id"], "approve", "looked at it")
     return str(candidate["id"])

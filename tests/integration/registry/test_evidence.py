@@ -19,15 +19,17 @@ from app.core.actor import Actor
 from app.core.db import Database
 from app.core.errors import ToolmintError
 from app.core.signing import KEY_FILE, TRUSTED_FILE, Keyring, holds
+from app.economics.meter import record_usage
 from app.observability.models import AuditEvent
 from app.registry.catalog import Catalog, callable_tools
 from app.registry.channels import roll_back
 from app.registry.evidence import Bundle
 from app.registry.examining import problems_with, told
+from app.registry.publishing import publish
 from app.registry.reading import list_tools, read_bundle, read_tool, read_version
 from app.registry.sealing import seal_anew, seal_former
 from app.registry.vouching import refused_versions
-from tests.support.published import AUTHOR, CALLER, OPERATOR, counter_spec, release, release_sender
+from tests.support.published import AUTHOR, CALLER, OPERATOR, counter_spec, pass_candidate, release, release_sender
 from tests.support.worlds import PURE
 
 TOOL, VERSION = "send_notes", ("default", "send_notes", 1)
@@ -224,6 +226,22 @@ def test_a_bundle_tells_of_the_version_as_the_tables_do_and_is_cut_for_those_who
     assert code_of(lambda: read_bundle(stranger, catalog, TOOL, 1)) == "tool_not_found"
     change(catalog.database, "UPDATE candidate SET report = NULL")
     assert read_bundle(OPERATOR, catalog, TOOL, 1) == cut.encode(), "what to compare with is given while the tables are wrong"
+
+
+def test_what_writing_the_code_used_and_what_verified_it_is_in_the_bundle(catalog: Catalog) -> None:
+    raw = {"input_tokens": 1200, "cache_read_input_tokens": 800, "output_tokens": 345}
+    candidate = pass_candidate(catalog.database, counter_spec("written_notes"))
+    change(catalog.database, "UPDATE candidate SET generation_id = 'gen_1' WHERE id = :id", id=candidate)
+    with catalog.database.writing() as session:
+        of = {"tenant": "default", "kind": "generation", "subject": "gen_1", "tool": "written_notes"}
+        record_usage(session, **of, model="claude-sonnet-5-5", raw=raw)
+    publish(OPERATOR, catalog, candidate)
+    bundle = Bundle.decode(read_bundle(OPERATOR, catalog, "written_notes", 1))
+    facts = told(bundle)
+    assert bundle.statement.candidate.generation == facts["usage"]["id"] == "gen_1"
+    assert [(call["model"], call["raw"]) for call in facts["usage"]["calls"]] == [("claude-sonnet-5-5", raw)]
+    assert facts["verified_with"].keys() == {"toolmint", "gates", "toolkit", "python", "ruff", "mypy", "pytest"}
+    assert all(len(tool["sha256"]) == 64 for tool in facts["verified_with"].values()) and facts["verified_with"]["ruff"]["version"]
 
 
 def test_with_a_new_key_what_the_former_signed_loads_and_with_a_lost_one_until_it_is_believed_again(catalog: Catalog) -> None:
