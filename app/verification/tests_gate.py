@@ -9,6 +9,7 @@ It refuses to be: a measure of what the tests are worth. Tests that assert nothi
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,11 @@ _OUTCOMES: Mapping[str, tuple[str, str, str]] = {
         "Let the test return: no exit, no endless loop, no words but assertions.",
     ),
 }
+_KILLED: Mapping[int, tuple[str, str, str]] = {
+    -signal.SIGXCPU: ("test_time", "took more time than a test may take", "Look for a loop or a pattern that does not end."),
+    -signal.SIGKILL: ("test_killed", "was killed for the memory or the time that it took", "Try fewer and smaller values."),
+}
+"""How a test's process was ended from outside, by its status."""
 _KEPT = "Give trial(...) the args, world, script or now that bring the case about, and change copies only."
 
 
@@ -84,7 +90,7 @@ def _of_test(row: Mapping[str, Any]) -> Finding:
     if row["outcome"] == "failed":
         said = str(row.get("message", "it failed")).split("\n", 1)[0]
         return Finding("test_failed", f"{name}: {said}", _MEND, file="test_tool.py", line=row.get("line"), got=row.get("trace"))
-    rule, what, fix = _OUTCOMES.get(row["outcome"], _OUTCOMES["ended"])
+    rule, what, fix = _KILLED.get(row.get("status", 0)) or _OUTCOMES.get(row["outcome"], _OUTCOMES["ended"])
     return Finding(rule, f"{name} {what}.", fix, file="test_tool.py", line=row.get("line"))
 
 

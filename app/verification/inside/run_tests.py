@@ -93,9 +93,11 @@ class Recorder:
         status = 1
         try:
             os.close(self.answer)
-            resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S))
+            _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+            resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S if hard == resource.RLIM_INFINITY else min(MOST_CPU_S, hard - 1), hard))
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
-            row = {**(self.reported or {"outcome": "lost"}), "changed": self.seal.broken()[:5], "token": token}
+            changed = [name for name in self.seal.broken() if name not in self.changed]
+            row = {**(self.reported or {"outcome": "lost"}), "changed": changed[:5], "token": token}
             os.write(say, json.dumps(row).encode()[:MOST_ROW])
             status = 0
         finally:

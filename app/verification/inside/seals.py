@@ -26,7 +26,8 @@ class Seal:
     def broken(self) -> list[str]:
         """Dotted names of what was added, removed or replaced, sorted."""
         now = dict(self._all())
-        return sorted(name for name in self._before.keys() | now.keys() if not _same(self._before.get(name), now.get(name)))
+        changed = {name for name in self._before.keys() | now.keys() if not _same(self._before.get(name), now.get(name))}
+        return sorted(name for name in changed if name.rpartition(".")[0] not in changed)
 
     def _all(self) -> Iterator[tuple[str, Any]]:
         yield from _members("builtins", vars(builtins))
