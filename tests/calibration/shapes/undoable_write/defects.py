@@ -260,7 +260,7 @@ DEFECTS = (
     Defect(
         "the_way_back_leads_to_another_collection",
         "transactions",
-        ("rollback", "tests"),
+        ("examples", "rollback", "tests"),
         (Change("spec.json", RESTORE_KEY, RESTORE_KEY.replace('"products"', '"products_before"')),),
         grave=True,
     ),
