@@ -17,6 +17,14 @@ _STAGES_TEST = """def test_the_stages_follow_one_another_until_the_quote_expires
 
 """
 
+_TOMORROW_TEST = """def test_a_reminder_that_is_not_settled_is_not_sent_again_tomorrow() -> None:
+    first = follow_up(quote(), script=[{"effect": "remind", "answer": "lose_reply"}])
+    t = trial(run, ARGS, now="2026-03-03T09:00:00Z", after=first)
+    assert counted(t) == {"quotes": 1, "unknown": 1}
+    assert t.items("remind") == []
+
+
+"""
 _NOTE_EFFECT = '"id": "note",\n      "connector": "records.put",\n      "config": {"collection": "quotes"},\n      "key": '
 
 DEFECTS = (
@@ -30,7 +38,7 @@ DEFECTS = (
     Defect(
         "the_day_of_the_run_is_part_of_the_key_of_a_reminder",
         "keys",
-        "effects",
+        "tests",
         (
             Change("tool.py", "(reminder(found, policy) for found in due)", "(reminder(found, policy, today) for found in due)"),
             Change("tool.py", "def reminder(found: Quote, policy: Policy)", "def reminder(found: Quote, policy: Policy, today: date)"),
@@ -84,6 +92,7 @@ DEFECTS = (
                 '{"quotes": 1, "sent": 1, "noted": 1}',
             ),
             Change("test_tool.py", "_and_not_sent_again", ""),
+            Change("test_tool.py", _TOMORROW_TEST, ""),
         ),
         grave=True,
     ),

@@ -153,6 +153,13 @@ def test_a_reminder_that_could_not_be_noted_is_noted_later_and_not_sent_again() 
     assert [entry["status"] for entry in t.effects] == ["skipped", "done"]
 
 
+def test_a_reminder_that_is_not_settled_is_not_sent_again_tomorrow() -> None:
+    first = follow_up(quote(), script=[{"effect": "remind", "answer": "lose_reply"}])
+    t = trial(run, ARGS, now="2026-03-03T09:00:00Z", after=first)
+    assert counted(t) == {"quotes": 1, "unknown": 1}
+    assert t.items("remind") == []
+
+
 def test_a_quote_that_cannot_be_closed_is_a_failure() -> None:
     t = follow_up(quote(1), quote(2), replies=["q0001"], script=[{"effect": "close", "answer": "refuse_for_good"}])
     assert counted(t) == {"quotes": 2, "sent": 1, "noted": 1, "failed": 1}
