@@ -96,7 +96,7 @@ def test_the_doctor_proves_every_part_on_this_machine(home: Path, capsys: pytest
     status = main(["doctor", "--json"])
     report = json.loads(capsys.readouterr().out)
     assert status == 0, [check for check in report["checks"] if not check["ok"]]
-    assert {check["part"] for check in report["checks"]} == {"program", "disk", "database", "clock", "redis", "smtp", "sandbox"}
+    assert {check["part"] for check in report["checks"]} == {"program", "disk", "database", "clock", "evidence", "redis", "smtp", "sandbox"}
     assert len([check for check in report["checks"] if check["part"] == "sandbox"]) > 20
 
 
