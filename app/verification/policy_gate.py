@@ -44,12 +44,14 @@ _UNHELD = {
 }
 End = Literal["refused", "unreached", "not_held", "passed_over"]
 Case = dict[str, Any]
-"""One row of the evidence: `{"case", "asked", "code", "ended", "audited", "left"}`; `left` counts what is there and must not be."""
+"""One row of the evidence: `{"case", "asked", "code", "ended", "audited", "left"}`; `left` counts what is there and must not be. A row of a
+hostile record has only how its run ended."""
 
 
 async def check_policy(subject: Subject, bench: Bench, seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
     """`cases` has a row for each attempt; `refused` maps each to whether it was refused, audited and without a trace."""
-    findings = list(_undeclared_ids(subject.spec, seen.get("imports", {}).get("calls", ())))
+    named = seen.get("imports", {})
+    findings = [*_undeclared_ids(subject.spec, named.get("calls", ())), *_undeclared_hosts(subject.spec, named.get("hosts", ()))]
     refused: dict[str, bool] = {"ids_declared": not any(finding.severity == "error" for finding in findings)}
     turn = asyncio.Semaphore(_AT_ONCE)
     example = busiest(subject.spec)
@@ -67,7 +69,7 @@ async def check_policy(subject: Subject, bench: Bench, seen: Mapping[str, Mappin
             findings.append(Finding(rule, message.format(**case), fix))
     for hostile, (ended, found) in zip(worlds, suffered, strict=True):
         refused[hostile.name] = not any(finding.severity == "error" for finding in found)
-        cases.append({"case": hostile.name, "asked": hostile.place[0], "ended": ended, "passed": refused[hostile.name]})
+        cases.append({"case": hostile.name, "asked": hostile.place[0], "ended": ended})
         findings += found
     return GateOutcome(findings, {"refused": refused, "cases": cases})
 
@@ -95,6 +97,15 @@ def _undeclared_ids(spec: ExecutionSpec, calls: Any) -> Iterator[Finding]:
         for unused in sorted(ids - named[kind]):
             message = f"The spec declares {unused!r}, and the code never names it: a tool may do no more than it needs."
             yield Finding("unused_declaration", message, "Remove it from the spec.", file="spec.json")
+
+
+def _undeclared_hosts(spec: ExecutionSpec, named: Any) -> Iterator[Finding]:
+    declared = {host.removesuffix(":443") for effect in spec.effects for host in effect.config.get("hosts", ())}
+    for place in named:
+        if place["host"].removesuffix(":443") not in declared:
+            message = f"An item's url names the host {place['host'][:100]!r}; the spec declares: {', '.join(sorted(declared)) or 'none'}."
+            fix = "Use a declared host, or declare it in config.hosts of the effect; with a connection write the path alone."
+            yield Finding("undeclared_host", message, fix, file="tool.py", line=place["line"])
 
 
 async def _attempted(subject: Subject, bench: Bench, attempt: Attempt, turn: asyncio.Semaphore) -> list[Case]:

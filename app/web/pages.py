@@ -21,6 +21,8 @@ from app.core.clock import Clock
 from app.web.addresses import address, segment
 from app.web.drawing import segments
 from app.web.formats import FILTERS, ago, instant
+from app.web.measured import FILTERS as OF_FACTS
+from app.web.measured import hint_rows
 from app.web.navigation import NAVIGATION
 
 STATIC = Path(__file__).parent / "static"
@@ -51,10 +53,9 @@ class Page:
 def environment(clock: Clock) -> Environment:
     """The template environment; `ago` judges by `clock`."""
     made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters.update(
-        FILTERS, segment=segment, ago=lambda value: ago(value, clock.now()), past=lambda value: (instant(value) or 0) <= clock.now()
-    )
-    made.globals.update(static=static_url, navigation=NAVIGATION, segments=segments, address=address)
+    made.filters.update(FILTERS | OF_FACTS, segment=segment)
+    made.filters.update(ago=lambda value: ago(value, clock.now()), past=lambda value: (instant(value) or 0) <= clock.now())
+    made.globals.update(static=static_url, navigation=NAVIGATION, segments=segments, address=address, hint_rows=hint_rows)
     made.globals["ui"] = made.get_template("shared/_ui.html").module
     return made
 

@@ -239,7 +239,7 @@ def _candidate(
 def _results(row: Candidate, failing: str | None, gates: int) -> list[dict[str, Any]]:
     """Every gate of a finished verification, with the report; of one under way, those so far."""
     if row.state in ("passed", "published", "refused"):
-        report = texts.report(row.id, row.digest, failing)
+        report = texts.report(row.id, row.digest, failing, replaces=row.state == "passed")
         row.report, row.report_digest = text_digest(report)
         return list(report["gates"])
     if not gates:

@@ -167,14 +167,61 @@ def spec(body: dict[str, Any]) -> ExecutionSpec:
 
 _DIMENSIONS = ("correctness", "safety", "idempotency", "observability", "rollback", "cost")
 _GATES = ("spec", "imports", "ruff", "mypy", "examples", "properties", "effects", "policy", "tests", "mutation", "path")
-GATES = (*_GATES, "compatibility", "rollback", "cost")
+GATES = (*_GATES, "compatibility", "rollback", "cost", "annotations")
 _EVIDENCE = {
     "correctness": (("examples", "cases"), ("tests", "passed")),
-    "safety": (("imports", "clean"), ("policy", "refused")),
-    "idempotency": (("effects", "schedules"),),
-    "observability": (("path", "spans"),),
-    "rollback": (("rollback", "drill"),),
+    "safety": (("imports", "findings"), ("policy", "refused"), ("annotations", "proved")),
+    "idempotency": (("effects", "cases"),),
+    "observability": (("path", "observed"),),
+    "rollback": (("rollback", "drill"), ("rollback", "undo")),
     "cost": (("cost", "saving"),),
+}
+_CASES = [{"name": name, "passed": True, "effects": 2} for name in ("two recipients", "a template that does not exist")]
+_HINTS = {"readOnlyHint": False, "destructiveHint": True, "idempotentHint": True, "openWorldHint": True}
+_ATTEMPTS = (("undeclared_read", "toolmint_probe", "read_undeclared"), ("limit_send", "send", "effect_limit_exceeded"))
+MEASURED: dict[str, dict[str, Any]] = {
+    "examples": {"cases": _CASES, "errors_coded": {"case 1": True, "case 2": True}},
+    "effects": {"cases": _CASES, "repeats": {"calls": 5, "added": 0}},
+    "policy": {
+        "refused": {"ids_declared": True, "undeclared_read": True, "limit_send": True, "hostile customers.name": True},
+        "cases": [
+            *({"case": c, "asked": a, "code": code, "ended": "refused", "audited": True, "left": 0} for c, a, code in _ATTEMPTS),
+            {"case": "hostile customers.name", "asked": "customers", "ended": "result"},
+        ],
+    },
+    "tests": {"passed": 12, "collected": 12},
+    "path": {"observed": {"run_row": True, "log_private": True, "audit": True}, "wall_ms": 31, "rss_kb": 13128},
+    "rollback": {
+        "drill": {"published": True, "rolled_back": True, "nothing_repeated": True},
+        "undo": 0.5,
+        "stays": {"send": "an e-mail cannot be called back"},
+    },
+    "cost": {"saving": 0.9987, "break_even_runs": 3, "assumptions": ["There are 30 runs a month."]},
+    "annotations": {
+        "hints": _HINTS,
+        "declared": _HINTS,
+        "runs": 18,
+        "reads": {"template": 18},
+        "effects": {"send": 14},
+        "repeats": 5,
+        "added": 0,
+        "undone": [],
+        "proved": {**dict.fromkeys(_HINTS, True), "effect send": True},
+    },
+}
+DIFFERENCE = {
+    "version": 2,
+    "known": True,
+    "scores": [
+        {"dimension": "correctness", "before": 0.87, "after": 0.91, "change": 0.04},
+        {"dimension": "safety", "before": 0.951, "after": 0.925, "change": -0.026},
+        {"dimension": "cost", "before": 0.985, "after": 0.985, "change": 0.0},
+    ],
+    "gates": [{"gate": "annotations", "before": None, "after": "passed"}],
+    "findings": {
+        "new": [{"gate": "ruff", "rule": "S101", "severity": "warning", "file": "test_tool.py", "line": 12, "message": "Use of assert."}],
+        "gone": [{"gate": "mypy", "rule": "mypy:misc", "severity": "warning", "file": "tool.py", "line": 3, "message": "It was loose."}],
+    },
 }
 FINDING = {
     "rule": "result_differs",
@@ -205,18 +252,19 @@ def gate(name: str, status: str, findings: list[dict[str, Any]] | None = None) -
         "status": status,
         "duration_ms": took if status != "skipped" else 0,
         "findings": findings or [],
-        "evidence": {"cases": 12} if status == "passed" else {},
+        "evidence": MEASURED.get(name, {"found": 0}) if status == "passed" else {},
     }
 
 
-def report(candidate_id: str, digest: str, failing: str | None = None) -> dict[str, Any]:
-    """The report of a candidate that passed, or that stopped at the gate `failing`."""
+def report(candidate_id: str, digest: str, failing: str | None = None, *, replaces: bool = False) -> dict[str, Any]:
+    """The report of a candidate that passed, or that stopped at the gate `failing`; `replaces`: there is a version before it."""
     gates = []
     for name in GATES:
         stopped = failing is not None and GATES.index(name) > GATES.index(failing)
         status = "skipped" if stopped else "failed" if name == failing else "passed"
         gates.append(gate(name, status, [FINDING, HELD_OUT] if name == failing else [WARNING] if name == "ruff" else None))
-    return {"candidate_id": candidate_id, "digest": digest, "publishable": failing is None, "gates": gates, "rubric": _rubric(failing)}
+    whole = {"candidate_id": candidate_id, "digest": digest, "publishable": failing is None, "gates": gates, "rubric": _rubric(failing)}
+    return {**whole, "difference": DIFFERENCE if replaces else None}
 
 
 def _rubric(failing: str | None) -> list[dict[str, Any]]:
@@ -224,7 +272,7 @@ def _rubric(failing: str | None) -> list[dict[str, Any]]:
     for index, (name, sources) in enumerate(_EVIDENCE.items()):
         blocked = failing in [gate for gate, _ in sources]
         score = 0.0 if blocked else round(0.91 + 0.015 * index, 3)
-        links = [{"gate": gate, "fact": fact, "value": score, "weight": 1.0} for gate, fact in sources]
+        links = [{"gate": gate, "fact": fact, "value": score, "weight": 1.0, "at": _at(gate, fact)} for gate, fact in sources]
         missing = [f"{gate}.{fact}" for gate, fact in sources] if blocked else []
         found.append(
             {
@@ -237,3 +285,7 @@ def _rubric(failing: str | None) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _at(gate: str, fact: str) -> str:
+    return f"/gates/{GATES.index(gate)}/{fact if fact == 'findings' else f'evidence/{fact}'}"

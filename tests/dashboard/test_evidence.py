@@ -1,43 +1,84 @@
-"""A version's page: the digest of its evidence to copy, the bundle to download, and what is told when the version does not load."""
+"""Scores can be followed to what was measured; what changed against the version before stands side by side; hints say why."""
 
 from __future__ import annotations
 
-import sqlalchemy as sa
+import re
+from collections.abc import Iterator
+from typing import Any
 
-from app.registry.evidence import Bundle
-from app.registry.examining import problems_with
+import pytest
+
+from app.web.measured import columns, form_of, hint_rows
 from tests.dashboard.client import Client
-from tests.dashboard.ids import TOOL
-from tests.dashboard.seed import OPERATOR_KEY, VIEWER_KEY
+from tests.dashboard.conftest import Visit
+from tests.dashboard.ids import TOOL, candidate
+from tests.dashboard.seed import AGENT_KEY
 from tests.dashboard.site import Site
 
-PAGE = f"/tools/{TOOL}/versions/2"
-LINK = f'<a href="{PAGE}/bundle" download>Download</a>'
+HINTS = {"readOnlyHint": False, "destructiveHint": True, "idempotentHint": True, "openWorldHint": True}
+SHOWN: dict[str, Any] = {"runs": 18, "effects": {"send": 14}, "repeats": 5, "added": 0, "undone": []}
 
 
-def test_a_page_gives_the_digest_to_copy_and_the_bundle_to_those_who_may_read_it(site: Site) -> None:
-    operator, viewer = Client(site, OPERATOR_KEY), Client(site, VIEWER_KEY)
-    answer = operator.get(f"{PAGE}/bundle")
-    assert answer.status_code == 200 and answer.headers["content-disposition"] == f'attachment; filename="{TOOL}-2.bundle"'
-    bundle = Bundle.decode(answer.content)
-    assert problems_with(bundle) == () and (bundle.statement.tool, bundle.statement.version) == (TOOL, 2)
-    page = operator.get(PAGE).text
-    assert f'data-copy="{bundle.digest}"' in page and LINK in page and bundle.signature.key_id in page
-    assert LINK not in viewer.get(PAGE).text and viewer.get(f"{PAGE}/bundle").status_code in (403, 404)
-    assert operator.get(f"/tools/{TOOL}/versions/99/bundle").status_code == 404
-    operator.close()
-    viewer.close()
+@pytest.fixture(scope="module")
+def admin(site: Site) -> Iterator[Client]:
+    client = Client(site)
+    yield client
+    client.close()
 
 
-def test_a_version_that_does_not_load_says_why_on_its_page_and_on_the_tools(own_site: Site) -> None:
-    spoil = f"UPDATE evidence_bundle SET content = replace(content, 'key_operator', 'key_other') WHERE tool = '{TOOL}' AND version = 2"
-    with own_site.database.writing() as session:
-        session.connection().execute(sa.text(spoil))
-    operator = Client(own_site)
-    page = operator.get(PAGE).text
-    assert 'class="problem"' in page and "<code>bundle_altered</code>" in page and LINK not in page
-    assert "<code>bundle_altered</code>" in operator.get(f"/tools/{TOOL}").text
-    assert 'class="problem"' not in operator.get(f"/tools/{TOOL}/versions/1").text
-    assert operator.get(f"{PAGE}/bundle").status_code == 409
-    assert operator.get("/tools").status_code == 200
-    operator.close()
+def test_every_link_of_the_rubric_leads_to_its_fact_on_the_page(site: Site, admin: Client) -> None:
+    for path in (f"/candidates/{candidate(site, 'passed')}", f"/tools/{TOOL}/versions/2"):
+        text = admin.get(path).text
+        links = re.findall(r'href="#((?:fact|gate)-[^"]+)"', text)
+        assert {"fact-examples-cases", "fact-policy-refused", "gate-imports", "fact-rollback-undo", "fact-annotations-proved"} <= set(links)
+        assert [link for link in links if f'id="{link}"' not in text] == []
+
+
+def test_a_followed_link_opens_what_the_gate_measured(site: Site, visit: Visit) -> None:
+    at = visit(site, f"/candidates/{candidate(site, 'passed')}")
+    assert not at.page.is_visible("#fact-policy-refused")
+    at.page.click("#rubric a[href='#fact-policy-refused']")
+    at.page.wait_for_selector("#fact-policy-refused", state="visible")
+    assert "hostile customers.name" in at.text("#fact-policy-refused")
+    assert at.axe() == []
+
+
+def test_a_candidate_stands_beside_the_version_that_it_would_replace(site: Site, admin: Client) -> None:
+    text = admin.get(f"/candidates/{candidate(site, 'passed')}").text
+    part = text[text.index('id="difference"') : text.index('id="gates"')]
+    assert "Against version 2" in part and f'href="/tools/{TOOL}/versions/2"' in part
+    assert "+0.040" in part and "-0.026" in part and "not there → passed" in part
+    assert part.index("Use of assert.") < part.index("It was loose.")
+    assert 'id="difference"' not in admin.get(f"/tools/{TOOL}/versions/2").text
+
+
+def test_hints_are_shown_with_the_runs_that_prove_them(site: Site, admin: Client) -> None:
+    for path in (f"/candidates/{candidate(site, 'passed')}", f"/tools/{TOOL}/versions/2"):
+        text = admin.get(path).text
+        part = text[text.index('id="hints"') :]
+        assert "18 runs did send 14 times" in part and "not undone: send" in part and "5 calls made again added nothing" in part
+    assert "proved by 18 runs" in admin.get(f"/tools/{TOOL}").text
+
+
+def test_a_caller_who_may_not_read_reports_still_sees_why(site: Site) -> None:
+    client = Client(site, AGENT_KEY)
+    assert "18 runs did send 14 times" in client.get(f"/tools/{TOOL}/versions/2").text
+    client.close()
+
+
+def test_a_fact_is_shown_in_the_form_that_suits_it() -> None:
+    assert form_of({"a": True, "b": False}) == "truths" and form_of({"a": 1}) == "json"
+    assert form_of([{"name": "x", "passed": True}]) == "rows" and form_of([1, 2]) == "json"
+    assert form_of(0.5) == form_of("x") == form_of({}) == form_of([]) == form_of(None) == "value"
+    assert form_of([{f"c{number}": 1 for number in range(20)}]) == "json"
+    assert columns([{"asked": 1, "name": 2}, {"ended": 3, "case": 4}]) == ["name", "case", "asked", "ended"]
+
+
+def test_each_hint_says_what_it_rests_on() -> None:
+    told = {row["hint"]: row["because"] for row in hint_rows(HINTS, SHOWN)}
+    assert told["openWorldHint"] == "18 runs used connectors outside this installation"
+    undone = hint_rows({**HINTS, "destructiveHint": False}, {**SHOWN, "undone": ["send"], "added": 1})
+    assert [row["because"] for row in undone[1:3]] == ["done and undone on a stage: send", "5 calls made again added 1 effect"]
+    reads = hint_rows({**HINTS, "readOnlyHint": True}, {**SHOWN, "effects": {}})
+    assert [row["because"] for row in reads[:2]] == ["18 runs did no effect", "nothing was done that could be undone"]
+    assert all("as its spec declares" in row["because"] for row in hint_rows(HINTS, {"from": "spec"}))

@@ -14,6 +14,7 @@ from app.candidates.cancelling import cancel_candidate, verify_again
 from app.candidates.reading import STATES, candidate_files, list_candidates, read_candidate, read_report
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound, ToolmintError
 from app.registry.entries import STABLE
+from app.registry.proof import proof_in
 from app.registry.publishing import publish
 from app.registry.reading import read_tool, read_version
 from app.spec.revisions import read_spec
@@ -118,7 +119,7 @@ def _page(desk: Desk, candidate_id: str, error: ToolmintError | None = None, ref
 def _whole(desk: Desk, candidate_id: str) -> dict[str, Any]:
     candidate = read_candidate(desk.actor, desk.database, candidate_id)
     report = read_report(desk.actor, desk.database, candidate_id)
-    return {"candidate": candidate, "report": report, "working": candidate["state"] in WORKING}
+    return {"candidate": candidate, "report": report, "proved": proof_in(report), "working": candidate["state"] in WORKING}
 
 
 def _snapshot(desk: Desk, candidate_id: str) -> tuple[str, bool]:
