@@ -15,7 +15,7 @@ ODD = ("NaN", "Infinity", "-0", "1e400", "1_0", "²", "٣", "0x10", "null", " ",
 """Texts that a parser takes for what they are not, or that grow and shrink as they are compared."""
 
 COPIES = 12
-MOST_RECORDS = 60
+MOST_RECORDS = 100
 LONG = 400
 TIMES = 10
 _BENDS: tuple[Callable[[str], str], ...] = (

@@ -21,9 +21,12 @@ import sys
 from typing import Any
 
 from .bending import bent, crowded, greatest, swollen
+from .patterns import Lean
 from .values import Values, smaller
 
 MOST_SMALLER = 200
+_LEANING: dict[int, Lean] = {0: "high", 4: "low"}
+"""Which of the proposals meet every bound at once."""
 
 
 Example = dict[str, Any]
@@ -32,7 +35,7 @@ Example = dict[str, Any]
 def propose(
     schema: dict[str, Any], examples: list[Example], known: list[str], hidden: list[str], seed: str, count: int
 ) -> list[dict[str, Any]]:
-    """One in four anew, the others like an example; of those one in six with an odd text."""
+    """One in four anew, the others like an example; of those one in six with an odd text, and one at its bounds."""
     chance = random.Random(seed)  # noqa: S311 - it must be repeatable
     shown, all_known = Values(schema, chance, tuple(known)), Values(schema, chance, (*known, *hidden))
     open_examples = [example for example in examples if not example.get("held_out")]
@@ -40,8 +43,12 @@ def propose(
     made: list[dict[str, Any]] = []
     for number in range(count):
         like = chance.choice(good) if good and number % 4 else None
-        if like is None:
+        if number in _LEANING:
+            like, args = None, Values(schema, chance, lean=_LEANING[number]).any_of(schema)
+        elif like is None:
             args = shown.any_of(schema)
+        elif number % 8 == 3:
+            args = _varied(Values(schema, chance, lean=chance.choice(("low", "high"))), schema, examples[like], [])
         elif number % 8 == 1:
             args = bent(examples[like]["args"], schema, chance)
         elif examples[like].get("held_out"):

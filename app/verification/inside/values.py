@@ -56,13 +56,14 @@ _FORMATS: Mapping[str, tuple[str, ...]] = {
 class Values:
     """Makes values of one document with one source of chance. `edges` is how often an edge is taken where there is one.
 
-    `known` are texts that mean something to the tool: names that its world knows.
+    `known` are texts that mean something to the tool: names that its world knows. With `lean` every bound is met at once.
     """
 
     document: Mapping[str, Any]
     chance: random.Random
     known: tuple[str, ...] = ()
     edges: float = 0.35
+    lean: Lean = None
 
     def any_of(self, schema: Any, depth: int = 0) -> Any:
         """A value for a schema; of no promise where the schema is beyond what is understood here."""
@@ -113,6 +114,9 @@ class Values:
             place = place.get(name.replace("~1", "/").replace("~0", "~"), {}) if name and isinstance(place, Mapping) else place
         return place if isinstance(place, dict) else {}
 
+    def _leaning(self, low: Any, high: Any, usual: Any) -> Any:
+        return {"low": low, "high": high}.get(self.lean or "", usual)
+
     def _edge(self) -> bool:
         return self.chance.random() < self.edges
 
@@ -122,11 +126,9 @@ class Values:
         low, high = (int(each) for each in _range(_whole(low, math.ceil), _whole(high, math.floor)))
         if "multipleOf" in schema:
             return int(self._multiple(schema["multipleOf"], low, high))
-        if self._edge():
-            return self.chance.choice(
-                [low, high, min(high, low + 1), max(low, high - 1), *(each for each in _INTEGERS if low <= each <= high)]
-            )
-        return self.chance.randint(low, high)
+        edges = [low, high, min(high, low + 1), max(low, high - 1), *(each for each in _INTEGERS if low <= each <= high)]
+        usual = self.chance.choice(edges) if self._edge() else self.chance.randint(low, max(low, high))
+        return int(self._leaning(low, high, usual))
 
     def _number(self, schema: dict[str, Any], _depth: int) -> float | int:
         low = _first(schema.get("minimum"), schema.get("exclusiveMinimum"))
@@ -134,16 +136,18 @@ class Values:
         low, high = _range(low, high)
         if "multipleOf" in schema:
             return self._multiple(schema["multipleOf"], low, high)
+        usual = round(self.chance.uniform(low, high), self.chance.choice((0, 1, 2, 6)))
         if self._edge():
-            edge: float = self.chance.choice([low, high, *(each for each in _NUMBERS if low <= each <= high)])
-            return edge
-        return round(self.chance.uniform(low, high), self.chance.choice((0, 1, 2, 6)))
+            usual = self.chance.choice([low, high, *(each for each in _NUMBERS if low <= each <= high)])
+        made: float | int = self._leaning(low, high, usual)
+        return made
 
     def _multiple(self, step: float, low: float, high: float) -> float | int:
         """A multiple within the bounds, computed in decimals as JSON writes them."""
         unit = Decimal(str(step))
         least, most = math.ceil(Decimal(str(low)) / unit), math.floor(Decimal(str(high)) / unit)
-        times = self.chance.choice((least, most)) if self._edge() else self.chance.randint(least, max(least, most))
+        usual = self.chance.choice((least, most)) if self._edge() else self.chance.randint(least, max(least, most))
+        times = self._leaning(least, most, usual)
         made = times * unit
         return int(made) if made == int(made) else float(made)
 
@@ -160,7 +164,7 @@ class Values:
 
     def _text(self, schema: dict[str, Any], least: int, most: float) -> str:
         if isinstance(schema.get("pattern"), str):
-            lean: Lean = self.chance.choice(("low", "high", "high")) if self._edge() else None
+            lean: Lean = self.lean or (self.chance.choice(("low", "high", "high")) if self._edge() else None)
             return text_of(schema["pattern"], self.chance, lean, few=max(FEW_REPEATS, least))
         if schema.get("format") in _FORMATS:
             return self.chance.choice(_FORMATS[schema["format"]])
@@ -178,7 +182,8 @@ class Values:
         least, most = schema.get("minItems", 0), schema.get("maxItems", MOST_ITEMS)
         most = min(most, len(before)) if after is False else most
         few = max(least, min(most, MOST_ITEMS if depth < DEEP else 2 if depth < 2 * DEEP else 0))
-        length = self.chance.choice([least, few]) if self._edge() else self.chance.randint(least, few)
+        usual = self.chance.choice([least, few]) if self._edge() else self.chance.randint(least, few)
+        length = self._leaning(least, few, usual)
         made = [self.any_of(before[index] if index < len(before) else after, depth + 1) for index in range(length)]
         if "contains" in schema:
             wanted = [self.any_of(schema["contains"], depth + 1) for _ in range(schema.get("minContains", 1))]
@@ -186,14 +191,14 @@ class Values:
         if schema.get("uniqueItems"):
             more = (self.any_of(after, depth + 1) for _ in range(10 * least))
             return _distinct(made, more, least)
-        if made and not before and "contains" not in schema and self._edge():
+        if made and not before and "contains" not in schema and not self.lean and self._edge():
             made[-1] = made[0]  # the same twice is what keys are for
         return made
 
     def _object(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
         properties, least, most = schema.get("properties", {}), schema.get("minProperties", 0), schema.get("maxProperties", math.inf)
         chosen = dict.fromkeys(schema.get("required", ()))
-        share = self.chance.choice((0.0, 0.5, 1.0, 1.0)) if depth < DEEP else 0.0
+        share = self._leaning(0.0, 1.0, self.chance.choice((0.0, 0.5, 1.0, 1.0))) if depth < DEEP else 0.0
         for name in self.chance.sample(sorted(properties), len(properties)):
             if len(chosen) < most and (len(chosen) < least or self.chance.random() < share):
                 chosen[name] = None
