@@ -25,6 +25,7 @@ from .admitted import (
     UNLESS_LOCAL,
 )
 from .findings import Findings
+from .hosts import hosts_of
 from .names import Names, contexts_of
 from .reaching import MODULES, View, check_reach
 from .source import MOST_TEXT, check_text, check_tokens, looks_secret
@@ -202,7 +203,7 @@ def _facts(tree: ast.Module, names: Names) -> dict[str, object]:
             value = constants.get(first.id) if isinstance(first, ast.Name) else getattr(first, "value", None)
             calls.append({"method": method, "id": value if isinstance(value, str) else None, "line": node.lineno})
     modules = sorted({origin.split(".")[0] for origin in names.origin.values()})
-    return {"calls": calls, "modules": modules, "nodes": sum(1 for _ in ast.walk(tree))}
+    return {"calls": calls, "hosts": hosts_of(tree), "modules": modules, "nodes": sum(1 for _ in ast.walk(tree))}
 
 
 def _check_indirect(tree: ast.Module, findings: Findings) -> None:

@@ -286,3 +286,22 @@ def test_a_test_may_not_reach_the_system() -> None:
 
 def test_a_test_cannot_import_by_way_of_pytest() -> None:
     assert rules("import pytest\n\nos = pytest.importorskip('os')\n", "test_tool.py") == [("import", 3)]
+
+
+def test_the_hosts_that_items_name_are_told_and_links_in_texts_are_not() -> None:
+    source = '''
+        API = "https://api.example.com/v1"
+        BY_COUNTRY = (("NL", "http://nl.example.com:8080/x"), ("DE", "/orders"))
+
+
+        def item(country: str, path: str) -> dict[str, object]:
+            one = {"method": "POST", "url": f"{API}/{path}", "json": {"link": "https://shop.example.com/"}}
+            two = {"method": "POST", "url": "https://other.example.com" if country else dict(BY_COUNTRY)[country]}
+            return {"url": "https://picture.example.com", "items": [one, two]}
+    '''
+    hosts = examine(textwrap.dedent(source), "tool.py")[1]["hosts"]
+    assert hosts == [
+        {"host": "api.example.com", "line": 7},
+        {"host": "other.example.com", "line": 8},
+        {"host": "nl.example.com:8080", "line": 8},
+    ]
