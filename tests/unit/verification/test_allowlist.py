@@ -289,7 +289,7 @@ def test_a_test_cannot_import_by_way_of_pytest() -> None:
 
 
 def test_the_hosts_that_items_name_are_told_and_links_in_texts_are_not() -> None:
-    source = '''
+    source = """
         API = "https://api.example.com/v1"
         BY_COUNTRY = (("NL", "http://nl.example.com:8080/x"), ("DE", "/orders"))
 
@@ -298,7 +298,7 @@ def test_the_hosts_that_items_name_are_told_and_links_in_texts_are_not() -> None
             one = {"method": "POST", "url": f"{API}/{path}", "json": {"link": "https://shop.example.com/"}}
             two = {"method": "POST", "url": "https://other.example.com" if country else dict(BY_COUNTRY)[country]}
             return {"url": "https://picture.example.com", "items": [one, two]}
-    '''
+    """
     hosts = examine(textwrap.dedent(source), "tool.py")[1]["hosts"]
     assert hosts == [
         {"host": "api.example.com", "line": 7},
