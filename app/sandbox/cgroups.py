@@ -18,9 +18,9 @@ from app.sandbox.limits import MIB, ProcessLimits
 ROOT = Path("/sys/fs/cgroup")
 _serial = count(1)
 _REMOVE_TRIES = 1000
-_CPU = {"cpu.shares": 256}
-_CPU_UNIFIED = {"cpu.weight": 25}
-"""A quarter of what a group gets by default."""
+_CPU = {"cpu.shares": 512}
+_CPU_UNIFIED = {"cpu.weight": 50}
+"""Half of what a group gets by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def parents() -> dict[str, Path]:
 def create(limits: ProcessLimits, *, background: bool = False) -> Group:
     """A group with the limits' memory and processes; without folders where none can be made.
 
-    In the `background`, it gets a quarter of the processor's time that another one gets, as long as there is another.
+    In the `background`, it gets half of the processor's time that another one gets, as long as there is another.
     """
     settings: dict[str, dict[str, int]] = {
         "memory": {"memory.limit_in_bytes": limits.memory_mb * MIB},

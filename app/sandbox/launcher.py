@@ -34,8 +34,8 @@ ENVIRONMENT: Mapping[str, str] = {
 """All that any guest sees of an environment, in production and in verification; hash seed, locale and time zone are fixed."""
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
-_NICE = "6"
-"""About a quarter of the processor's time; beside the control group's share, for where none can be made."""
+_NICE = "3"
+"""About half of the processor's time; beside the control group's share, for where none can be made."""
 NAMESPACES = ("user", "pid", "net", "ipc", "uts", "cgroup")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import http.client
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, TextContent
 
-from tests.e2e.conftest import CUSTOMERS, Site, files, refused, small_spec
+from tests.e2e.conftest import CUSTOMERS, VERIFIED_S, Site, files, refused, small_spec
+from tests.support.releases import ECHO_TESTS, ECHO_TOOL
 from tests.support.smtp import start_smtp
 from tests.support.specimens import SPEC
 from tests.support.supervised import kill
@@ -290,3 +292,39 @@ def test_after_all_that_nothing_broke_inside_and_no_secret_was_told(site: Site) 
     with site.service.client.stream("GET", "/metrics") as answer:
         assert "hidden-word" not in answer.read().decode()
     assert small_spec()["name"] in {tool["name"] for tool in site.admin.get("/tools")["items"]}
+
+
+FILLS_MEMORY = '    held = ["x"]\n    while held:\n        held.append("x" * 10**6 + str(len(held)))\n'
+HOSTILE = {
+    "a tool that fills memory": files(tool=ECHO_TOOL.replace('    ctx.log("echo_started")\n', FILLS_MEMORY)),
+    "a suite that fills memory": files(tests=f"{ECHO_TESTS}\n\ndef test_y() -> None:\n{FILLS_MEMORY}    assert held\n"),
+    "a suite that reaches for the system": files(tests=f"{ECHO_TESTS}\n\ndef test_y() -> None:\n    import os\n\n    assert os.fork()\n"),
+}
+
+
+def test_published_tools_answer_as_usual_while_hostile_candidates_are_verified_and_the_next_one_passes(site: Site) -> None:
+    def call() -> float:
+        began = time.perf_counter()
+        site.caller.post(ECHO, {"args": {"text": "hello"}})
+        return time.perf_counter() - began
+
+    def state(candidate: str) -> str:
+        found: str = site.admin.get(f"/candidates/{candidate}")["state"]
+        return found
+
+    usual = sorted(call() for _ in range(60))
+    hostile = [site.author.post("/tools/echo/candidates", {"files": sent})["id"] for sent in HOSTILE.values()]
+    meanwhile: list[float] = []
+    end = time.monotonic() + VERIFIED_S
+    while any(state(candidate) in ("queued", "verifying") for candidate in hostile) and time.monotonic() < end:
+        meanwhile.append(call())
+    assert [state(candidate) for candidate in hostile] == ["refused"] * len(hostile)
+    for candidate in hostile:
+        report = site.admin.get(f"/candidates/{candidate}/report")
+        found = [finding for gate in report["gates"] for finding in gate["findings"]]
+        assert found and all(finding["message"] and finding["fix"] for finding in found)
+    assert sorted(meanwhile)[int(len(meanwhile) * 0.9)] <= 2 * usual[-1] + 0.05, (usual, meanwhile)  # of few calls, on a busy machine
+
+    next_one = site.author.post("/tools/echo/candidates", {"files": files(tests=ECHO_TESTS + "\n")})["id"]
+    until(lambda: state(next_one) not in ("queued", "verifying"), VERIFIED_S, "the next candidate is verified")
+    assert state(next_one) == "passed"

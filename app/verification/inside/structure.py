@@ -14,7 +14,7 @@ from .names import Names, inside, root_name
 
 MOST_NODES = 20_000
 MOST_DEPTH = 60
-MOST_TIMES = 100_000
+MOST_TIMES = 10_000_000
 MOST_EXPONENT = 256
 _HUGE = math.inf
 _EMPTY = frozenset({"list", "dict", "set", "bytearray", "iter", "map", "filter", "zip", "enumerate", "reversed", "object"})
