@@ -17,22 +17,19 @@ It refuses to be: a memory of refusals. What was red runs again.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import platform
-import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-import app
 from app.core import migration
 from app.spec.canonical import digest
 from app.verification.findings import GateResult
 from app.verification.subject import Bench, Subject
-from generated_tools import toolkit
+from app.verification.toolchain import toolchain
 
 
 class Keeper(Protocol):
@@ -78,17 +75,10 @@ def key_of(gate: str, subject: Subject, bench: Bench, seen: Mapping[str, Mapping
 @functools.cache
 def platform_digest() -> str:
     """SHA-256 (hex) of what verifies here: our code, the schema, the toolkit, the interpreter, the kernel, what is installed."""
-    whole = hashlib.sha256()
-    for text in _platform():
-        whole.update(len(text).to_bytes(8) + text)
-    return whole.hexdigest()
+    return digest(list(_platform()))
 
 
-def _platform() -> Iterator[bytes]:
-    yield from (text.encode() for text in (sys.version, platform.platform(), migration.digest()))
-    for package in (app, toolkit):
-        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
-            yield path.as_posix().encode()
-            yield path.read_bytes()
+def _platform() -> Iterator[str]:
+    yield from (platform.platform(), migration.digest(), json.dumps(toolchain(), sort_keys=True))
     site = Path(sysconfig.get_path("purelib"))
-    yield from (path.name.encode() for path in sorted(site.glob("*.dist-info")))
+    yield from (path.name for path in sorted(site.glob("*.dist-info")))
