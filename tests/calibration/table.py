@@ -35,6 +35,9 @@ def broken_promises(judged: Sequence[Judged]) -> list[str]:
     defects = [each for each in judged if each.defect is not None]
     grave = [each for each in defects if each.defect and each.defect.grave]
     found = [f"the correct tool {each.shape} {each.verdict}" for each in tools if each.verdict != "passed"]
+    found += [
+        f"the defect {each.defect.name} of {each.shape} could not be judged" for each in defects if each.defect and each.verdict == "broke"
+    ]
     if defects and _share(defects) < LEAST_SHARE:
         found.append(f"of all defects {_share(defects):.1%} were caught by a gate that should; {LEAST_SHARE:.0%} is asked for")
     if grave and _share(grave) < LEAST_GRAVE:

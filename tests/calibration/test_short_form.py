@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,11 +78,13 @@ _GOOD = ("passed", "caught")
 
 def test_what_is_not_seen_is_told_and_breaks_the_promise() -> None:
     defect = Defect("nothing_at_all", "money", "examples", (Change("tool.py", "x = 1", "x  = 1"),), grave=True)
+    mild = replace(defect, grave=False)
     missed, caught = (Judged("shape", defect, verdict, (), (), 1.0) for verdict in ("missed", "caught"))
     refused = Judged("shape", None, "refused", ("ruff",), (), 1.0)
     assert broken_promises([caught]) == []
     assert len(broken_promises([caught, missed, refused])) == 3
     assert len(broken_promises([Judged("shape", defect, "accident", ("mypy",), (), 1.0)])) == 2
+    assert len(broken_promises([caught] * 99 + [Judged("shape", mild, "broke", (), (), 1.0, "why")])) == 1
 
 
 @pytest.mark.parametrize("old", ["twice", "never"])
