@@ -95,7 +95,7 @@ async def _judge(shape: Shape, defect: Defect | None, sandbox: Sandbox, settings
         results = (GateResult("spec", "failed", findings=tuple(places)),)
     except GateBroke as error:
         red, problem = (), error.detail
-    except Exception as error:  # of any kind: told as broken, which no promise allows, and the others are judged all the same
+    except Exception as error:  # noqa: BLE001  told as broken, which no promise allows, and the others are judged all the same
         red, problem = (), f"{type(error).__name__}: {error}"
     verdict = "broke" if problem else _verdict(defect, red)
     return Judged(shape.name, defect, verdict, red, results, round(time.monotonic() - began, 1), problem)
