@@ -19,7 +19,8 @@ from app.verification.findings import Finding, GateOutcome
 from app.verification.subject import Bench, Subject
 
 MOST = 300
-"""Mutants tried: all that must be noticed, and of the rest a sample that the candidate's digest draws."""
+OTHERS = 80
+"""Mutants tried: all that must be noticed, and of the others a sample that the candidate's digest draws, from which the score is told."""
 WALL_S = 150.0
 _STATUSES = frozenset({"killed", "survived", "uncovered"})
 _TOLD = 12
@@ -29,7 +30,8 @@ async def check_mutation(subject: Subject, bench: Bench, _seen: Mapping[str, Map
     """Every mutant that must be noticed was killed, and of all at least `bench.mutation_score`."""
     files = {**subject.files, "contract.py": subject.contract, "spec.json": subject.guest_spec}
     token = secrets.token_hex(16)
-    request = {"token": token, "module": "tool", "path": "tool.py", "tests": ["test_tool.py"], "most": MOST, "seed": subject.digest}
+    run = {"module": "tool", "path": "tool.py", "tests": ["test_tool.py"]}
+    request = {"token": token, **run, "most": MOST, "others": OTHERS, "seed": subject.digest}
     try:
         answer = await ask(bench.sandbox, "run_mutants", request, files=files, limits=replace(bench.test_limits, wall_s=WALL_S))
     except Cut as cut:

@@ -11,7 +11,7 @@ import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.bench import again, calls, mails, peers, scale, sends
+from tests.bench import again, calls, mails, peers, scale, sends, verifying
 from tests.bench.table import Row, printed
 from tests.support.releases import import_customers, publish_campaign, publish_echo
 from tests.support.service import Service, whole_service
@@ -40,6 +40,8 @@ def main() -> int:
         finally:
             smtp.stop()
         rows += _slow_sends(folder)
+        print("==> Verifications of the campaign tool", flush=True)
+        rows += verifying.measured(folder / "verifying")
     print(printed(rows), flush=True)
     return 0
 

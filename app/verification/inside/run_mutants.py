@@ -1,10 +1,10 @@
 """The author's tests against mutants of the tool: pytest collects once, then each mutant is tried in a fork of its own.
 
-Reads `{"token", "module", "path", "tests": [...], "most", "seed"}`, and `options` for pytest; prints `{"token", "baseline", "total",
-"tried", "coverage", "mutants", "decoys"}`, of each mutant `{"kind", "must", "line", "what", "status"}`, of each decoy its status. One is
-`killed` by a test that fails, by a crash or by its time; `survived` if every test that reaches its line passes; `uncovered` if none does.
-In a fork the live functions get the mutant's code, so that names which tests have imported see it. Tests that killed on the same line are
-tried first, then those that killed most for their time.
+Reads `{"token", "module", "path", "tests": [...], "most", "others", "seed"}`, and `options` for pytest: at most so many mutants, and so
+many beside those that must be noticed. Prints `{"token", "baseline", "total", "tried", "coverage", "mutants", "decoys"}`, of each mutant
+`{"kind", "must", "line", "what", "status"}`, of each decoy its status. One is `killed` by a test that fails, by a crash or by its time;
+`survived` if every test that reaches its line passes; `uncovered` if none does. In a fork the live functions get the mutant's code, so that
+names which tests have imported see it. Tests that killed on the same line are tried first, then those that killed most for their time.
 
 It refuses to be: a measure of lines. A line that is run and not judged counts as nothing here.
 """
@@ -68,6 +68,7 @@ class Trial:
     module: str
     path: str
     most: int
+    others: int
     seed: str
     channel: int
     """Where the answer goes, which no test has."""
@@ -100,10 +101,10 @@ class Trial:
         return True
 
     def _chosen(self, found: Sequence[Mutant]) -> list[int]:
-        """All that must be noticed, and of the rest as many as there is room for."""
+        """All that must be noticed, and of the others a sample."""
         must = [index for index, mutant in enumerate(found) if mutant.must]
         rest = [index for index, mutant in enumerate(found) if not mutant.must]
-        room = max(0, self.most - len(must))
+        room = min(self.others, max(0, self.most - len(must)))
         if len(rest) > room:
             rest = random.Random(self.seed).sample(rest, room)  # noqa: S311 - a sample that can be drawn again
         return sorted(must[: self.most] + rest)
@@ -276,7 +277,8 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
-    trial = Trial(request["module"], str(Path(request["path"]).resolve()), request["most"], request["seed"], answer)
+    most, others = request["most"], request.get("others", request["most"])
+    trial = Trial(request["module"], str(Path(request["path"]).resolve()), most, others, request["seed"], answer)
     importlib.import_module(request["module"])
     pytest.main([*_OPTIONS, *request.get("options", ()), *request["tests"]], plugins=[trial])
     with os.fdopen(answer, "w") as out:
