@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from app.verification.inside.bending import bent, crowded, greatest, swollen
 
-RECORD = {"key": "c1", "body": {"id": "c1", "email": "ann@example.com", "sku": "lamp", "note": "Likes blue.", "n": 3, "tags": ["a", "b"]}}
+RECORD: dict[str, Any] = {
+    "key": "c1",
+    "body": {"id": "c1", "email": "ann@example.com", "sku": "lamp", "note": "Likes blue.", "n": 3, "tags": ["a", "b"]},
+}
 
 
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "properties": {
         "a": {"type": "string", "maxLength": 3},
         "rows": {"type": "array", "maxItems": 40, "items": {"properties": {"price": {"type": "string"}, "code": {"pattern": "^[a-z]+$"}}}},
