@@ -20,6 +20,7 @@ from app.core.db import Database
 from app.core.errors import ToolmintError
 from app.core.signing import KEY_FILE, TRUSTED_FILE, Keyring, holds
 from app.economics.meter import record_usage
+from app.observability import metrics
 from app.observability.models import AuditEvent
 from app.registry.catalog import Catalog, callable_tools
 from app.registry.channels import roll_back
@@ -175,10 +176,16 @@ def test_an_altered_row_does_not_reach_a_process_that_has_vouched_and_a_mended_o
     assert other.load(*VERSION).files == program.files
 
 
-def test_a_copy_for_readers_is_not_taken_for_the_whole_bundle(catalog: Catalog) -> None:
+def test_a_copy_for_readers_is_not_taken_for_the_whole_bundle_and_what_is_refused_is_counted(catalog: Catalog, tmp_path: Path) -> None:
     cut = read_bundle(OPERATOR, catalog, TOOL, 1).decode()
     change(catalog.database, f"UPDATE evidence_bundle SET content = :cut WHERE {OF_FIRST}", cut=cut)
-    assert code_of(lambda: started(catalog).load(*VERSION)) == "bundle_altered"
+    metrics.start(tmp_path / "metrics")
+    try:
+        other = started(catalog)
+        assert [code_of(lambda: other.load(*VERSION)) for _ in range(3)] == ["bundle_altered"] * 3
+        assert 'toolmint_versions_refused_total{code="bundle_altered"} 1.0' in metrics.render().decode()
+    finally:
+        metrics.stop()
 
 
 def test_a_refused_tool_is_hidden_from_callers_told_to_its_keepers_and_rolled_back(catalog: Catalog) -> None:
