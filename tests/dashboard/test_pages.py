@@ -149,6 +149,20 @@ def test_actors_are_called_by_their_names(site: Site, admin: Client) -> None:
     assert 'title="key_operator">operator<' in admin.get(f"/tools/{TOOL}").text
 
 
+def test_a_verification_is_cancelled_and_begun_anew_from_its_page(own_site: Site) -> None:
+    admin = Client(own_site)
+    at = f"/candidates/{candidate(own_site, 'verifying')}"
+    assert "Cancel verification" in admin.get(at).text
+    assert admin.post(f"{at}/cancellations").status_code in (200, 303)
+    page = admin.get(at).text
+    assert "cancelled the verification at" in page and "Verify again" in page and "Cancel verification" not in page
+    refused = admin.post(f"{at}/cancellations")
+    assert refused.status_code == 409 and "nothing to cancel" in refused.text
+    assert admin.post(f"{at}/verifications").status_code in (200, 303)
+    assert "Cancel verification" in admin.get(at).text
+    admin.close()
+
+
 def test_text_written_by_others_is_escaped_everywhere(own_site: Site) -> None:
     hostile = "<img src=x onerror=alert(1)>\"'</script>"
     with own_site.database.writing() as session:

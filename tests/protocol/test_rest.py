@@ -192,6 +192,19 @@ def test_a_candidate_goes_from_submission_to_a_published_version_and_back(own_si
     problem_of(site.post("/tools/send_notes/rollbacks", {"reason": "no good"}, *CALL), 403, "permission_denied")
 
 
+def test_a_verification_is_cancelled_and_begun_anew(own_site: Site) -> None:
+    pass_candidate(own_site.database, sender_spec(), approve=False)
+    at = f"/candidates/{own_site.post('/tools/send_notes/candidates', {'files': FILES}, 'candidates:submit').json()['id']}"
+    problem_of(own_site.post(f"{at}/verifications", {}, "candidates:submit"), 409, "verification_settled")
+    problem_of(own_site.post(f"{at}/cancellations", {}, *CALL), 403, "permission_denied")
+    cancelled = own_site.post(f"{at}/cancellations", {}, "candidates:submit")
+    assert cancelled.status_code == 202 and cancelled.json()["state"] == "cancelled"
+    assert cancelled.json()["error"]["code"] == "verification_cancelled" and cancelled.json()["error"]["actor"].startswith("key_")
+    problem_of(own_site.post(f"{at}/cancellations", {}, "candidates:submit"), 409, "verification_over")
+    again = own_site.post(f"{at}/verifications", {}, "candidates:submit")
+    assert again.status_code == 202 and (again.json()["state"], again.json()["error"]) == ("queued", None)
+
+
 def test_an_author_cannot_approve_its_own_candidate(own_site: Site) -> None:
     both = ("candidates:submit", "candidates:approve")
     pass_candidate(own_site.database, sender_spec(), approve=False)
