@@ -431,7 +431,7 @@ DEFECTS = (
     Defect(
         "quotes_beyond_the_limit_are_not_counted",
         "wrong_bucket",
-        ("properties", "examples"),
+        ("examples", "tests"),
         (
             Change(
                 "tool.py",
