@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -30,6 +30,7 @@ class Clean:
     """What one run on a fresh stage leaves, what the same call again adds a little later, and what the replay of the first says.
 
     `records` are those that both have left, by collection and key. `goes_on`: each call did more of what was to do, until nothing was left.
+    `elsewhere` are the items of another first run, a little later in a world of its own.
     """
 
     example: Example
@@ -40,6 +41,7 @@ class Clean:
     records: Mapping[tuple[str, str], Any]
     replay: tuple[str, Mapping[str, Any]]
     goes_on: bool = False
+    elsewhere: Mapping[Key, Any] = field(default_factory=dict)
 
     @property
     def done(self) -> list[Key]:
@@ -130,21 +132,38 @@ def _judge_replay(clean: Clean) -> Iterator[Finding]:
         yield found(clean.example, "replay_differs", message, difference.get("recorded"), difference.get("asked"))
 
 
-async def run_twice_in_one_process(subject: Subject, bench: Bench, clean: Clean) -> list[Finding]:
+async def run_twice(subject: Subject, bench: Bench, clean: Clean) -> tuple[list[Finding], Clean]:
+    """The call twice in one process, in a world of its own, a little later: what is wrong, and the clean run with the items of that one.
+
+    Where it comes to something else, it is made again at the very moment of the example, whose world may be a matter of seconds.
+    """
+    played = await _play_twice(subject, bench, clean, later=True)
+    if not _judge_twice(clean, played):
+        items = {(one.effect, one.key): one.item for one in reversed(played.done) if one.key is not None}
+        return [], replace(clean, elsewhere=items)
+    return _judge_twice(clean, await _play_twice(subject, bench, clean, later=False)), clean
+
+
+async def _play_twice(subject: Subject, bench: Bench, clean: Clean, *, later: bool) -> Played:
+    program = _twice(subject)
+    async with staged(bench, clean.example, subject.caller, program) as stage:
+        if later:
+            await stage.pass_time()
+        return await stage.play(program, clean.example.args)
+
+
+def _judge_twice(clean: Clean, played: Played) -> list[Finding]:
     """One process that runs the tool twice asks for what two processes ask for."""
-    example, program = clean.example, _twice(subject)
-    async with staged(bench, example, subject.caller, program) as stage:
-        played = await stage.play(program, example.args)
     expected = _asked(clean.played) + (_asked(clean.again) if clean.played.state == "completed" else [])
     got = _asked(played)
     if got == expected:
         return list(_another_answer(clean, played))
     at = next((index for index, (left, right) in enumerate(zip_longest(expected, got)) if left != right), 0)
     left, right = (named(keys[at]) if at < len(keys) else "nothing" for keys in (expected, got))
-    message = f"Run twice in one process, the call of example {example.name!r} asks for {right} where two processes ask for {left}."
+    message = f"Run twice in one process, the call of example {clean.example.name!r} asks for {right} where two processes ask for {left}."
     if played.error is not None:
         message += f" It ends with {played.error_code!r}: {str(played.error.get('message', ''))[:200]}."
-    return [found(example, "state_between_calls", message, list(map(named, expected[:20])), list(map(named, got[:20])))]
+    return [found(clean.example, "state_between_calls", message, list(map(named, expected[:20])), list(map(named, got[:20])))]
 
 
 def _another_answer(clean: Clean, played: Played) -> Iterator[Finding]:

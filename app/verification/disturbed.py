@@ -106,7 +106,7 @@ def _interruptions(spec: ExecutionSpec, stage: Stage, program: Program, schedule
 
 def judge_disturbed(spec: ExecutionSpec, seen: Disturbed) -> list[Finding]:
     """What does not hold, by the first check that finds something: what follows from it would only repeat it."""
-    checks = (_met, _repetition, _ending, _together, _ledger, _visible, _second_call, _recovery)
+    checks = (_met, _repetition, _ending, _together, _ledger, _visible, _second_call, _recovery, _content)
     return next((findings for check in checks if (findings := list(check(spec, seen)))), [])
 
 
@@ -304,6 +304,20 @@ def _recovery(spec: ExecutionSpec, seen: Disturbed) -> Iterator[Finding]:
     elif (twin := _twin_of(spec, seen, seen.after)) is not None:
         message = f"After a run {seen.schedule}, settled, the same call performs the same work again as {named(twin)}."
         yield found(seen.clean.example, "repeated_under_another_key", message, some_states(seen.clean.ledger), some_states(seen.after))
+
+
+def _content(_spec: ExecutionSpec, seen: Disturbed) -> Iterator[Finding]:
+    """What a second call does for a run that was stopped is what one run does, save for what differs from run to run and with the time."""
+    if seen.schedule.kind != "stopped":
+        return
+    for key in seen.clean.done:
+        elsewhere = dict(_leaves(seen.clean.elsewhere.get(key), ""))
+        now = dict(_leaves(seen.after[key].item, "")) if key in seen.after else {}
+        for path, leaf in _leaves(seen.clean.ledger[key].item, ""):
+            if leaf == elsewhere.get(path, ...) != now.get(path, ...) and not path.endswith(".expected_version"):
+                message = f"After a run {seen.schedule}, the same call does {named(key)} otherwise: $.item{path} differs."
+                yield found(seen.clean.example, "done_otherwise", message, leaf, now.get(path))
+                return
 
 
 def _declared_local(spec: ExecutionSpec, keys: list[Key]) -> bool:

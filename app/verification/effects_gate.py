@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from app.runtime.journal import encode
 from app.spec.model import Example, ExecutionSpec
-from app.verification.clean import Clean, judge_clean, run_clean, run_twice_in_one_process
+from app.verification.clean import Clean, judge_clean, run_clean, run_twice
 from app.verification.disturbed import Disturbed, judge_disturbed, run_disturbed
 from app.verification.findings import Finding, GateOutcome
 from app.verification.meddled import judge_meddled, run_meddled
@@ -94,7 +94,8 @@ async def _in_time(example: Example, work: Awaitable[_Examined]) -> _Examined:
 
 async def _examine(subject: Subject, bench: Bench, example: Example) -> _Examined:
     clean = await run_clean(subject, bench, example)
-    return _Examined([*judge_clean(clean), *await run_twice_in_one_process(subject, bench, clean)], clean)
+    findings, clean = await run_twice(subject, bench, clean)
+    return _Examined([*judge_clean(clean), *findings], clean)
 
 
 async def _play(subject: Subject, bench: Bench, clean: Clean, schedule: Schedule) -> _Examined:

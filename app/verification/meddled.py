@@ -45,7 +45,8 @@ async def run_meddled(subject: Subject, bench: Bench, clean: Clean, schedule: Sc
     async with staged(bench, example, subject.caller, program) as stage:
 
         def about_to(moment: Moment) -> list[tuple[str, str]]:
-            return rewritten(subject.spec, stage.witness.heard[-1], moment.acts) if moment.what == "asks" else []
+            asked = [act for act in moment.acts if schedule.target is not None and act.effect == schedule.target[0]]
+            return rewritten(subject.spec, stage.witness.heard[-1], asked) if moment.what == "asks" else []
 
         def write(moment: Moment) -> None:
             written.update(about_to(moment))

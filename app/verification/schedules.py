@@ -56,6 +56,7 @@ WORDS: Mapping[Kind, str] = {
     "lose_reply": "done without a reply",
     "crash_before": "begun by a process that died before it",
     "crash_after": "done by a process that died after it",
+    "meddled": "about a record that somebody else writes between its being read and being written",
 }
 _LOCAL = frozenset(name for name, port in scripted().effects.items() if is_local(port))
 
@@ -66,6 +67,7 @@ class Schedule:
 
     `target` is the effect that it is about, `place` where that stands among the items of its kind; `at` counts the requests for effects
     from 1: the run is interrupted when it makes this one. `calls` are the arguments of each call, where they are not the example's.
+    `way` tells apart what examples do, where that is all that there is to tell: the effects on both sides of a cut, all effects.
     """
 
     kind: Kind
@@ -74,11 +76,12 @@ class Schedule:
     place: Literal["first", "last", "every"] | None = None
     at: int | None = None
     calls: tuple[Mapping[str, Any], ...] = ()
+    way: tuple[str, ...] = ()
 
     @property
     def slot(self) -> tuple[Any, ...]:
         """What schedules of several examples have in common."""
-        return self.kind, self.target[0] if self.target else None, self.place, None if self.at is None else self.at > 2
+        return self.kind, self.target[0] if self.target else None, self.place, self.way
 
     def __str__(self) -> str:
         name = repr(self.example.name)
@@ -88,7 +91,6 @@ class Schedule:
         return {
             "cut": f"with the process of example {name} dead before its request {self.at} for effects",
             "stopped": f"with the run of example {name} cancelled before its request {self.at} for effects",
-            "meddled": f"with a record of example {name} written by somebody else between its being read and being written",
             "twins": f"with the call of example {name} made by two processes at once",
             "permuted": f"with the list of example {name} in another order",
             "duplicated": f"with the list of example {name} twice over",
@@ -156,9 +158,17 @@ def _of(spec: ExecutionSpec, clean: Clean, admits: Callable[[Mapping[str, Any]],
     yield from _matrix(spec, clean)
     yield from _between(clean)
     if clean.done:
-        yield Schedule("twins", clean.example)
-        yield from [Schedule("meddled", clean.example)] if rewritten(spec, clean.played.heard, clean.played.heard.acts) else []
+        yield Schedule("twins", clean.example, way=tuple(sorted({key[0] for key in clean.done})))
+        yield from _meddled(spec, clean)
         yield from _lists(clean, admits)
+
+
+def _meddled(spec: ExecutionSpec, clean: Clean) -> Iterator[Schedule]:
+    heard = clean.played.heard
+    for effect in spec.effects:
+        keys = [key for key in clean.done if key[0] == effect.id]
+        if keys and rewritten(spec, heard, [act for act in heard.acts if act.effect == effect.id]):
+            yield Schedule("meddled", clean.example, keys[0], "first")
 
 
 def _matrix(spec: ExecutionSpec, clean: Clean) -> Iterator[Schedule]:
@@ -178,8 +188,9 @@ def _between(clean: Clean) -> Iterator[Schedule]:
     asked = clean.played.heard.asked
     turns = [number for number, (before, after) in enumerate(pairwise(asked), 2) if before != after]
     for at in sorted({*turns[:1], *([2, len(asked)] if len(asked) > 1 else [])}):
-        yield Schedule("cut", clean.example, at=at)
-        yield Schedule("stopped", clean.example, at=at)
+        way = (asked[at - 2], asked[at - 1])
+        yield Schedule("cut", clean.example, at=at, way=way)
+        yield Schedule("stopped", clean.example, at=at, way=way)
 
 
 def _lists(clean: Clean, admits: Callable[[Mapping[str, Any]], bool]) -> Iterator[Schedule]:

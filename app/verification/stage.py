@@ -49,9 +49,11 @@ PAGE = 1
 """How many records a page of a stage has where the query does not say: a world of a few records has several pages, as a real one has."""
 
 LATER_MS = 7_000
-"""What passes between a call and the same call again: enough to tell a key with the time in it, too little to make other work due."""
+"""What passes at most between a call and the same call again: enough to tell a key with the time in it, and never into the next hour, so
+that a day that ends or a term that is over makes no other work of it."""
 
 MEET_S = 10.0
+_HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +164,17 @@ class Stage:
         player = await asyncio.to_thread(self._player, await self.living(), run_id, program)
         return await player.play()
 
-    async def pass_time(self, ms: int = LATER_MS) -> None:
-        """Later, in another process."""
+    async def pass_time(self, least_ms: int = 0) -> None:
+        """Later, in another process: a few seconds, and at least so many."""
         await self._die()
-        self.clock.advance(ms)
+        left_ms = _HOUR_MS - 1 - self.clock.now() % _HOUR_MS
+        self.clock.advance(max(least_ms, min(LATER_MS, left_ms)))
 
     async def settle(self) -> None:
         """What a run has left open is brought to its end: doubts by a person who looked, the rest by the queue when it is due."""
         await asyncio.to_thread(self._resolve)
         due = await asyncio.to_thread(next_due, self.database)
-        await self.pass_time(LATER_MS + max(0, (due or 0) - self.clock.now()))
+        await self.pass_time(max(0, (due or 0) - self.clock.now()))
         if due is not None:
             await work_queue(await self.living())
 

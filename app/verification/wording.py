@@ -34,6 +34,7 @@ FIXES: Mapping[str, str] = MappingProxyType(
         "repeated_under_another_key": "Never do it again under another key: what is unknown may have happened, what is retrying will.",
         "half_done": "Write what belongs together as one effect (records.put_many with atomic), or in an order that the invariant allows.",
         "not_recovered": "Ask for every effect in every run, and go on where an outcome is `done` or `skipped`: both mean that it is done.",
+        "done_otherwise": "Take what an item needs from a `skipped` outcome as from a `done` one: it carries the same receipt.",
         "twins_differ": "Make keys of args and of what both calls read alike, and treat `skipped` as done.",
         "overwrites_what_it_read": "Pass expected_version=row['version'] with what was read, and count a version_conflict as failed.",
         "wrong_item_follows": "Keep each outcome with its own item: zip what was performed, all of it, with its outcomes.",

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.verification.clean import judge_clean, run_clean, run_twice_in_one_process
+from app.verification.clean import judge_clean, run_clean, run_twice
 from app.verification.disturbed import judge_disturbed, run_disturbed
 from app.verification.findings import Finding
 from app.verification.meddled import judge_meddled, run_meddled
@@ -26,7 +26,8 @@ def by_kind(lab: Lab, candidate: Subject, scratch: Path, kinds: Sequence[Kind] |
 
 async def _by_kind(candidate: Subject, bench: Bench, kinds: Sequence[Kind] | None) -> Found:
     clean = await run_clean(candidate, bench, candidate.spec.examples[0])
-    found: Found = {"clean": [*judge_clean(clean), *await run_twice_in_one_process(candidate, bench, clean)]}
+    findings, clean = await run_twice(candidate, bench, clean)
+    found: Found = {"clean": [*judge_clean(clean), *findings]}
     listed = list_schedules(candidate.spec, [clean], lambda _args: True, "seed").all
     wanted = [schedule for schedule in listed if kinds is None or schedule.kind in kinds]
     turn = asyncio.Semaphore(4)

@@ -196,6 +196,90 @@ def test_a_tool_that_looks_first_and_cannot_bear_another_process_is_found_by_twi
     assert told(found) == {"twins": {"twins_differ"}}, found
 
 
+RENAME_TOOL = '''"""Renames every customer of a list."""
+
+from contract import Args, Result
+from toolkit import Context
+
+
+def run(args: Args, ctx: Context) -> Result:
+    """The rest of a record stays as it is."""
+    booked = marked = 0
+    for row in list(ctx.read_pages("mark", collection="marks")):
+        body = {**row["body"], "name": args["entries"][0]}
+        outcome = ctx.perform("mark", {"key": row["key"], "body": body, "expected_version": row["version"]})
+        booked += outcome.status in ("done", "skipped")
+        marked += outcome.status == "failed"
+    return {"booked": booked, "marked": marked}
+'''
+
+
+def renaming() -> Any:
+    """The spec of `RENAME_TOOL`, whose world has two records."""
+    marks = [{"key": key, "body": {"name": "Ann"}} for key in ("c1", "c2")]
+    example = {
+        "name": "two",
+        "world": {"records": {"marks": marks}},
+        "args": {"entries": ["Bob"]},
+        "result": {},
+        "effects": [{"id": "mark"}],
+    }
+    reads = [{"id": "mark", "connector": "records.query", "config": {"collections": ["marks"]}}]
+    effects = [{**pairs().effects[1].model_dump(), "key": "[item.key, item.body.name]"}]
+    return pairs(reads=reads, effects=effects, examples=[example], invariants=[])
+
+
+def test_what_somebody_else_writes_meanwhile_is_not_overwritten(lab: Lab, scratch: Path) -> None:
+    assert by_kind(lab, subject(RENAME_TOOL, spec=renaming()), scratch) == {}
+    tool = changed(RENAME_TOOL, ', "expected_version": row["version"]', "")
+    found = by_kind(lab, subject(tool, spec=renaming()), scratch)
+    assert told(found) == {"meddled": {"overwrites_what_it_read"}}, found
+
+
+def test_a_record_written_from_nothing_that_was_read_may_replace_what_is_there(lab: Lab, scratch: Path) -> None:
+    tool = changed(changed(RENAME_TOOL, ', "expected_version": row["version"]', ""), '{**row["body"], "name":', '{"name":')
+    assert by_kind(lab, subject(tool, spec=renaming()), scratch, ["meddled"]) == {}
+
+
+def test_what_is_taken_from_a_receipt_is_taken_from_that_of_an_earlier_run_too(lab: Lab, scratch: Path) -> None:
+    tool = changed(PAIRS_TOOL, '"mark", {"key": entry, "body": {"entry": entry}}', '"mark", {"key": entry, "body": {"booked": RECEIPT}}')
+    right = changed(tool, "RECEIPT", '(outcome.receipt or {}).get("version")')
+    assert by_kind(lab, subject(right, spec=pairs()), scratch, ["stopped"]) == {}
+    wrong = changed(tool, "RECEIPT", '(outcome.receipt or {}).get("version") if outcome.status == "done" else 0')
+    assert told(by_kind(lab, subject(wrong, spec=pairs()), scratch)) == {"stopped": {"done_otherwise"}}
+
+
+def test_outcomes_that_are_laid_beside_the_wrong_items_are_found_by_comparing_two_schedules(lab: Lab, scratch: Path) -> None:
+    loop = PAIRS_TOOL[PAIRS_TOOL.index("    for entry") : PAIRS_TOOL.index("    return")]
+    paired = """    outcomes = ctx.perform_many("book", [{"key": entry, "body": {"entry": entry}} for entry in args["entries"]])
+    well = [outcome for outcome in outcomes if outcome.status in ("done", "skipped")]
+    for entry, _ in zip(args["entries"], well):
+        booked += 1
+        marked += ctx.perform("mark", {"key": entry, "body": {"entry": entry}}).status in ("done", "skipped")
+"""
+    found = lab.ask(check_effects, subject(changed(PAIRS_TOOL, loop, paired), spec=pairs()), scratch).findings
+    assert rules(found) == ["wrong_item_follows"], found
+
+
+def test_a_result_that_changes_within_a_process_is_found_without_any_effect(lab: Lab, scratch: Path) -> None:
+    tool = '''"""Counts."""
+
+from contract import Args, Result
+from toolkit import Context
+
+RATES = {"standard": 1}
+
+
+def run(args: Args, ctx: Context) -> Result:
+    """One more each time."""
+    rates = RATES
+    rates["standard"] += 1
+    return {"booked": rates["standard"], "marked": 0}
+'''
+    found = by_kind(lab, subject(tool, spec=pairs(effects=[], invariants=[])), scratch)
+    assert told(found) == {"clean": {"state_between_calls"}}, found
+
+
 def test_records_that_belong_together_are_not_left_half_done_by_an_error(lab: Lab, scratch: Path) -> None:
     together = [{"id": "both", "text": "each entry has its mark", "expr": "effects.mark.done == effects.book.done"}]
     stops = '            if mark.status == "failed":\n                raise ToolError("no_mark", "It cannot be marked.")\n'
