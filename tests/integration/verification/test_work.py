@@ -227,6 +227,6 @@ def test_a_worker_that_lost_its_claim_writes_nothing(lab: Lab, sqlite_database: 
 def test_the_table_of_gates_is_the_interfaces_first_cut() -> None:
     assert (
         " ".join(gate.name for gate in GATES)
-        == "spec imports ruff mypy examples properties effects policy tests mutation path compatibility rollback cost"
+        == "spec imports ruff mypy examples properties effects policy tests mutation path compatibility rollback cost annotations"
     )
     assert all(gate.limit_s <= 300 for gate in GATES)

@@ -18,7 +18,6 @@ from app.spec.annotations import (
     shown_hints,
 )
 from app.spec.lint import lint
-from app.spec.model import ExecutionSpec
 from tests.unit.spec.sample import CATALOG, spec_body
 
 SAVE = {
