@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from app.verification.effects_gate import check_effects
+from app.verification.schedules import Kind
 from tests.support.bench import Lab, rules, subject
 from tests.support.refunds import REFUND_SPEC, REFUND_TOOL, refund_spec
 from tests.support.schedules import by_kind, told
 from tests.support.specimens import SPEC, TOOL, changed, specimen_spec
 
 FIRST = SPEC["examples"][0]
-FREE = {"invariants": []}
+FREE: dict[str, Any] = {"invariants": []}
 EACH = 'for done, outcome in enumerate(ctx.perform_each("send", items), 1):\n        counts[outcome.status] += 1\n'
 LETTERS = 'items = [letter(to, sender["name"]) for to in args["recipients"]]'
 SENT = '"sent": counts["done"],\n        "skipped"'
@@ -84,7 +85,6 @@ def test_a_tool_may_end_with_an_error_of_its_own_where_something_required_was_re
     assert by_kind(lab, subject(tool), scratch, ["refuse_for_good", "crash_before"]) == {}
 
 
-PARTS = "letters: dict[str, SendItem] = {}"
 DEFECTS: list[tuple[str, str, dict[str, Any], dict[str, set[str]]]] = [
     (
         "refusals are counted as sent",
@@ -317,7 +317,7 @@ RAISES = (
     TELL.replace("ctx.perform", "told = ctx.perform")
     + '        if told.status != "done":\n            raise ToolError("not_told", "Nobody was told.")\n'
 )
-VARIANTS: dict[str, tuple[list[tuple[str, str]], str, str]] = {
+VARIANTS: dict[str, tuple[list[tuple[str, str]], Kind | Literal["clean"], str]] = {
     "sent again under a new key when the reply is lost": ([(COUNT, AGAIN + COUNT)], "lose_reply", "repeated_under_another_key"),
     "a refusal is taken for a refund": ([(COUNT, '        counts["done"] += 1\n')], "refuse_for_good", "ends_badly"),
     "the mail goes before the money": (
