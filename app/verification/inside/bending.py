@@ -14,7 +14,7 @@ from typing import Any
 ODD = ("NaN", "Infinity", "-0", "1e400", "1_0", "²", "٣", "0x10", "null", " ", "İ", "ﬀ", "a\u0301", "\u202eabc", "%s{0}")
 """Texts that a parser takes for what they are not, or that grow and shrink as they are compared."""
 
-COPIES = 12
+COPIES = 18
 MOST_RECORDS = 100
 LONG = 400
 TIMES = 10
@@ -28,14 +28,19 @@ _BENDS: tuple[Callable[[str], str], ...] = (
 )
 
 
-def bent(args: Any, schema: dict[str, Any], chance: random.Random) -> Any:
-    """A copy with one field's text made odd; in a list of them, an element for each oddity. The same where none fits."""
+def bent(args: Any, schema: dict[str, Any], chance: random.Random, turn: int) -> Any:
+    """A copy with one field's text made odd, another one each turn; in a list of them, an element for each oddity, like its first one.
+
+    The same where none fits.
+    """
     made = copy.deepcopy(args)
-    fields = {tuple(step for step in path if isinstance(step, str)): path for path in _paths(made)}
+    fields: dict[tuple[str, ...], Path] = {}
+    for path in _paths(made):
+        fields.setdefault(tuple(step for step in path if isinstance(step, str)), path)
     if not fields:
         return made
-    path = fields[chance.choice(sorted(fields))]
-    odd = [text for text in (*ODD, *(bend(_at(made, path)) for bend in _BENDS)) if _fits(text, _schema_at(schema, path))]
+    path = fields[sorted(fields)[turn % len(fields)]]
+    odd = [text for text in (*ODD, *(bend(_at(made, path)) for bend in _BENDS)) if fits(text, _schema_at(schema, path))]
     if not odd:
         return made
     listed = max((place for place, step in enumerate(path) if isinstance(step, int)), default=None)
@@ -80,7 +85,8 @@ def _schema_at(schema: Any, path: Path) -> dict[str, Any]:
     return found
 
 
-def _fits(text: str, schema: dict[str, Any]) -> bool:
+def fits(text: str, schema: dict[str, Any]) -> bool:
+    """Whether the schema of a text admits it, as far as can be told here."""
     if not schema.get("minLength", 0) <= len(text) <= schema.get("maxLength", len(text)):
         return False
     pattern: str = schema.get("pattern", "")
@@ -101,7 +107,7 @@ def crowded(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _again(record: dict[str, Any], number: int) -> dict[str, Any]:
-    """The record under another key: it, addresses in it, and in turn one of the words that may name something else, are made its own."""
+    """The record under another key: it and addresses in it are made its own, and two times of three a word that may be a name."""
     key, body = record["key"], copy.deepcopy(record["body"])
     words: list[tuple[Any, Any]] = []
     for holder, name in _texts(body):
@@ -114,8 +120,8 @@ def _again(record: dict[str, Any], number: int) -> dict[str, Any]:
             words += [(holder, name)] if text[:1].isalpha() else []
         elif number % 3 == 0:
             holder[name] = _long(text)
-    if words:
-        holder, name = words[number % len(words)]
+    if words and number % 3:
+        holder, name = words[number // 3 % len(words)]
         holder[name] = f"{holder[name]}-{number}"
     return {"key": f"{key}-{number}"[:512], "body": body}
 

@@ -50,7 +50,7 @@ def propose(
         elif number % 8 == 3:
             args = _varied(Values(schema, chance, lean=chance.choice(("low", "high"))), schema, examples[like], [])
         elif number % 8 == 1:
-            args = bent(examples[like]["args"], schema, chance)
+            args = bent(examples[like]["args"], schema, chance, number // 8)
         elif examples[like].get("held_out"):
             args = _varied(all_known, schema, examples[like], examples)
         else:

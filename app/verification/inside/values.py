@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from .bending import fits
 from .patterns import FEW_REPEATS, Lean, text_of
 
 MOST_DEPTH = 16
@@ -153,8 +154,8 @@ class Values:
 
     def _string(self, schema: dict[str, Any], _depth: int) -> str:
         least, most = schema.get("minLength", 0), schema.get("maxLength", math.inf)
-        if self.known and self.chance.random() < 0.5:
-            return self.chance.choice(self.known)
+        if self.known and self.chance.random() < 0.5 and fits(text := self.chance.choice(self.known), schema):
+            return text
         made = ""
         for _ in range(TRIES):
             made = self._text(schema, least, most)
