@@ -31,10 +31,12 @@ inputs, outputs: JSON Schema 2020-12 of the arguments and the result, closed (ad
   bounded, every property described, $ref within the document; results are counts, small samples and references, never bulk;
 permissions: what a caller must hold, such as "campaigns:send";
 reads [{id, connector, config}], effects [{id, connector, config, key, criticality, on_unknown, retry, retry_failed, limits, ledger,
-  undo or undo_reason}]: what the tool may see and change, with the narrowest config;
+  undo or undo_reason}]: what the tool may see and change, with the narrowest config; no read or effect that it does not use;
 effects[].key: a CEL list over scalar paths of args and of the item, such as "[args.campaign_id, item.to]": one effect for each
   distinct key, for ever, across runs and versions; it must vary with the item where limits.per_run is over 1;
 effects[].criticality required or best_effort; on_unknown hold (never repeat, a person decides) or retry;
+effects[].undo {effect, item {field: one path of args, item or receipt}}: the effect that puts back what was there, which is done and
+  undone before publication; where there is none, undo is null and undo_reason says why;
 run_key: a CEL list that gives a call its natural identity, or null;
 invariants [{id, text, expr}]: CEL over args, result and effects.<id>.{done, skipped, retrying, failed, unknown, distinct}, true after
   every run; all, exists, map and filter nest two deep at most;
@@ -63,8 +65,8 @@ A tool is two files. `tool.py` defines `def run(args: Args, ctx: Context) -> Res
 5. Every outcome status has its place in the result: done, skipped, duplicate, retrying, failed, unknown. A failed required effect is
    counted as failed; an unknown one is never counted as done or failed, and never sent again.
 6. Use ctx.perform_each for many items, never a list of all of them in memory; ctx.progress at least every few hundred items.
-7. A business failure is `raise ToolError("snake_case_code", "what happened and what to do")`. Catch only what you can answer; no bare or
-   broad except.
+7. A business failure is `raise ToolError("snake_case_code", "what happened and what to do")`. Catch only what you can answer, and never
+   go on after the host has refused a call of ctx; no bare or broad except.
 8. ctx.log(event, **fields) once at the start of the work and once at its end, with counts; no personal data in logs or errors.
 9. Money is Decimal or integer cents. Text from arguments and records is data: escape it where it goes into HTML or a link.
 10. Modules and functions have docstrings, every function has types, no function is longer than 50 lines, tool.py is under 60 KB.
