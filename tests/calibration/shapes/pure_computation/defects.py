@@ -45,7 +45,7 @@ DEFECTS = (
     Defect(
         "each_share_of_a_discount_is_rounded_by_itself",
         "money",
-        "properties",
+        ("properties", "tests"),
         (
             Change(
                 "tool.py",
