@@ -26,21 +26,8 @@ from .seals import Seal
 MOST_TEXT = 1500
 MOST_ROW = 1 << 15
 MOST_CPU_S = 20
-_OPTIONS = [
-    "-q",
-    "-p",
-    "no:cacheprovider",
-    "-p",
-    "no:junitxml",
-    "-p",
-    "no:pastebin",
-    "-p",
-    "no:faulthandler",
-    "--rootdir=.",
-    "--noconftest",
-    "-o",
-    "verbosity_assertions=2",
-]
+_LEFT_OUT = ("cacheprovider", "junitxml", "pastebin", "xdist", "faulthandler", "logging", "unraisableexception", "threadexception")
+_OPTIONS = ["-q", *(f"-pno:{name}" for name in _LEFT_OUT), "--capture=no", "--rootdir=.", "--noconftest", "-o", "verbosity_assertions=2"]
 _SEALED = ("tool", "contract", "toolkit")
 
 
@@ -65,6 +52,7 @@ class Recorder:
         self.collected = [item.nodeid for item in session.items]
         gc.collect()
         gc.freeze()
+        gc.disable()  # what a collection would write to, every test's process would have to copy
         for item in session.items:
             self.tests.append(self._run(item))
         return True
