@@ -50,8 +50,9 @@ class Clean:
 
     @property
     def added(self) -> int:
-        """Effects that the same call again has planned anew or performed again."""
-        return sum(key not in self.ledger or row.performed > max(1, self.ledger[key].performed) for key, row in self.after.items())
+        """Effects that the same call again has planned anew, or performed again although they were done."""
+        before = ((self.ledger.get(key), row) for key, row in self.after.items())
+        return sum(was is None or (was.state == "done" and row.performed > max(1, was.performed)) for was, row in before)
 
 
 def written_keys(effect: Effect, item: Any) -> list[str]:
