@@ -197,6 +197,9 @@ def _check_change(node: ast.Attribute | ast.Subscript, view: View) -> None:
     root = root_of(node)
     if view.names.dotted(root):
         _changed(root_name(node) or "", node, view)
+    elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in view.contexts and view.is_tool:
+        message = f"`{node.value.id}.{node.attr}` is the host's and is changed here."
+        view.findings.add("tampering", node, message, "Keep the value in a variable of your own.")
     elif isinstance(node, ast.Attribute) and isinstance(root, ast.Call) and root_name(root.func) == "type":
         message = "This changes a class for everyone who uses it."
         view.findings.add("tampering", node, message, "Set the attribute on the value itself, or leave it.")
@@ -216,6 +219,9 @@ def _check_call(node: ast.Call, view: View) -> None:
     if isinstance(node.func, ast.Name) and node.func.id == "type" and len(node.args) + len(node.keywords) > 1:
         message = "`type` with more than one argument makes a class out of values."
         view.findings.add("dynamic_access", node, message, "Write the class.")
+    elif {word.arg for word in node.keywords} & {"assigned", "updated"} and (view.names.dotted(node.func) or "").startswith("functools."):
+        message = "`assigned` and `updated` copy attributes by name."
+        view.findings.add("dynamic_access", node, message, "Leave them out: wraps(function) copies what it should.")
     elif isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
         root = root_of(node.func.value)
         if view.names.dotted(root) and view.names.dotted(node.func.value) not in MODULES:  # else it is a function of that name

@@ -92,7 +92,7 @@ def _given(function: Function | ast.Lambda) -> Iterator[tuple[str, ast.expr]]:
             yield node.targets[0].id, node.value
         elif isinstance(node, ast.AnnAssign) and node.value is not None and isinstance(node.target, ast.Name):
             yield node.target.id, node.value
-        elif isinstance(node, ast.For):
+        elif isinstance(node, ast.For | ast.comprehension):
             yield from ((part.id, node.iter) for part in ast.walk(node.target) if isinstance(part, ast.Name))
 
 
