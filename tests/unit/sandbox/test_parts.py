@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,8 @@ def test_advice_names_what_to_change() -> None:
 def test_the_flag_that_a_container_lacks_is_named_and_the_dockerfile_has_it(said: str, flag: str) -> None:
     assert f"--security-opt {flag}" in missing_flag(said)
     assert f"--security-opt {flag}" in (Path(__file__).parents[3] / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_a_sandbox_in_the_background_begins_by_standing_back() -> None:
+    usual, behind = (replace(PLAN, background=background).argv(["x"], seccomp_fd=None, files={}) for background in (False, True))
+    assert Path(behind[0]).name == "nice" and behind[-len(usual) :] == usual
