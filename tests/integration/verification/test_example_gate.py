@@ -26,7 +26,7 @@ def test_every_example_of_the_specimen_holds(lab: Lab, scratch: Path) -> None:
     [
         ('"failed": counts["failed"],', '"failed": 0,', "example_invariant", "nobody_is_lost"),
         ('args["recipients"]]', 'args["recipients"][:1]]', "example_result", "$.result.sent is 1, expected 2"),
-        ('{name}"', '{name}!"', "", ""),
+        ('f"Hello from', 'f"Hi from', "", ""),
         ('"to": to,', '"to": "z" + to,', "example_effect", "$.item.to is 'za@example.com', expected 'a@example.com'"),
         ('"campaign_not_found"', '"no_campaign"', "example_error", "'campaign_not_found'"),
         ("if sender is None:", "if False:", "example_error", "tool_crashed"),
