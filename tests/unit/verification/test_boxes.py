@@ -26,7 +26,3 @@ def test_a_check_that_was_kept_from_the_processor_breaks_and_refuses_nobody() ->
 def test_where_the_processors_time_is_not_known_the_clock_decides() -> None:
     with pytest.raises(Cut):
         refuse_cut("mypy", Completed(137, b"", b"", 1000, None, "time"))
-
-
-def test_a_check_that_ended_by_itself_is_let_through() -> None:
-    refuse_cut("mypy", Completed(1, b"", b"", 10, 10))
