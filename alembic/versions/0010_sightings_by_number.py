@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("effect_seq", sa.BigInteger(), nullable=False),
         sa.Column("step", sa.Integer(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("run_id", "effect_seq", name="sighting_by_number"),
         sqlite_with_rowid=False,
     )

@@ -264,7 +264,10 @@ class EffectEvent(SQLModel, table=True):
 
 
 class Sighting(SQLModel, table=True):
-    """A run met an effect that another run had planned: what makes `skipped` and a later `duplicate` in the same run."""
+    """A run met an effect that another run had planned: what makes `skipped` and a later `duplicate` in the same run.
+
+    `state`: the effect was this run's, and was in that state when another run took it over to try it again.
+    """
 
     __tablename__ = "sighting"
     __table_args__ = {"sqlite_with_rowid": False}
@@ -272,6 +275,7 @@ class Sighting(SQLModel, table=True):
     effect_seq: int = Field(primary_key=True, sa_type=sa.BigInteger)
     step: int
     position: int
+    state: str | None = None
 
 
 class Ledger(SQLModel, table=True):

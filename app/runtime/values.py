@@ -135,7 +135,7 @@ class Engine:
         counts = {}
         if program.rules:
             with self.database.reading() as session:
-                counts = repository.counts(session, run.id)
+                counts = repository.counts(session, run.id, at_its_end=True)
         return judge(program, run.args, result, counts)
 
     def say(self, run: RunView, event: str, fields: dict[str, Any]) -> None:

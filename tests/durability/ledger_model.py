@@ -58,6 +58,8 @@ class Ledger:
             return "claim"
         told = self._second(row, key, run, place, retry_failed=retry_failed)
         if told == "claim":
+            if row.run != run:
+                self.sightings.setdefault((row.run, key), row.place)
             if row.state != "planned":
                 row.attempts = 0
                 row.go("planned")

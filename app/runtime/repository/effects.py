@@ -156,6 +156,7 @@ _FRESH = Planned("claim", FIRST_FENCE)
 def _answers(session: Session, plan: Plan, found: dict[str, Found], log: EventLog) -> list[Planned]:
     met: list[tuple[int, int]] = []
     taken: list[tuple[Any, ...]] = []
+    lost: list[tuple[Any, ...]] = []
     answers: list[Planned] = []
     for intent in plan.intents:
         row = found.get(intent.id)
@@ -169,12 +170,16 @@ def _answers(session: Session, plan: Plan, found: dict[str, Found], log: EventLo
         if decision == "claim":
             fence = row.fence + 1
             taken.append(_take(intent, row, plan.run_id, log))
+            if row.run_id != plan.run_id:
+                lost.append((row.run_id, row.seq, row.step, row.position, row.state))
         elif row.run_id != plan.run_id and sighting is None and (decision != "wait" or plan.last):
             met.append((row.seq, intent.position))
         differs = row.fingerprint != intent.fingerprint and decision in ("skipped", "duplicate")
         answers.append(Planned(decision, fence, row.attempts, row.receipt, row.error, differs, row.state))
     if met:
         _MEET.execute(session, sorted(met), run=plan.run_id, step=plan.step)
+    if lost:
+        _LOSE.execute(session, sorted(lost))
     if taken:
         _TAKE.execute(session, taken, **_of_plan(plan, log.at))
     return answers
@@ -184,6 +189,14 @@ _MEET = Bulk(
     "seq bigint, position bigint",
     """INSERT INTO sighting (run_id, effect_seq, step, position)
     SELECT :run, r.seq, :step, r.position FROM {rows} WHERE true {in_order} ON CONFLICT DO NOTHING""",
+)
+
+
+_LOSE = Bulk(
+    "run text, seq bigint, step bigint, position bigint, state text",
+    """INSERT INTO sighting (run_id, effect_seq, step, position, state)
+    SELECT r.run, r.seq, r.step, r.position, r.state FROM {rows} WHERE true {in_order}
+    ON CONFLICT (run_id, effect_seq) DO UPDATE SET state = excluded.state""",
 )
 
 

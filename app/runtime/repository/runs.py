@@ -321,14 +321,18 @@ def abandon(session: Session, owners: Sequence[str]) -> list[str]:
     return [run.id for run in lost]
 
 
-def counts(session: Session, run_id: str) -> dict[str, dict[str, int]]:
-    """Distinct keys of a run by effect and state name, as they are at present: its own and those it met."""
+def counts(session: Session, run_id: str, *, at_its_end: bool = False) -> dict[str, dict[str, int]]:
+    """Distinct keys of a run by effect and state name, as they are at present: its own and those it met.
+
+    `at_its_end`: what another run has meanwhile taken over from it counts as it left it, which is what its tool was told.
+    """
     own = sa.select(Effect.effect, Effect.state, sa.func.count()).where(col(Effect.run_id) == run_id).group_by(Effect.effect, Effect.state)  # type: ignore[call-overload]  # SQLModel's column types
+    state = sa.func.coalesce(col(Sighting.state), col(Effect.state)) if at_its_end else col(Effect.state)
     met = (
-        sa.select(Effect.effect, Effect.state, sa.func.count())  # type: ignore[call-overload]  # as above
+        sa.select(Effect.effect, state, sa.func.count())  # type: ignore[call-overload]  # as above
         .join(Sighting, col(Sighting.effect_seq) == col(Effect.seq))
         .where(col(Sighting.run_id) == run_id, col(Effect.run_id) != run_id)
-        .group_by(Effect.effect, Effect.state)
+        .group_by(Effect.effect, state)
     )
     found: dict[str, dict[str, int]] = {}
     for query, done in ((own, "done"), (met, "skipped")):

@@ -8,6 +8,7 @@ from app.core.db import Database
 from app.core.errors import Conflict, Invalid, NotFound
 from app.runtime import decisions, queue, views
 from app.runtime.journal import digest_text
+from app.runtime.repository import runs as repository
 from app.sandbox.sandbox import Sandbox
 from tests.support.waiting import until_async as until
 from tests.support.worlds import CALLER, world
@@ -116,6 +117,18 @@ async def test_what_failed_is_planned_again_only_where_the_spec_says_so(
         _, second = await w.call(group="g", to=[BOB])
         assert second is not None and second.result is not None and second.result[status] == 1
         assert len(w.sent()) == sent
+
+
+async def test_what_another_run_takes_over_is_judged_as_its_run_left_it_and_shown_as_it_is(database: Database, sandbox: Sandbox) -> None:
+    script = [{"effect": "send", "when": {"to": BOB}, "answer": "refuse_for_good", "times": 1}]
+    async with world(database, sandbox, script=script, retry_failed=True) as w:
+        begun, _ = await w.call(group="g", to=[BOB])
+        await w.call(group="g", to=[BOB])
+        with database.reading() as session:
+            left = repository.counts(session, begun.run_id, at_its_end=True)["send"]
+        assert (left["failed"], left["skipped"], left["distinct"]) == (1, 0, 1)
+        shown = w.run(begun.run_id)["effects"]["send"]
+        assert (shown["failed"], shown["skipped"], shown["distinct"]) == (0, 1, 1)
 
 
 async def test_a_lost_reply_is_an_unknown_that_is_held_and_never_repeated(database: Database, sandbox: Sandbox) -> None:
