@@ -34,7 +34,8 @@ class Gate:
     """One gate: its name in reports, the gates that it builds on, its check, and the wall time in seconds that it may take.
 
     The check is handed the parts of the candidate that stand in `of` (the spec always) and the evidence of the gates in `reads`, and so
-    depends on nothing else. `takes` is about how long it is at work compared with others.
+    depends on nothing else. `takes` is about how long it is at work compared with others. `ahead`: it may begin as soon as what it needs
+    may, since it works with none of that; it still counts only where all of that passes.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Gate:
     of: frozenset[str] = PARTS
     reads: tuple[str, ...] = ()
     takes: float = 1.0
+    ahead: bool = False
 
 
 class GateBroke(Failed):
@@ -173,10 +175,14 @@ class _Line:
     def _start(self, at_once: int) -> None:
         """Fill the free slots."""
         passed = {name for name, result in self.results.items() if result.status == "passed"}
-        ready = [gate for gate in self.waiting if passed.issuperset(gate.needs)]
+        ready = [gate for gate in self.waiting if passed.issuperset(self._awaits(gate))]
         for gate in ready[: max(0, at_once - len(self.running))]:
             self.waiting.remove(gate)
             self.running[gate.name] = asyncio.create_task(self._one(gate), name=f"gate {gate.name}")
+
+    def _awaits(self, gate: Gate) -> Iterable[str]:
+        """What must have passed before it begins."""
+        return {name for need in self.gates if need.name in gate.needs for name in need.needs} if gate.ahead else gate.needs
 
     async def _one(self, gate: Gate) -> GateResult:
         subject = self.subject.only(gate.of)

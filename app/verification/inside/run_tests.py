@@ -17,18 +17,30 @@ import os
 import resource
 import secrets
 import sys
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import pytest
 
 from .seals import Seal
 
+WORKERS = 2
 MOST_TEXT = 1500
 MOST_ROW = 1 << 15
 MOST_CPU_S = 20
 _LEFT_OUT = ("cacheprovider", "junitxml", "pastebin", "xdist", "faulthandler", "logging", "unraisableexception", "threadexception")
 _OPTIONS = ["-q", *(f"-pno:{name}" for name in _LEFT_OUT), "--capture=no", "--rootdir=.", "--noconftest", "-o", "verbosity_assertions=2"]
 _SEALED = ("tool", "contract", "toolkit")
+
+
+@dataclass(frozen=True)
+class _Child:
+    """A test that is under way: its place among the tests, what only it was told, and where it is heard."""
+
+    place: int
+    item: pytest.Item
+    token: str
+    hear: int
 
 
 class Recorder:
@@ -53,29 +65,31 @@ class Recorder:
         gc.collect()
         gc.freeze()
         gc.disable()  # what a collection would write to, every test's process would have to copy
-        for item in session.items:
-            self.tests.append(self._run(item))
+        under_way: dict[int, _Child] = {}
+        rows: dict[int, dict[str, Any]] = {}
+        for place, item in enumerate(session.items):
+            if len(under_way) == WORKERS:
+                rows.update([_ended(under_way)])
+            self._begin(place, item, under_way)
+        while under_way:
+            rows.update([_ended(under_way)])
+        self.tests = [rows[place] for place in range(len(session.items))]
         return True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if self.reported.get("outcome", "passed") == "passed" and (report.when == "call" or report.outcome != "passed"):
             self.reported = _row(report)
 
-    def _run(self, item: pytest.Item) -> dict[str, Any]:
+    def _begin(self, place: int, item: pytest.Item, under_way: dict[int, _Child]) -> None:
         token = secrets.token_hex(8)
         hear, say = os.pipe()
         pid = os.fork()
         if pid == 0:
+            for other in under_way.values():
+                os.close(other.hear)
             self._be_the_test(item, token, say)
         os.close(say)
-        _, status = os.waitpid(pid, 0)
-        os.set_blocking(hear, False)  # what it left behind may hold the other end
-        try:
-            said = os.read(hear, MOST_ROW)
-        except BlockingIOError:
-            said = b""
-        os.close(hear)
-        return _believed(said, token, os.waitstatus_to_exitcode(status), item)
+        under_way[pid] = _Child(place, item, token, hear)
 
     def _be_the_test(self, item: pytest.Item, token: str, say: int) -> NoReturn:
         status = 1
@@ -90,6 +104,19 @@ class Recorder:
             status = 0
         finally:
             os._exit(status)
+
+
+def _ended(under_way: dict[int, _Child]) -> tuple[int, dict[str, Any]]:
+    """The place and the row of the next test that ends."""
+    pid, status = os.wait()
+    child = under_way.pop(pid)
+    os.set_blocking(child.hear, False)  # what it left behind may hold the other end
+    try:
+        said = os.read(child.hear, MOST_ROW)
+    except BlockingIOError:
+        said = b""
+    os.close(child.hear)
+    return child.place, _believed(said, child.token, os.waitstatus_to_exitcode(status), child.item)
 
 
 def _believed(said: bytes, token: str, status: int, item: pytest.Item) -> dict[str, Any]:

@@ -36,6 +36,7 @@ AUTHOR = Actor("key_author", "author", DEFAULT_TENANT, frozenset({"specs:write",
 READER = Actor("key_reader", "reader", DEFAULT_TENANT, frozenset({"candidates:approve"}))
 INSIDER = replace(READER, permissions=frozenset({"candidates:approve", "specs:held_out"}))
 IMPORTS_OS = changed(TOOL, "import annotations\n", "import annotations\n\nimport os\n")
+WRONG_TYPE = changed(TOOL, "-> SendItem:", "-> int:")
 
 
 def verifier(lab: Lab, database: Database, owner: str | None = None) -> Verifier:
@@ -141,7 +142,7 @@ def test_a_dead_workers_candidate_is_verified_by_the_next(lab: Lab, sqlite_datab
 
 
 def test_what_a_killed_worker_finished_is_not_done_again(lab: Lab, sqlite_database: Database, tmp_path: Path) -> None:
-    candidate = submitted(lab, sqlite_database, IMPORTS_OS)
+    candidate = submitted(lab, sqlite_database, WRONG_TYPE)
     command = [sys.executable, "-m", "tests.support.verifying", str(sqlite_database.engine.url), str(lab.template.parents[1]), candidate]
     child = processes.start(command, tmp_path / "child.log", env={"TOOLMINT_FAULTS": "candidate.gate.after=kill:3"})
     until(lambda: not child.alive, 60, "the worker has killed itself after its third gate")
@@ -153,8 +154,9 @@ def test_what_a_killed_worker_finished_is_not_done_again(lab: Lab, sqlite_databa
     assert lab.runner.run(verify_candidate(verifier(lab, sqlite_database), candidate)) == "refused"
     gates = read_report(READER, sqlite_database, candidate)["gates"]
     kept = {gate["gate"]: gate["kept"]["candidate_id"] for gate in gates if gate.get("kept")}
-    assert kept.keys() >= finished and set(kept.values()) == {candidate}
-    assert statuses(read_report(READER, sqlite_database, candidate))["imports"] == "failed"
+    anew = {gate["gate"] for gate in gates if gate["status"] == "passed" and not gate.get("kept")}
+    assert "spec" in kept and set(kept.values()) == {candidate} and not anew & finished
+    assert statuses(read_report(READER, sqlite_database, candidate))["mypy"] == "failed"
 
 
 def test_a_change_of_the_tests_leaves_what_does_not_depend_on_them(lab: Lab, sqlite_database: Database) -> None:

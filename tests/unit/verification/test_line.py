@@ -110,6 +110,22 @@ def test_a_report_does_not_depend_on_which_gate_was_faster(at_once: int, first: 
     assert asyncio.run(walk()) == {"a": "passed", "b": "failed", "c": "passed", "d": "skipped", "e": "skipped"}
 
 
+@pytest.mark.parametrize(("outcome", "expected"), [(None, ["passed", "passed"]), (RED, ["failed", "skipped"])])
+def test_what_may_run_ahead_begins_beside_what_it_needs_and_counts_only_where_that_passes(
+    outcome: GateOutcome | None, expected: list[str]
+) -> None:
+    async def walk() -> list[str]:
+        begun = asyncio.Event()
+
+        async def tell() -> None:
+            begun.set()
+
+        table = [gate("a", before=begun.wait, outcome=outcome), gate("b", "a", before=tell, ahead=True)]
+        return [result.status for result in await run_line(table, SUBJECT, BENCH, at_once=2)]
+
+    assert asyncio.run(walk()) == expected
+
+
 def test_a_red_gate_ends_what_runs_deeper() -> None:
     ended: list[str] = []
 
