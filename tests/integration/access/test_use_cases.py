@@ -55,6 +55,7 @@ UNMARKED = {
     "app.invocation.admission.room_for": "a part of call_tool, which has asked",
     "app.runtime.flow.pausing.begin_pause": "a part of the use case pause, which has asked",
     "app.runtime.flow.pausing.end_pause": "a part of the use case resume, which has asked",
+    "app.spec.revisions.save_checked": "a part of the use case save_spec, which has asked and checked",
 }
 
 
