@@ -52,7 +52,7 @@ test: setup
 	@echo "==> Tests, type checks, lint and import contracts, in three processes: they wait for clocks and servers half of their time"
 	@$(IN) -m pytest -n 3 --ignore=tests/dashboard $(PYTEST)
 	@echo "==> The dashboard in Chromium, in processes of its own: its driver keeps an event loop that other tests cannot share"
-	@$(IN) -m pytest -n 3 tests/dashboard
+	@$(IN) -m pytest -n 2 tests/dashboard
 
 bench: setup
 	@$(IN) -m tests.bench $(BENCH)

@@ -95,7 +95,7 @@ def test_verification_is_followed_live_until_it_ends(own_site: Site, visit: Visi
         gate.findings = [texts.FINDING]
         feed.announce(session, "candidate.changed", one, "default", state="verifying")
     at.page.wait_for_selector("#gate-properties .finding")
-    assert at.page.is_visible("#gate-spec pre"), "what was unfolded stays so"
+    assert at.page.is_visible("#gate-spec .measured"), "what was unfolded stays so"
     _pass(own_site, one)
     at.page.wait_for_selector("#decision form")
     at.page.wait_for_selector(".live[data-live=over]", state="attached")
