@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -186,15 +188,31 @@ async def test_a_caller_that_goes_away_loses_nothing_or_cancels_as_its_door_deci
 async def test_too_many_calls_at_once_are_refused_for_now(sqlite_database: Database, sandbox: Sandbox, tmp_path: Path) -> None:
     async with house(sqlite_database, sandbox, tmp_path / "tools") as h:
         await asyncio.to_thread(release, h.catalog)
+        await asyncio.to_thread(release_slow, h)
         h.calls.per_actor = 2
-        found = await asyncio.gather(*(call_tool(CALLER, h.calls, "count_notes", COUNTER_ARGS) for _ in range(5)), return_exceptions=True)
-        refused = [answer for answer in found if isinstance(answer, Limited)]
-        assert len(refused) == 3 and refused[0].code == "too_many_calls" and refused[0].retryable
+        async with open_calls(h, 2):
+            with pytest.raises(Limited) as refused:
+                await call_tool(CALLER, h.calls, "count_notes", COUNTER_ARGS)
+            assert refused.value.code == "too_many_calls" and refused.value.retryable
         assert (await call_tool(CALLER, h.calls, "count_notes", COUNTER_ARGS)).over
 
 
 def release_slow(h: House) -> None:
     release(h.catalog, sender_spec(), SLOW)
+
+
+@asynccontextmanager
+async def open_calls(h: House, number: int) -> AsyncIterator[None]:
+    """So many calls of the slow tool, whose runs have begun; given up at the end."""
+    calls = [
+        asyncio.create_task(call_tool(CALLER, h.calls, "send_notes", {"group": str(n), "to": MANY}, waiting=Waiting(30)))
+        for n in range(number)
+    ]
+    await until_async(lambda: len(views.list_runs(CALLER, h.database, state="executing")["items"]) == number)
+    yield
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
 
 
 async def test_calls_take_turns_for_the_places_here_and_go_to_a_worker_when_none_comes_free(
@@ -205,13 +223,6 @@ async def test_calls_take_turns_for_the_places_here_and_go_to_a_worker_when_none
         answers = await asyncio.gather(*(call_tool(CALLER, h.calls, "count_notes", COUNTER_ARGS) for _ in range(12)))
         assert all(answer.over for answer in answers)
         await asyncio.to_thread(release_slow, h)
-        long = [
-            asyncio.create_task(call_tool(CALLER, h.calls, "send_notes", {"group": str(n), "to": MANY}, waiting=Waiting(30)))
-            for n in range(2)
-        ]
-        await until_async(lambda: len(views.list_runs(CALLER, sqlite_database, state="executing")["items"]) == 2)
-        other = await call_tool(CALLER, h.calls, "count_notes", COUNTER_ARGS, waiting=Waiting(0.2))
-        assert not other.over and other.body["state"] == "available"
-        for task in long:
-            task.cancel()
-        await asyncio.gather(*long, return_exceptions=True)
+        async with open_calls(h, 2):
+            other = await call_tool(CALLER, h.calls, "count_notes", COUNTER_ARGS, waiting=Waiting(0.2))
+            assert not other.over and other.body["state"] == "available"
