@@ -1,8 +1,9 @@
 """Signatures of one installation (Ed25519): its key under HOME (`evidence.key`, mode 0600), and the keys whose signatures it believes.
 
-The key is made once, at the first start. `evidence.trusted` holds the public keys of others, one a line: those that this installation
-signed with before, and those that an operator trusts. Both files are read each time, so that a change of either holds at once. They lie
-outside of the database on purpose: whoever can write there cannot make it believed.
+The key is made where it is first needed, as a rule at the first start, and by one process alone. `evidence.trusted`
+holds more public keys, one a line: those that this installation signed with before, and those that an operator trusts. Both files are
+read at each use, so that a change holds from the next one on; what a process concluded before, it does not ask again. They lie outside
+of the database on purpose: whoever can write there cannot make it believed. A backup holds them, and its restoration brings them back.
 
 It refuses to be: a directory. A key is believed because an operator put it here, never because a signature names it.
 """
@@ -15,7 +16,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ KEY_FILE = "evidence.key"
 TRUSTED_FILE = "evidence.trusted"
 _FIRST = "evidence.key.first"
 _LOCK = "evidence.lock"
+_FIRST_LOCK = "evidence.first.lock"
 _PUBLIC = re.compile(r"[0-9a-f]{64}")
 _VALUE = re.compile(r"[0-9a-f]{128}")
 
@@ -83,10 +85,10 @@ class Keyring:
 
     def sign(self, message: bytes) -> Signature:
         """Sign with this installation's key, made where there is none. Raises Failed `evidence_key_exposed`, `evidence_key_broken`."""
-        path = self.home / KEY_FILE
-        if not path.exists():
-            private_files.make_once(path, _fresh())
-        return _signed(path, message)
+        if not self.made:
+            with self.first():
+                pass  # or another process's, whose block has ended by now
+        return _signed(self.home / KEY_FILE, message)
 
     def public_key(self) -> str | None:
         """This installation's public key; None before its first start. Raises as `sign`."""
@@ -124,26 +126,29 @@ class Keyring:
             return former, str(self.public_key())
 
     @contextmanager
-    def first(self) -> Iterator[FirstKey]:
-        """A key that becomes this installation's at the end of the block, unless another process was faster.
+    def first(self) -> Iterator[FirstKey | None]:
+        """A key that becomes this installation's at the end of the block; None where there is one, which may just have been made.
 
-        A process that dies in between leaves it to the next one, which goes on with the same key.
+        Other processes that need one wait for the end of the block. One that dies in it leaves its key to the next, which goes on with it.
         """
-        path = self.home / _FIRST
-        private_files.make_once(path, _fresh())
-        yield FirstKey(path)
-        with suppress(FileExistsError, FileNotFoundError):
+        with self._alone(_FIRST_LOCK):
+            if self.made:
+                yield None
+                return
+            path = self.home / _FIRST
+            private_files.make_once(path, _fresh())
+            yield FirstKey(path)
             os.link(path, self.home / KEY_FILE)
-        path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)  # replaced already, by `rotate`
 
     def _keep(self, key: str) -> None:
         kept = [*_kept(self.home / TRUSTED_FILE), key]
         private_files.replace(self.home / TRUSTED_FILE, "".join(f"{one}\n" for one in kept))
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self, lock: str = _LOCK) -> Iterator[None]:
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(self.home / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(self.home / lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield

@@ -34,7 +34,8 @@ from app.registry.evidence import (
 
 FILES = "files/"
 SOURCES = ("tool.py", "test_tool.py")
-_ODD = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+ODD = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading a text raises that is no JSON, or JSON of another form than expected."""
 _KNOWN = {SPEC, REPORT, SHOWN_REPORT, APPROVALS, GENERATION}
 _NEEDED = {SPEC, REPORT, APPROVALS, MANIFEST, *(FILES + name for name in ("spec.json", "tool.py", "test_tool.py", "contract.py"))}
 
@@ -95,7 +96,7 @@ def examine(bundle: Bundle) -> list[Seen]:
     for name, establishes, check in CHECKS:
         try:
             problems = tuple(check(bundle))
-        except _ODD as error:  # a signer that is not ours may have signed anything
+        except ODD as error:  # a signer that is not ours may have signed anything
             problems = (f"a member cannot be read: {type(error).__name__}",)
         seen.append(Seen(name, establishes, problems))
         if problems:

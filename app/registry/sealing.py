@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable, Iterable
 from importlib.metadata import version as release_of
 from typing import Any, Protocol
 
@@ -27,7 +28,7 @@ from app.observability import audit
 from app.observability.audit import text_digest
 from app.registry import evidence, repository
 from app.registry.evidence import Bundle, Candidate, Published, Sealed, Statement, Why
-from app.registry.examining import FILES, problems_with
+from app.registry.examining import FILES, ODD, problems_with
 from app.registry.models import Version
 from app.spec.revisions import stored_spec
 
@@ -46,13 +47,17 @@ class Signer(Protocol):
 def seal(session: Session, signer: Signer, row: Version, why: Why) -> Bundle:
     """Sign what the database holds of a version and keep it. Raises Conflict `evidence_incomplete`, and what the signer raises.
 
-    A bundle that would be too large to be read raises Invalid `bundle_unreadable`.
+    So it does where this signer's bundle of the version is kept already, for that is never replaced. A bundle that would be too large to
+    be read raises Invalid `bundle_unreadable`.
     """
     candidate = stored_candidate(session, row.candidate_id)
     if candidate is None:
         raise _incomplete(row, "its candidate is not stored any more")
-    texts = _texts(session, row, candidate)
-    hidden = {evidence.SPEC: _hides(texts[evidence.SPEC]), evidence.REPORT: evidence.SHOWN_REPORT in texts}
+    try:
+        texts = _texts(session, row, candidate)
+        hidden = {evidence.SPEC: _hides(texts[evidence.SPEC]), evidence.REPORT: evidence.SHOWN_REPORT in texts}
+    except ODD as error:
+        raise _incomplete(row, f"what is stored cannot be read: {type(error).__name__}") from None
     statement = Statement(
         format=evidence.FORMAT,
         tenant=row.tenant,
@@ -78,7 +83,8 @@ def seal(session: Session, signer: Signer, row: Version, why: Why) -> Bundle:
         raise _incomplete(row, problems[0])
     content = bundle.encode()
     Bundle.decode(content)  # nothing is kept that could not be read again
-    repository.store_bundle(session, row, bundle.signature.public_key, bundle.digest, content.decode())
+    if not repository.store_bundle(session, row, bundle.signature.public_key, bundle.digest, content.decode()):
+        raise _incomplete(row, "a bundle that this key signed is kept already")
     return bundle
 
 
@@ -90,34 +96,41 @@ def seal_former(database: Database, keys: Keyring) -> int:
     if keys.made:
         return 0
     with keys.first() as signer:
+        if signer is None:  # another process was faster, and has sealed them
+            return 0
         with database.reading() as session:
-            rows = [] if repository.bundles_but(session, signer.public_key()) else repository.all_versions(session)
-        return len(_seal_each(database, signer, rows, "upgraded"))
+            elsewhere = repository.bundles_but(session, signer.public_key())
+        return 0 if elsewhere else len(_seal_each(database, signer, "upgraded", lambda keys: not keys))
 
 
 def seal_anew(database: Database, keys: Keyring, why: Why = "sealed anew") -> list[str]:
     """Seal each version that has no bundle by a believed key: an operator's word for what is stored. Returns those that were sealed."""
-    believed = set(keys.trusted())
+    believed = frozenset(keys.trusted())
+    return _seal_each(database, keys, why, believed.isdisjoint)
+
+
+def _seal_each(database: Database, signer: Signer, why: Why, lacks: Callable[[Iterable[str]], bool]) -> list[str]:
+    """Seal each version that lacks a bundle, told by the keys that signed those which it has."""
     with database.reading() as session:
-        rows = [row for row in repository.all_versions(session) if not believed & repository.bundles_of(session, row).keys()]
-    return _seal_each(database, keys, rows, why)
+        rows = [row for row in repository.all_versions(session) if lacks(repository.bundles_of(session, row))]
+    return [f"{row.tool}/{row.version}" for row in rows if _sealed(database, signer, why, row, lacks)]
 
 
-def _seal_each(database: Database, signer: Signer, rows: list[Version], why: Why) -> list[str]:
-    done: list[str] = []
-    for row in rows:
-        actor = Actor(SYSTEM.id, SYSTEM.name, row.tenant, frozenset())
-        target = f"{row.tool}/{row.version}"
-        with database.writing() as session:
-            try:
-                bundle = seal(session, signer, row, why)
-            except ToolmintError as error:  # one that contradicts itself stays without, is refused, and keeps no other one from its own
-                logger.warning("%s is not sealed: %s", target, error)
-                audit.record(session, actor, "version.sealed", target, "refused", code=error.code, why=why)
-                continue
-            audit.record(session, actor, "version.sealed", target, "done", bundle=bundle.digest, why=why)
-        done.append(target)
-    return done
+def _sealed(database: Database, signer: Signer, why: Why, row: Version, lacks: Callable[[Iterable[str]], bool]) -> bool:
+    actor = Actor(SYSTEM.id, SYSTEM.name, row.tenant, frozenset())
+    target = f"{row.tool}/{row.version}"
+    with database.writing() as session:
+        repository.held_tool(session, row.tenant, row.tool)
+        if not lacks(repository.bundles_of(session, row)):  # somebody else was faster
+            return False
+        try:
+            bundle = seal(session, signer, row, why)
+        except ToolmintError as error:  # one that contradicts itself stays without, is refused, and keeps no other one from its own
+            logger.warning("%s is not sealed: %s", target, error)
+            audit.record(session, actor, "version.sealed", target, "refused", code=error.code, why=why)
+            return False
+        audit.record(session, actor, "version.sealed", target, "done", bundle=bundle.digest, why=why)
+    return True
 
 
 def _texts(session: Session, row: Version, candidate: StoredCandidate) -> dict[str, str]:

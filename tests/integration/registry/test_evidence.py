@@ -22,13 +22,14 @@ from app.core.signing import KEY_FILE, TRUSTED_FILE, Keyring, holds
 from app.economics.meter import record_usage
 from app.observability import metrics
 from app.observability.models import AuditEvent
+from app.registry import repository
 from app.registry.catalog import Catalog, callable_tools
 from app.registry.channels import roll_back
 from app.registry.evidence import Bundle
 from app.registry.examining import problems_with, told
 from app.registry.publishing import publish
 from app.registry.reading import list_tools, read_bundle, read_tool, read_version
-from app.registry.sealing import seal_anew, seal_former
+from app.registry.sealing import seal, seal_anew, seal_former
 from app.registry.vouching import refused_versions
 from tests.support.published import AUTHOR, CALLER, OPERATOR, counter_spec, pass_candidate, release, release_sender
 from tests.support.worlds import PURE
@@ -295,11 +296,44 @@ def test_a_process_that_dies_while_it_seals_leaves_the_key_to_the_next(catalog: 
     shutil.rmtree(catalog.keys.home)
     change(catalog.database, "DELETE FROM evidence_bundle")
     with pytest.raises(KeyboardInterrupt), catalog.keys.first() as signer:
+        assert signer is not None
         first = signer.public_key()
+        with catalog.database.writing() as session:
+            row = repository.version(session, *VERSION)
+            assert row is not None
+            kept = seal(session, signer, row, "upgraded").digest
+            again = row
+            assert code_of(lambda: seal(session, signer, again, "upgraded")) == "evidence_incomplete", "what is kept is not replaced"
         raise KeyboardInterrupt
     assert not catalog.keys.made
-    assert seal_former(catalog.database, catalog.keys) == 3 and catalog.keys.public_key() == first
-    assert sorted(path.name for path in catalog.keys.home.iterdir()) == [KEY_FILE]
+    assert seal_former(catalog.database, catalog.keys) == 2, "what it sealed is not sealed, nor said to be sealed, again"
+    assert catalog.keys.public_key() == first and refused_versions(catalog.database, catalog.keys) == {}
+    assert Bundle.decode(read_bundle(OPERATOR, started(catalog), TOOL, 1)).digest == kept
+    assert [target for target, *_ in refusals(catalog.database, "version.sealed")] == ["count_notes/1", "send_notes/2"]
+    assert not (catalog.keys.home / "evidence.key.first").exists()
+
+
+def _start(url: str, home: Path, start: Barrier, said: multiprocessing.Queue[int]) -> None:
+    database = Database(url, durable=False)
+    start.wait()
+    said.put(seal_former(database, Keyring(home)))
+    database.close()
+
+
+def test_processes_that_start_for_the_first_time_at_once_seal_each_version_once_with_one_key(catalog: Catalog) -> None:
+    shutil.rmtree(catalog.keys.home)
+    change(catalog.database, "DELETE FROM evidence_bundle")
+    context = multiprocessing.get_context("spawn")
+    start, said = context.Barrier(3), context.Queue()
+    arguments = (f"sqlite:///{catalog.database.path}", catalog.keys.home, start, said)
+    processes = [context.Process(target=_start, args=arguments) for _ in range(3)]
+    for process in processes:
+        process.start()
+    assert sorted(said.get(timeout=60) for _ in processes) == [0, 0, 3]
+    for process in processes:
+        process.join()
+    assert refused_versions(catalog.database, catalog.keys) == {}
+    assert [outcome for _, outcome, _ in refusals(catalog.database, "version.sealed")] == ["done"] * 3
 
 
 def test_nothing_is_published_whose_evidence_cannot_be_signed(catalog: Catalog) -> None:
@@ -325,7 +359,7 @@ def test_processes_that_need_the_first_key_at_once_get_the_same_one(tmp_path: Pa
     assert len({said.get(timeout=30) for _ in processes}) == 1
     for process in processes:
         process.join()
-    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == [KEY_FILE]
+    assert not (tmp_path / "home" / "evidence.key.first").exists()
 
 
 def test_keys_that_others_may_have_touched_or_that_are_none_are_refused(tmp_path: Path) -> None:
