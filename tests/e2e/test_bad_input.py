@@ -294,7 +294,7 @@ def test_after_all_that_nothing_broke_inside_and_no_secret_was_told(site: Site) 
     assert small_spec()["name"] in {tool["name"] for tool in site.admin.get("/tools")["items"]}
 
 
-FILLS_MEMORY = '    held = ["x"]\n    while held:\n        held.append("x" * 10**6 + str(len(held)))\n'
+FILLS_MEMORY = '    held = ["x"]\n    while len(held) < 10**9:\n        held.append("x" * 10**6 + str(len(held)))\n'
 HOSTILE = {
     "a tool that fills memory": files(tool=ECHO_TOOL.replace('    ctx.log("echo_started")\n', FILLS_MEMORY)),
     "a suite that fills memory": files(tests=f"{ECHO_TESTS}\n\ndef test_y() -> None:\n{FILLS_MEMORY}    assert held\n"),
@@ -319,8 +319,10 @@ def test_published_tools_answer_as_usual_while_hostile_candidates_are_verified_a
     while any(state(candidate) in ("queued", "verifying") for candidate in hostile) and time.monotonic() < end:
         meanwhile.append(call())
     assert [state(candidate) for candidate in hostile] == ["refused"] * len(hostile)
-    for candidate in hostile:
+    for name, candidate in zip(HOSTILE, hostile, strict=True):
         report = site.admin.get(f"/candidates/{candidate}/report")
+        read = next(gate["status"] for gate in report["gates"] if gate["gate"] == "imports")
+        assert read == ("failed" if "system" in name else "passed"), "what fills memory reaches the sandbox"
         found = [finding for gate in report["gates"] for finding in gate["findings"]]
         assert found and all(finding["message"] and finding["fix"] for finding in found)
     assert sorted(meanwhile)[int(len(meanwhile) * 0.9)] <= 2 * usual[-1] + 0.05, (usual, meanwhile)  # of few calls, on a busy machine

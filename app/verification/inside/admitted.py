@@ -193,6 +193,9 @@ MUTATORS = _words(
 )
 """Methods that change what they are called on."""
 
+SHRINKERS = _words("remove pop clear discard popitem popleft intersection_update difference_update symmetric_difference_update")
+"""Those of them after which there may be nothing left."""
+
 ENDLESS = frozenset({"itertools.count", "itertools.cycle", "itertools.repeat"})
 EFFECTS = frozenset({"perform", "perform_each", "perform_many"})
 READS = frozenset({"read", "read_pages"})

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ast
 import math
+from collections.abc import Iterator
 
-from .admitted import EFFECTS, ENDLESS, METHODS, MUTATORS, READS
+from .admitted import EFFECTS, ENDLESS, METHODS, MUTATORS, READS, SHRINKERS
 from .findings import Findings
 from .names import Names, inside, root_name
 
@@ -178,24 +179,50 @@ def _leaves(loop: ast.While | ast.For) -> bool:
 
 
 def _moves(loop: ast.While) -> bool:
+    """Whether anything in the loop may end it. What a condition asks only whether there is any of it is not ended by more of it."""
     read = {node.id for node in ast.walk(loop.test) if isinstance(node, ast.Name)}
+    held = {id(node) for node in _held(loop.test)}
+    beyond = {node.id for node in ast.walk(loop.test) if isinstance(node, ast.Name) and id(node) not in held}
+    more = {id(node.target) for node in ast.walk(loop) if isinstance(node, ast.AugAssign) and _adds_parts(node)}
     for node in ast.walk(loop):
         if isinstance(node, ast.NamedExpr) and any(part is node for part in ast.walk(loop.test)):
             return True
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del) and node.id in read:
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del) and node.id in (beyond if id(node) in more else read):
             return True
-        if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del) and root_name(node) in read:
+        stored = isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del)
+        if stored and root_name(node) in (beyond if _is_put_in(node) else read):
             return True
-        if isinstance(node, ast.Call) and _may_change(node, read):
+        if isinstance(node, ast.Call) and _may_change(node, read, beyond):
             return True
     return False
 
 
-def _may_change(call: ast.Call, read: set[str]) -> bool:
+def _held(test: ast.expr) -> Iterator[ast.Name]:
+    """The names of which a condition asks no more than whether there is anything, or more than so much, in them."""
+    if isinstance(test, ast.Name):
+        yield test
+    elif isinstance(test, ast.BoolOp):
+        for part in test.values:
+            yield from _held(part)
+    elif isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id in ("len", "bool") and len(test.args) == 1:
+        yield from _held(test.args[0])
+    elif isinstance(test, ast.Compare) and isinstance(test.left, ast.Call) and isinstance(test.ops[0], ast.Gt | ast.GtE):
+        yield from _held(test.left)
+
+
+def _adds_parts(node: ast.AugAssign) -> bool:
+    return isinstance(node.op, ast.Add) and isinstance(node.value, ast.List | ast.ListComp | ast.Tuple | ast.JoinedStr)
+
+
+def _is_put_in(node: ast.AST) -> bool:
+    return isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and not isinstance(node.slice, ast.Slice)
+
+
+def _may_change(call: ast.Call, read: set[str], beyond: set[str]) -> bool:
     if isinstance(call.func, ast.Attribute):
         if call.func.attr in _ANSWERS:
             return True
-        if root_name(call.func) in read and call.func.attr in MUTATORS:
+        if call.func.attr in MUTATORS and root_name(call.func) in (read if call.func.attr in SHRINKERS else beyond):
             return True
     handed = [*call.args, *(keyword.value for keyword in call.keywords)]
     pure = isinstance(call.func, ast.Name) and call.func.id in _PURE

@@ -54,7 +54,7 @@ SUITES = (
 )
 
 TOOLS = (
-    ("fills memory", '    held = ["x"]\n    while held:\n        held.append("x" * 10**6 + str(len(held)))\n', "MemoryError"),
+    ("fills memory", '    held = ["x"]\n    while len(held) < 10**9:\n        held.append("x" * 10**6 + str(len(held)))\n', "MemoryError"),
     ("calls itself", "    def deeper(n: int) -> int:\n        return deeper(n) + 1\n\n    deeper(1)\n", "RecursionError"),
     ("answers with itself", "    whole: list[object] = []\n    whole.append(whole)\n    return whole\n", "no JSON"),
     ("answers with more than it may", '    return {"sent": "x" * 10**7}\n', "guest_"),

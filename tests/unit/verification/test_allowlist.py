@@ -74,7 +74,16 @@ def pages(ctx: Context) -> list[dict[str, Any]]:
         found = waiting[1:]
     queue = list(found)
     while queue:
-        queue.pop()
+        queue[0]["seen"] = queue.pop()
+        queue += [{}][left:]
+    while len(queue) < SAMPLE or not queue:
+        queue.append({})
+    while queue and queue[-1] is not None:
+        queue.append(cursor)
+    while len(queue) > 1:
+        del queue[0]
+    while queue:
+        queue[:] = found[:0]
     return found
 
 
@@ -202,6 +211,9 @@ def test_a_defect_at_the_top_level_is_refused_by_its_rule(top: str, rule: str) -
         ("x = list(map(ctx.perform_many, [], []))", "indirect_effect"),
         ("while True:\n    ctx.progress(1)", "unbounded_loop"),
         ("while args:\n    pass", "unbounded_loop"),
+        ("held = [1]\nwhile held:\n    held.append(2)", "unbounded_loop"),
+        ("held = [1]\nwhile len(held) > 0 and bool(args):\n    held += [2]", "unbounded_loop"),
+        ("held = {0: 1}\nwhile held:\n    held[len(held)] = 2", "unbounded_loop"),
         ("n = 3\nwhile n > 0:\n    m = n", "unbounded_loop"),
         ("while True:\n    for x in args:\n        break", "unbounded_loop"),
         ("import itertools\nfor i in itertools.count():\n    x = i", "unbounded_loop"),
