@@ -53,10 +53,9 @@ class GateBroke(Failed):
 
     title = "A check broke"
 
-    def __init__(self, gate: str, error: Exception) -> None:
-        super().__init__(
-            "gate_broke", f"The gate {gate} broke: {type(error).__name__}: {error}"[:600], fix="Verify again; report it if it stays."
-        )
+    def __init__(self, gate: str, error: BaseException) -> None:
+        said = f"{type(error).__name__}: {error}".removesuffix(": ")
+        super().__init__("gate_broke", f"The gate {gate} broke: {said}"[:600], fix="Verify again; report it if it stays.")
         self.gate = gate
 
 
@@ -135,9 +134,14 @@ class _Line:
 
     @property
     def bottom(self) -> float:
-        """The depth below which nothing counts."""
+        """The depth below which nothing counts. A gate that broke ahead of what it needs ends nothing before that has passed."""
         red = [name for name, result in self.results.items() if result.status == "failed" and not self.full_report]
-        return min((self.depth[name] for name in (*red, *self.broken)), default=math.inf)
+        broken = [gate.name for gate in self.gates if gate.name in self.broken and self._passed.issuperset(gate.needs)]
+        return min((self.depth[name] for name in (*red, *broken)), default=math.inf)
+
+    @property
+    def _passed(self) -> set[str]:
+        return {name for name, result in self.results.items() if result.status == "passed"}
 
     async def run(self, at_once: int) -> None:
         """Until every gate is decided."""
@@ -168,13 +172,14 @@ class _Line:
             needless = any(name in self.results and self.results[name].status != "passed" for name in gate.needs)
             if (self.depth[gate.name] > bottom or needless) and (known is None or known.status != "skipped"):
                 await self.end([gate.name])
+                self.broken.pop(gate.name, None)
                 self.results[gate.name] = GateResult(gate.name, "skipped")
                 await self.watcher.finished(self.results[gate.name])
         self.waiting = [gate for gate in self.waiting if gate.name not in self.results]
 
     def _start(self, at_once: int) -> None:
         """Fill the free slots."""
-        passed = {name for name, result in self.results.items() if result.status == "passed"}
+        passed = self._passed
         ready = [gate for gate in self.waiting if passed.issuperset(self._awaits(gate))]
         for gate in ready[: max(0, at_once - len(self.running))]:
             self.waiting.remove(gate)
@@ -207,6 +212,16 @@ async def _run_gate(gate: Gate, subject: Subject, bench: Bench, seen: Evidence) 
             raise GateBroke(gate.name, error) from error
         message = f"The gate {gate.name} did not finish within {gate.limit_s:g} s on this candidate."
         outcome = GateOutcome([Finding("time_limit", message, "Look for a loop that does not end, or do less in the spec's examples.")])
-    except Exception as error:  # of any kind: it is told as an error of this verification and never counts as a pass
+    except BaseException as error:  # of any kind: it is told as an error of this verification and never counts as a pass
+        if _ends_us(error):
+            raise
         raise GateBroke(gate.name, error) from error
     return GateResult.of(gate.name, outcome, round((time.monotonic() - began) * 1000))
+
+
+def _ends_us(error: BaseException) -> bool:
+    """Whether it was asked of this very task, or of the process, that it end; a crash that is played for a candidate is neither."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)

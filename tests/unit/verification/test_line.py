@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from app.connectors.scripted import ScriptedCrash
 from app.verification.findings import Finding, GateOutcome, GateResult
 from app.verification.line import Gate, GateBroke, Watcher, by_urgency, depths, run_line
 from app.verification.subject import Bench, Subject
@@ -24,7 +25,7 @@ Before = Callable[[], Awaitable[object]]
 def gate(
     name: str,
     *needs: str,
-    outcome: GateOutcome | Exception | None = None,
+    outcome: GateOutcome | BaseException | None = None,
     seen: list[Any] | None = None,
     before: Before | None = None,
     **more: Any,
@@ -34,7 +35,7 @@ def gate(
             await before()
         if seen is not None:
             seen.append((name, dict(evidence)))
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, BaseException):
             raise outcome
         return outcome or GateOutcome(evidence={"by": name})
 
@@ -156,10 +157,40 @@ def test_a_warning_alone_does_not_fail_a_gate() -> None:
     assert line([gate("a", outcome=warned)]) == {"a": "passed"}
 
 
+@pytest.mark.parametrize("error", [KeyError("x"), ScriptedCrash(), asyncio.CancelledError()], ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("full_report", [False, True])
-def test_a_broken_gate_is_an_error_and_no_result(full_report: bool) -> None:
-    with pytest.raises(GateBroke, match="gate a broke: KeyError"):
-        line([gate("a", outcome=KeyError("x")), gate("b", "a")], full_report=full_report)
+def test_a_gate_that_breaks_in_any_way_is_an_error_and_no_result(full_report: bool, error: BaseException) -> None:
+    with pytest.raises(GateBroke, match=f"gate a broke: {type(error).__name__}"):
+        line([gate("a", outcome=error), gate("b", "a")], full_report=full_report)
+
+
+@pytest.mark.parametrize(("need", "expected"), [(RED, {"b": "failed", "c": "skipped", "e": "passed"}), (None, None)])
+def test_a_gate_that_broke_ahead_of_its_need_breaks_the_verification_only_where_that_passes(
+    need: GateOutcome | None, expected: dict[str, str] | None
+) -> None:
+    """`c` breaks before `b` is over; `e` lies deeper and needs neither."""
+
+    async def walk() -> dict[str, str]:
+        broke = asyncio.Event()
+
+        async def tell() -> None:
+            broke.set()
+
+        table = [
+            gate("a"),
+            gate("b", "a", outcome=need, before=broke.wait),
+            gate("c", "b", outcome=KeyError("x"), before=tell, ahead=True, takes=9),
+            gate("d", "a"),
+            gate("e1", "d"),
+            gate("e", "e1"),
+        ]
+        return {result.gate: result.status for result in await run_line(table, SUBJECT, BENCH, full_report=True, at_once=2)}
+
+    if expected is None:
+        with pytest.raises(GateBroke, match="gate c broke"):
+            asyncio.run(walk())
+    else:
+        assert expected.items() <= asyncio.run(walk()).items()
 
 
 def test_a_gate_that_breaks_below_a_red_one_counts_as_little_as_any_other() -> None:
