@@ -8,6 +8,7 @@ It refuses to be: the look at the folder. That is compared with the manifest whe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlmodel import Session
@@ -18,7 +19,7 @@ from app.core.errors import Conflict, ToolmintError
 from app.registry import evidence, repository
 from app.registry.artifact import sha256
 from app.registry.evidence import Bundle
-from app.registry.examining import files_of, problems_with
+from app.registry.examining import ODD, files_of, problems_with
 from app.registry.models import Version
 from app.spec.revisions import stored_spec
 
@@ -52,6 +53,17 @@ def refusal(row: Version, code: str, problems: Sequence[str], fix: str = RESTORE
     """Why a version does not load."""
     detail = f"Version {row.version} of {row.tool} is not what was published: {'; '.join(problems[:3])}."
     return Conflict(code, detail, fix=fix, data={"problems": list(problems)})
+
+
+@contextmanager
+def readable(row: Version) -> Iterator[None]:
+    """Raise Conflict `version_outdated` where the block cannot read what was signed, as another release wrote it."""
+    try:
+        yield
+    except ODD as error:
+        detail = f"This release cannot read version {row.version} of {row.tool}, as it was published: {type(error).__name__}."
+        fix = "Publish the tool again with this release; or roll back to another version."
+        raise Conflict("version_outdated", detail, fix=fix, data={"problems": [str(error)[:300]]}) from None
 
 
 def _believed(session: Session, row: Version, trusted: Sequence[str]) -> Bundle:

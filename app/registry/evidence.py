@@ -26,6 +26,7 @@ MEDIA_TYPE = "application/vnd.toolmint.evidence+json"
 MOST_BYTES = 32_000_000
 
 MANIFEST = "files/manifest.json"
+GUEST_SPEC = "files/spec.json"
 SPEC = "spec.json"
 REPORT = "report.json"
 SHOWN_REPORT = "report.shown.json"

@@ -28,12 +28,16 @@ class Evidence:
 
 
 def proof_in(report: Mapping[str, Any]) -> Proof | None:
-    """The proof that a report holds; None where its gate did not pass, or was not there when the report was made."""
+    """The proof that a report holds; None where its gate did not pass, or its facts are not those of this release."""
     for gate in report.get("gates", ()):
         facts = gate.get("evidence") or {}
-        if gate["gate"] == GATE and gate["status"] == "passed" and set(facts.get("hints", ())) == set(HINTS):
-            return {"hints": facts["hints"], **{name: facts[name] for name in _TOLD}}
+        if gate["gate"] == GATE and gate["status"] == "passed" and facts.keys() >= {"hints", *_TOLD} and _complete(facts["hints"]):
+            return {name: facts[name] for name in ("hints", *_TOLD)}
     return None
+
+
+def _complete(hints: Any) -> bool:
+    return isinstance(hints, dict) and hints.keys() == set(HINTS) and all(isinstance(hint, bool) for hint in hints.values())
 
 
 def told(proof: Proof | None) -> Mapping[str, Any]:

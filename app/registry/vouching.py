@@ -17,11 +17,13 @@ from app.core.errors import Conflict, ToolmintError
 from app.core.signing import Keyring
 from app.observability import audit, metrics
 from app.registry import repository
-from app.registry.agreement import vouched
-from app.registry.evidence import REPORT
+from app.registry.agreement import readable, vouched
+from app.registry.evidence import GUEST_SPEC, REPORT, Bundle
 from app.registry.models import Version
 from app.registry.proof import Proof, proof_in
+from app.runtime.program import EffectRule
 from app.spec.model import ExecutionSpec
+from app.spec.schemas import validators
 
 Key = tuple[str, str, int]
 LOOK_AGAIN_MS = 100
@@ -54,7 +56,10 @@ class Vouching:
         self._told: dict[Key, Hashable] = {}
 
     def __call__(self, row: Version) -> Vouched:
-        """What holds of this version. Raises Conflict with the code of what disagrees (audited), Failed `evidence_key_exposed` and such."""
+        """What holds of this version.
+
+        Raises Conflict with the code of what disagrees or `version_outdated` (audited), Failed `evidence_key_exposed` and such.
+        """
         key = (row.tenant, row.tool, row.version)
         known = self._vouched.get(key)
         if known is not None and known.artifact == row.digest:
@@ -100,10 +105,7 @@ class Vouching:
     def _look(self, row: Version) -> Vouched:
         trusted = self.keys.trusted()
         with self.database.reading() as session:
-            bundle = vouched(session, row, trusted)
-        spec = ExecutionSpec.parse(bundle.members["files/spec.json"])
-        proof = proof_in(json.loads(bundle.members[REPORT]))
-        return Vouched(row.digest, bundle.statement.report_digest, bundle.digest, bundle.signature.key_id, spec, proof)
+            return _read(row, vouched(session, row, trusted))
 
 
 def refused_versions(database: Database, keys: Keyring) -> dict[str, str]:
@@ -112,7 +114,16 @@ def refused_versions(database: Database, keys: Keyring) -> dict[str, str]:
     with database.reading() as session:
         for row in repository.all_versions(session):
             try:
-                vouched(session, row, trusted)
+                _read(row, vouched(session, row, trusted))
             except Conflict as error:
                 found[f"{row.tenant}/{row.tool}/{row.version}"] = error.code
     return found
+
+
+def _read(row: Version, bundle: Bundle) -> Vouched:
+    said = bundle.statement
+    with readable(row):
+        spec = ExecutionSpec.parse(bundle.members[GUEST_SPEC])
+        _ = validators(spec), [EffectRule.of(effect) for effect in spec.effects]
+        proof = proof_in(json.loads(bundle.members[REPORT]))
+    return Vouched(row.digest, said.report_digest, bundle.digest, bundle.signature.key_id, spec, proof)

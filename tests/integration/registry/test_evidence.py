@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -31,6 +35,7 @@ from app.registry.publishing import publish
 from app.registry.reading import list_tools, read_bundle, read_tool, read_version
 from app.registry.sealing import seal, seal_anew, seal_former
 from app.registry.vouching import refused_versions
+from app.spec.model import ExecutionSpec
 from tests.support.published import AUTHOR, CALLER, OPERATOR, counter_spec, pass_candidate, release, release_sender
 from tests.support.worlds import PURE
 
@@ -213,6 +218,28 @@ def test_a_tool_whose_spec_cannot_even_be_read_takes_no_other_with_it(catalog: C
     assert code_of(lambda: other.load("default", TOOL, 2)) == "artifact_altered"
 
 
+@pytest.mark.parametrize("what", ["a field that this release does not know", "a key that it cannot read"])
+def test_a_version_that_this_release_cannot_read_is_refused_alone_and_told(
+    catalog: Catalog, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parse(text: str | bytes) -> ExecutionSpec:
+        body = json.loads(text)
+        if body["title"] == "Send notes again":
+            body |= {"later": 1} if "field" in what else {"effects": [{**body["effects"][0], "key": "1 +"}]}
+        return ExecutionSpec.model_validate_json(json.dumps(body))
+
+    monkeypatch.setattr(ExecutionSpec, "parse", parse)
+    other = started(catalog)
+    assert [entry.name for entry in callable_tools(CALLER, other.entries("default"))] == ["count_notes"]
+    for _ in range(2):
+        assert code_of(lambda: other.load("default", TOOL, 2)) == "version_outdated"
+    assert other.load(*VERSION).version == 1
+    assert refusals(catalog.database) == [("send_notes/2", "refused", "version_outdated")]
+    assert refused_versions(catalog.database, catalog.keys) == {"default/send_notes/2": "version_outdated"}
+    roll_back(OPERATOR, other, TOOL, "it is of an older release")
+    assert [tool["name"] for tool in list_tools(CALLER, other)["items"]] == ["count_notes", "send_notes"]
+
+
 def test_a_bundle_tells_of_the_version_as_the_tables_do_and_is_cut_for_those_who_may_not_see_held_out_examples(catalog: Catalog) -> None:
     version = read_version(CALLER, catalog, TOOL, 1)
     held_out = Actor("key_all", "all", "default", OPERATOR.permissions | {"specs:held_out"})
@@ -313,25 +340,18 @@ def test_a_process_that_dies_while_it_seals_leaves_the_key_to_the_next(catalog: 
     assert not (catalog.keys.home / "evidence.key.first").exists()
 
 
-def _start(url: str, home: Path, start: Barrier, said: multiprocessing.Queue[int]) -> None:
-    database = Database(url, durable=False)
-    start.wait()
-    said.put(seal_former(database, Keyring(home)))
-    database.close()
-
-
 def test_processes_that_start_for_the_first_time_at_once_seal_each_version_once_with_one_key(catalog: Catalog) -> None:
     shutil.rmtree(catalog.keys.home)
     change(catalog.database, "DELETE FROM evidence_bundle")
-    context = multiprocessing.get_context("spawn")
-    start, said = context.Barrier(3), context.Queue()
-    arguments = (f"sqlite:///{catalog.database.path}", catalog.keys.home, start, said)
-    processes = [context.Process(target=_start, args=arguments) for _ in range(3)]
-    for process in processes:
-        process.start()
-    assert sorted(said.get(timeout=60) for _ in processes) == [0, 0, 3]
-    for process in processes:
-        process.join()
+    together = threading.Barrier(3)
+
+    def start(_: int) -> int:
+        with closing(Database(f"sqlite:///{catalog.database.path}", durable=False)) as database:
+            together.wait()
+            return seal_former(database, Keyring(catalog.keys.home))
+
+    with ThreadPoolExecutor(3) as pool:  # locks of files keep threads apart as they do processes
+        assert sorted(pool.map(start, range(3))) == [0, 0, 3]
     assert refused_versions(catalog.database, catalog.keys) == {}
     assert [outcome for _, outcome, _ in refusals(catalog.database, "version.sealed")] == ["done"] * 3
 
