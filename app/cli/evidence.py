@@ -113,7 +113,12 @@ def _lines(bundle: Bundle | None, seen: Sequence[Seen], holds: bool) -> Iterator
 
 
 def _facts(bundle: Bundle) -> Iterator[str]:
-    said, facts = bundle.statement, told(bundle)
+    said = bundle.statement
+    try:
+        facts = told(bundle)
+    except RecursionError:  # a few levels more than were met when it was examined
+        yield "facts      nested too deep to be shown"
+        return
     left_out = sorted(said.members.keys() - bundle.members.keys())
     if left_out:
         yield f"left out   {', '.join(left_out)}: only for readers with specs:held_out; their SHA-256 is signed"
@@ -122,15 +127,22 @@ def _facts(bundle: Bundle) -> Iterator[str]:
     yield f"scores     {', '.join(f'{name} {score:g} of at least {least:g}' for name, (score, least) in facts['scores'].items())}"
     for row in facts["decisions"]:
         yield f"decision   {row['decision']} by {row['actor']}"
-    yield f"usage      {'not generated here' if facts['usage'] is None else facts['usage']}"
+    yield f"usage      {_usage(facts['usage'])}"
     yield f"made with  {_versions(facts['verified_with'])}"
     yield f"digest     {bundle.digest}"
+
+
+def _usage(usage: dict[str, Any] | None) -> str:
+    if usage is None:
+        return "not generated here"
+    return f"{len(usage['calls'])} answer(s) of a model, {'of unknown price' if usage['usd'] is None else usage['usd'] + ' USD'}"
 
 
 def _versions(tools: Any) -> str:
     if not isinstance(tools, dict):
         return "not recorded"
-    return ", ".join(f"{name} {facts.get('version', '')}".strip() for name, facts in tools.items() if isinstance(facts, dict))
+    versions = {name: facts.get("version") for name, facts in tools.items() if isinstance(facts, dict)}
+    return ", ".join(f"{name} {version}" if isinstance(version, str) else name for name, version in versions.items())
 
 
 def _as_json(bundle: Bundle | None, seen: Sequence[Seen], holds: bool) -> dict[str, Any]:

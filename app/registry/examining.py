@@ -90,6 +90,12 @@ class _Approvals(_Part):
     decisions: list[_Decision]
 
 
+class _Usage(_Part):
+    id: str
+    calls: list[dict[str, Any]]
+    usd: str | None
+
+
 def examine(bundle: Bundle) -> list[Seen]:
     """Every check up to the first that fails. It holds together if the last one has no problems."""
     seen: list[Seen] = []
@@ -140,7 +146,7 @@ def _members(bundle: Bundle) -> Iterator[str]:
 def _artifact(bundle: Bundle) -> Iterator[str]:
     statement = bundle.statement
     yield from problems_of(Artifact(statement.artifact, bundle.members[MANIFEST], files_of(bundle)))
-    pinned = _Manifest.model_validate_json(bundle.members[MANIFEST])
+    pinned = _Manifest.model_validate(json.loads(bundle.members[MANIFEST]))
     if (pinned.tool, pinned.spec_digest) != (statement.tool, statement.candidate.spec_digest):
         yield "the manifest is that of another tool or spec"
 
@@ -167,20 +173,30 @@ def _report(bundle: Bundle) -> Iterator[str]:
     if not texts:
         yield "no report is in it"
         return
-    report = _Report.model_validate_json(texts[0])
+    report = _Report.model_validate(json.loads(texts[0]))
     facts = bundle.statement.candidate
     if (report.candidate_id, report.digest) != (facts.id, facts.digest):
         yield "the report is about another candidate"
     if not report.publishable:
         yield "the report does not let the candidate pass"
+    if not (report.gates and report.rubric):
+        yield "the report tells of no gates, or of no scores"
     yield from (f"the gate {gate.gate} has {gate.status}" for gate in report.gates if gate.status != "passed")
     yield from (f"{row.dimension} misses its threshold" for row in report.rubric if not (row.passed and row.score >= row.threshold))
     if len(texts) == 2 and without_held_out(json.loads(texts[0])) != json.loads(texts[1]):
         yield "the report without held-out cases tells of another one"
 
 
+def _generation(bundle: Bundle) -> Iterator[str]:
+    generation = bundle.statement.candidate.generation
+    found = GENERATION in bundle.members
+    usage = _Usage.model_validate(json.loads(bundle.members[GENERATION])) if found else None
+    if generation != (usage.id if usage else None):
+        yield f"{GENERATION} is not about the generation that wrote the candidate"
+
+
 def _approval(bundle: Bundle) -> Iterator[str]:
-    approvals = _Approvals.model_validate_json(bundle.members[APPROVALS])
+    approvals = _Approvals.model_validate(json.loads(bundle.members[APPROVALS]))
     effects = bool(json.loads(bundle.members[FILES + "spec.json"])["effects"])
     facts = bundle.statement.candidate
     others = [row for row in approvals.decisions if row.candidate_id == facts.id]
@@ -199,6 +215,7 @@ CHECKS: Sequence[Check] = (
     ("candidate", "these files, for this spec, are the candidate that was verified", _candidate),
     ("spec", "the spec that runs is the one that was verified", _spec),
     ("report", "every gate passed on it, every score reaches its threshold", _report),
+    ("generation", "what writing it used is that of the generation which wrote it, if one did", _generation),
     ("approval", "what has effects was approved by another actor than its author, or came with the release", _approval),
 )
 

@@ -19,6 +19,7 @@ from app.core.db import Database
 from app.core.settings import Settings
 from app.core.signing import KEY_FILE, TRUSTED_FILE, Keyring
 from app.registry.catalog import Catalog
+from app.registry.evidence import GENERATION, Bundle, member
 from app.registry.publishing import publish
 from app.registry.reading import read_bundle
 from app.registry.vouching import refused_versions
@@ -77,7 +78,7 @@ def test_a_bundle_is_verified_from_the_file_alone_and_every_check_is_told(
 ) -> None:
     status, said = told(capfd, "verify-bundle", str(file))
     assert status == 0 and said.endswith("Verified.\n") and "send_notes version 1" in said and "a key of this installation" in said
-    checks = ("form", "signer", "signature", "members", "artifact", "candidate", "spec", "report", "approval")
+    checks = ("form", "signer", "signature", "members", "artifact", "candidate", "spec", "report", "generation", "approval")
     assert [line.split()[1] for line in said.splitlines() if line.startswith("ok ")] == list(checks)
     assert "decision   approve by key_operator" in said and "not generated here" in said
     key = Keyring(home).public_key()
@@ -144,6 +145,26 @@ def test_what_a_stranger_wrote_into_a_bundle_does_not_move_the_terminal(
         (tmp_path / "b").write_bytes(read_bundle(OPERATOR, catalog, "hostile", 1))
     status, said = told(capfd, "verify-bundle", str(tmp_path / "b"))
     assert status == 0 and "decision   approve by on time" in said and not {"\x1b", "\x07", "\u202e"} & set(said)
+
+
+def test_what_a_stranger_may_have_signed_is_told_as_a_failed_check(
+    home: Path, file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bundle, strange = Bundle.decode(file.read_bytes()), Keyring(tmp_path / "strange")
+    for usage, said_of in (
+        ('{"id":"gen_1","calls":[{}],"usd":"0.5"}', "1 answer(s) of a model, 0.5 USD"),
+        ("no JSON", "FAILED   generation"),
+        ('{"id":"gen_1","calls":{},"usd":"0.5"}', "FAILED   generation"),
+        ('{"id":"gen_2","calls":[],"usd":null}', "FAILED   generation"),
+        ("[" * 100_000, "FAILED   generation"),
+    ):
+        members = {**bundle.members, GENERATION: usage}
+        candidate = bundle.statement.candidate.model_copy(update={"generation": "gen_1"})
+        named = {**bundle.statement.members, GENERATION: member(usage)}
+        statement = bundle.statement.model_copy(update={"candidate": candidate, "members": named})
+        file.write_bytes(Bundle(statement, members, strange.sign(statement.signed())).encode())
+        status, said = told(capfd, "verify-bundle", str(file))
+        assert status == 1 and said_of in said and said.endswith("NOT VERIFIED.\n"), said
 
 
 def test_keys_are_shown_believed_and_replaced(home: Path, file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

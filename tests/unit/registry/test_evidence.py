@@ -56,7 +56,12 @@ def report_of(spec: ExecutionSpec, **changes: Any) -> dict[str, Any]:
 
 
 def bundle_of(
-    keys: Keyring, *, approver: str = "key_operator", change: Callable[[dict[str, str]], None] | None = None, **report: Any
+    keys: Keyring,
+    *,
+    approver: str = "key_operator",
+    generation: str | None = None,
+    change: Callable[[dict[str, str]], None] | None = None,
+    **report: Any,
 ) -> Bundle:
     """A signed bundle of a tool with effects; `change` alters its members before they are signed."""
     spec = held_out_spec()
@@ -77,7 +82,7 @@ def bundle_of(
             author="key_author",
             spec_revision=1,
             spec_digest=spec.digest,
-            generation=None,
+            generation=generation,
         ),
         published=evidence.Published(by="key_operator", reason='tab\t "quoted" \u2028 \x7f é 𝄞', at="2026-01-01T00:00:00.000Z"),
         sealed=evidence.Sealed(at="2026-01-01T00:00:00.000Z", why="published", toolmint="0"),
@@ -162,6 +167,11 @@ def set_member(name: str, text: str) -> Callable[[dict[str, str]], None]:
     return lambda texts: texts.update({name: text})
 
 
+def unreadable_number(texts: dict[str, str]) -> None:
+    del texts[evidence.SHOWN_REPORT]
+    texts[evidence.REPORT] = f'{texts[evidence.REPORT][:-1]},"more":{"1" * 5000}}}'
+
+
 @pytest.mark.parametrize(
     ("made", "check"),
     [
@@ -170,7 +180,15 @@ def set_member(name: str, text: str) -> Callable[[dict[str, str]], None]:
         ({"gates": [{"gate": "examples", "status": "skipped"}]}, "report"),
         ({"rubric": [{"dimension": "safety", "score": 0.8, "threshold": 0.9, "passed": True}]}, "report"),
         ({"rubric": [{"dimension": "safety", "score": float("nan"), "threshold": 0.9, "passed": True}]}, "report"),
+        ({"gates": []}, "report"),
+        ({"rubric": []}, "report"),
+        ({"change": unreadable_number}, "report"),
         ({"candidate_id": "cand_2"}, "report"),
+        ({"change": set_member(evidence.GENERATION, '{"id":"gen_1","calls":[],"usd":null}')}, "generation"),
+        ({"generation": "gen_1"}, "generation"),
+        ({"generation": "gen_1", "change": set_member(evidence.GENERATION, '{"id":"gen_2","calls":[],"usd":null}')}, "generation"),
+        ({"generation": "gen_1", "change": set_member(evidence.GENERATION, "no JSON")}, "generation"),
+        ({"generation": "gen_1", "change": set_member(evidence.GENERATION, "[" * 100_000)}, "generation"),
         ({"digest": "0" * 64}, "report"),
         ({"approver": "key_author"}, "approval"),
         ({"change": set_member(evidence.APPROVALS, '{"approval":"waiting","decisions":[]}')}, "approval"),
