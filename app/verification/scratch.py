@@ -5,30 +5,46 @@ It refuses to be: kept. A folder goes with its verification; one that a killed w
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 _PREFIX = "bench-"
 
 
-@contextmanager
-def scratch_folder(parent: Path) -> Iterator[Path]:
-    """A new folder below `parent`, gone afterwards; those that nobody works in any more go first."""
+@asynccontextmanager
+async def scratch_folder(parent: Path) -> AsyncIterator[Path]:
+    """A new folder below `parent`, gone afterwards; those that nobody works in any more go first. Files are worked on in a thread."""
+    taking = asyncio.ensure_future(asyncio.to_thread(_take, parent))
+    try:
+        folder, held = await asyncio.shield(taking)
+    except asyncio.CancelledError:
+        await asyncio.to_thread(_give_back, *await taking)  # a thread does not stop: what it is about to take goes as well
+        raise
+    try:
+        yield folder
+    finally:
+        await asyncio.to_thread(_give_back, folder, held)
+
+
+def _take(parent: Path) -> tuple[Path, int]:
+    """The folder, and what holds the lock on it."""
     with _locked(parent):  # so that no folder is seen between its making and its lock
         _sweep(parent)
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         held = _open(folder)
         fcntl.flock(held, fcntl.LOCK_EX)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(held)
+    return folder, held
+
+
+def _give_back(folder: Path, held: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    os.close(held)
 
 
 def _sweep(parent: Path) -> None:

@@ -112,7 +112,7 @@ async def bench_for(sandbox: Sandbox, settings: Settings) -> AsyncIterator[Bench
     """A bench of its own for one verification, gone afterwards: private files, and guests apart from published tools."""
     template = await asyncio.to_thread(template_database, settings.home)
     guests = sandbox.apart()
-    with scratch_folder(template.parent) as scratch:
+    async with scratch_folder(template.parent) as scratch:
         try:
             patience = PATIENCE if sandbox.background else 1.0
             yield Bench(sandbox, guests, template, scratch, settings.model, settings.mutation_score, patience=patience)
