@@ -60,8 +60,9 @@ async def check_path(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping
         lines = [fields for fields in records if fields.get("run_id") == answer["id"]]
         run, observed = await asyncio.to_thread(_observe, drill, example, answer, heard, trace, lines)
     observed |= {"version": answer["version"] == version, "replay": _same_answer(answer, replayed)}
-    observed["log_private"] = observed["log_private"] and not await _told_of_marked(subject, bench)
-    findings = [_missing(name, example) for name, seen in observed.items() if not seen]
+    leaking = await _telling_of_marked(subject, bench) if observed["log_private"] else example
+    observed["log_private"] = leaking is None
+    findings = [_missing(name, leaking if leaking and name == "log_private" else example) for name, seen in observed.items() if not seen]
     if answer["state"] != "completed":
         said = str((answer["error"] or {}).get("message", answer["state"]))[:300].rstrip(".")
         findings.append(
@@ -70,16 +71,17 @@ async def check_path(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping
     return GateOutcome(findings, {"observed": observed, **_measured(run, heard, wall_ms), "example": example.name})
 
 
-async def _told_of_marked(subject: Subject, bench: Bench) -> bool:
-    """Whether the tool logs a part of a person, looked for in calls where each person can be told by a mark."""
-    program = subject.program()
+async def _telling_of_marked(subject: Subject, bench: Bench) -> Example | None:
+    """The first example in which the tool logs a part of a person, looked for in calls where each person can be told by a mark."""
+    program, examples = subject.program(), subject.spec.examples[:MOST_MARKED]
 
-    async def told(example: Example) -> bool:
+    async def tells(example: Example) -> bool:
         async with staged(bench, example, subject.caller, program) as stage:
             played = await stage.play(program, example.args)
         return any(tells_of(line, set()) for line in played.heard.logs)
 
-    return any(await asyncio.gather(*(told(marked(example)) for example in subject.spec.examples[:MOST_MARKED])))
+    told = await asyncio.gather(*(tells(marked(example)) for example in examples))
+    return next((example for example, leaks in zip(examples, told, strict=True) if leaks), None)
 
 
 def busiest(spec: ExecutionSpec) -> Example | None:
@@ -124,8 +126,9 @@ def _is_whole(event: Any, actor: str, trace: str) -> bool:
 
 
 def _missing(name: str, example: Example) -> Finding:
-    fix = _MEND_LOG if name == "log_private" else "Report this: the platform must leave it."
-    return Finding(f"path_{name}", _EXPLAIN[name], fix, file="tool.py" if name == "log_private" else None, input={"example": example.name})
+    fix, file = (_MEND_LOG, "tool.py") if name == "log_private" else ("Report this: the platform must leave it.", None)
+    given, held_out = {"example": example.name}, example.visibility == "held_out"
+    return Finding(f"path_{name}", _EXPLAIN[name], fix, file=file, input=given, held_out=held_out)
 
 
 def _measured(run: Run | None, heard: Heard, wall_ms: int) -> dict[str, Any]:

@@ -46,6 +46,16 @@ def test_personal_data_in_a_log_is_refused(lab: Lab, scratch: Path, fields: str)
     assert outcome.evidence["observed"]["log_private"] is False
 
 
+def test_the_example_in_which_a_person_is_told_of_is_named_and_a_held_out_one_is_masked(lab: Lab, scratch: Path) -> None:
+    quiet, args = SPEC["examples"][0], {**SPEC["examples"][0]["args"], "recipients": ["c@example.com"]}
+    effects = [{**quiet["effects"][0], "item": {"to": "c@example.com"}}]
+    result = {**quiet["result"], "sent": 1}
+    other = {**quiet, "name": "one alone", "visibility": "held_out", "args": args, "effects": effects, "result": result}
+    tool = changed(TOOL, 'sent=counts["done"])', 'sent=counts["done"], to=args["recipients"][0] if len(args["recipients"]) == 1 else "")')
+    (finding,) = lab.ask(check_path, subject(tool=tool, spec=specimen_spec(examples=[quiet, other])), scratch).findings
+    assert (finding.rule, finding.input, finding.held_out) == ("path_log_private", {"example": "one alone"}, True)
+
+
 def test_what_is_personal_is_told_by_form_or_by_field() -> None:
     assert personal_values(specimen_spec().examples[0]) == {"a@example.com", "b@example.com"}
     record = {"key": "c1", "body": {"last_name": "Ångström", "status": "active", "call": "+47 22 12 34 56", "n": 4}}
