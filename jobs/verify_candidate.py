@@ -9,8 +9,7 @@ from functools import partial
 
 from app.composition import Services
 from app.registry.catalog import Catalog
-from app.registry.entries import STABLE
-from app.registry.reading import report_of
+from app.registry.reading import signed_stable
 from app.verification import work
 from app.verification.subject import Replaced
 
@@ -29,7 +28,6 @@ async def verify_candidate(services: Services, candidate_id: str) -> None:
 
 
 def _replaced(catalog: Catalog, tenant: str, tool: str) -> Replaced | None:
-    """What answers callers of the stable channel."""
-    entry = catalog.entries(tenant).get(tool)
-    stable = next((pointer for pointer in entry.pointers if pointer.channel == STABLE), None) if entry else None
-    return Replaced(stable.version, entry.spec, report_of(catalog, tenant, tool, stable.version)) if entry and stable else None
+    """What answers callers of the stable channel; where nobody vouches for it there is nothing to compare with, and that is an error."""
+    stable = signed_stable(catalog, tenant, tool)
+    return Replaced(stable.version, stable.spec, stable.report) if stable is not None else None

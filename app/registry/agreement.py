@@ -28,15 +28,18 @@ KEYS = "Put back evidence.key from a backup, or believe its public key: `toolmin
 
 
 def sound(session: Session, row: Version, trusted: Sequence[str]) -> Bundle:
-    """The bundle that a believed key signed and that holds together, whatever else the database says now.
+    """The bundle of this version that a believed key signed and that holds together, whatever else the database says now.
 
-    Raises Conflict `bundle_missing`, `bundle_signer_unknown`, `bundle_altered`.
+    Raises Conflict `bundle_missing`, `bundle_signer_unknown`, `bundle_altered`, `bundle_of_other_version`.
     """
     bundle = _believed(session, row, trusted)
     if problems := problems_with(bundle):
         raise refusal(row, "bundle_altered", problems)
     if taken := sorted(bundle.statement.members.keys() - bundle.members.keys()):  # a copy for readers; what is kept is whole
         raise refusal(row, "bundle_altered", [f"{name} was taken out of its evidence bundle" for name in taken])
+    said = bundle.statement
+    if (said.tenant, said.tool, said.version) != (row.tenant, row.tool, row.version):
+        raise refusal(row, "bundle_of_other_version", [f"its evidence bundle is that of {said.tool}/{said.version}"])
     return bundle
 
 
@@ -99,12 +102,6 @@ class _Stored:
         return cls(row, files, spec, stored_candidate(session, row.candidate_id))
 
 
-def _subject(stored: _Stored, bundle: Bundle) -> Iterator[str]:
-    said, row = bundle.statement, stored.row
-    if (said.tenant, said.tool, said.version) != (row.tenant, row.tool, row.version):
-        yield f"its evidence bundle is that of {said.tool}/{said.version}"
-
-
 def _version(stored: _Stored, bundle: Bundle) -> Iterator[str]:
     said, row = bundle.statement, stored.row
     pairs = {
@@ -147,7 +144,6 @@ def _approvals(stored: _Stored, bundle: Bundle) -> Iterator[str]:
 
 
 _COMPARED: Sequence[tuple[str, Callable[[_Stored, Bundle], Iterator[str]]]] = (
-    ("bundle_of_other_version", _subject),
     ("version_altered", _version),
     ("artifact_altered", _files),
     ("spec_altered", _spec),

@@ -24,6 +24,7 @@ from app.candidates.submission import submit_candidate
 from app.core.actor import DEFAULT_TENANT, SYSTEM
 from app.core.errors import ToolmintError
 from app.observability.traces import tracing
+from app.registry import repository
 from app.registry.catalog import Catalog
 from app.registry.publishing import publish
 from app.spec.model import ExecutionSpec
@@ -87,7 +88,8 @@ def released_tools(root: Path = ROOT) -> list[Bundled]:
 
 def waiting(catalog: Catalog, root: Path = ROOT) -> list[Bundled]:
     """The released tools of whose name nothing is published yet: what an operator has published is left alone."""
-    published = catalog.entries(DEFAULT_TENANT)
+    with catalog.database.reading() as session:
+        published = {channel.tool for channel, _ in repository.channels_of(session, DEFAULT_TENANT)}
     return [tool for tool in released_tools(root) if tool.tool not in published]
 
 

@@ -8,28 +8,34 @@ It refuses to be: the report. Scores are read from it; findings are the candidat
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from sqlmodel import Session
 
 from app.access.permissions import use_case
-from app.candidates.publishing import stored_candidate
 from app.candidates.reading import READERS, read_report, reads_candidates
 from app.core.actor import Actor
 from app.core.clock import iso
-from app.core.errors import Forbidden, Invalid, NotFound, ToolmintError
+from app.core.errors import Conflict, Forbidden, Invalid, NotFound, ToolmintError
 from app.core.pages import MOST, Page, decode, encode
 from app.observability import audit
 from app.registry import repository
-from app.registry.agreement import sound
-from app.registry.artifact import pins
+from app.registry.agreement import readable, sound
+from app.registry.artifact import pins, sha256
 from app.registry.catalog import Catalog
 from app.registry.channels import no_tool
-from app.registry.entries import Entry
+from app.registry.entries import STABLE, Entry
+from app.registry.evidence import GUEST_SPEC, REPORT
 from app.registry.models import ChannelMove, Version
 from app.registry.proof import told
 from app.registry.vouching import Vouched
 from app.spec.annotations import listed_annotations
+from app.spec.model import ExecutionSpec
+
+logger = logging.getLogger(__name__)
 
 
 @use_case(None)
@@ -59,6 +65,8 @@ def read_tool(actor: Actor, catalog: Catalog, tool: str) -> dict[str, Any]:
 def read_version(actor: Actor, catalog: Catalog, tool: str, version: int) -> dict[str, Any]:
     """One version with `files` (text by path), `manifest`, `scores` (the rubric), `gates`, and `bundle`: `{"digest", "key_id"}`.
 
+    `manifest` is null where it is not the one that the version's digest names.
+
     `annotations` are what callers are told while `stable` points to it, `annotations_evidence` is what they rest on (`proof.told`).
     Where its evidence does not let it load, these and `bundle` are null and `refused` is `{"code", "detail", "fix"}`.
 
@@ -76,7 +84,7 @@ def read_version(actor: Actor, catalog: Catalog, tool: str, version: int) -> dic
     return {
         **_version(row),
         "channels": pointing,
-        "manifest": pins(row.manifest),
+        "manifest": pins(row.manifest) if sha256(row.manifest) == row.digest else None,
         "files": files,
         "annotations": listed_annotations(known.spec, catalog.kinds, known.proof) if isinstance(known, Vouched) else None,
         "annotations_evidence": told(known.proof) if isinstance(known, Vouched) else None,
@@ -91,7 +99,8 @@ def read_bundle(actor: Actor, catalog: Catalog, tool: str, version: int) -> byte
     """The evidence bundle as a file, for those who may read candidates; the parts with held-out examples for `specs:held_out` only.
 
     It is given where files or tables have been altered, too: it is what to compare them with. Raises NotFound `tool_not_found`,
-    `version_not_found`, Forbidden `permission_denied` (audited), Conflict `bundle_missing`, `bundle_altered`, `bundle_signer_unknown`.
+    `version_not_found`, Forbidden `permission_denied` (audited), Conflict `bundle_missing`, `bundle_altered`,
+    `bundle_signer_unknown`, `bundle_of_other_version`.
     """
     _visible(actor, catalog, tool)
     if not reads_candidates(actor):
@@ -102,13 +111,34 @@ def read_bundle(actor: Actor, catalog: Catalog, tool: str, version: int) -> byte
     return (bundle if actor.may("specs:held_out") else bundle.shown()).encode()
 
 
-def report_of(catalog: Catalog, tenant: str, tool: str, version: int) -> dict[str, Any] | None:
-    """The whole report that a version was published on, for the platform's own work; None where it is not there any more."""
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A version as its evidence bundle has it: its number, the spec that runs, the report that it was published on."""
+
+    version: int
+    spec: ExecutionSpec
+    report: Mapping[str, Any]
+
+
+def signed_stable(catalog: Catalog, tenant: str, tool: str) -> Signed | None:
+    """What answers callers of `stable`, as a believed key signed it, whatever the tables say; for the platform's own work.
+
+    None where nothing is published, or what this release cannot read, and so does not serve. Raises Conflict `bundle_missing`,
+    `bundle_signer_unknown`, `bundle_altered`, `bundle_of_other_version`.
+    """
+    trusted = catalog.keys.trusted()
     with catalog.database.reading() as session:
-        row = repository.version(session, tenant, tool, version)
-        stored = stored_candidate(session, row.candidate_id) if row is not None else None
-    found: dict[str, Any] | None = json.loads(stored.report) if stored is not None and stored.report else None
-    return found
+        pointer = repository.channel(session, tenant, tool, STABLE)
+        row = repository.version(session, tenant, tool, pointer.version) if pointer is not None else None
+        bundle = sound(session, row, trusted) if row is not None else None
+    if row is None or bundle is None:
+        return None
+    try:
+        with readable(row):
+            return Signed(row.version, ExecutionSpec.parse(bundle.members[GUEST_SPEC]), json.loads(bundle.members[REPORT]))
+    except Conflict as error:
+        logger.warning("nothing is compared with %s/%s: %s", tool, row.version, error)
+        return None
 
 
 def _refuse_reader(actor: Actor, catalog: Catalog, target: str) -> NoReturn:

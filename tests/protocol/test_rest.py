@@ -18,7 +18,7 @@ from app.candidates.verifying import claim_candidate, finish_candidate
 from app.core import owners
 from app.registry.reading import list_tools
 from tests.protocol.site import Site
-from tests.support.published import COUNTER_ARGS, OPERATOR, counter_spec, pass_candidate, release
+from tests.support.published import COUNTER_ARGS, OPERATOR, counter_spec, pass_candidate, passing, release
 from tests.support.waiting import until
 from tests.support.worlds import sender_spec
 
@@ -173,8 +173,7 @@ def test_a_candidate_goes_from_submission_to_a_published_version_and_back(own_si
     events = followed(site, candidate["id"])
     owner = owners.register(site.database, "worker", 15_000)
     assert claim_candidate(site.database, candidate["id"], owner)
-    report = {"candidate_id": candidate["id"], "digest": candidate["digest"], "publishable": True, "gates": [], "rubric": []}
-    finish_candidate(site.database, candidate["id"], owner, report)
+    finish_candidate(site.database, candidate["id"], owner, passing(candidate["id"], candidate["digest"]))
     assert until(lambda: events and events[-1]["state"] == "passed") and events[0]["state"] == "queued"
     assert site.get(f"/candidates/{candidate['id']}/report").json()["publishable"] is True
     assert [file["path"] for file in site.get(f"/candidates/{candidate['id']}/files").json()["items"]] == ["tool.py", "test_tool.py"]

@@ -57,6 +57,13 @@ def proof_of(**hints: bool) -> dict[str, Any]:
     }
 
 
+def passing(candidate_id: str, digest: str, *gates: dict[str, Any]) -> dict[str, Any]:
+    """The report of a candidate that passed, with a gate, these `gates`, and a score."""
+    spec = {"gate": "spec", "status": "passed", "duration_ms": 1, "findings": []}
+    rubric = [{"dimension": "safety", "score": 1.0, "threshold": 0.9, "passed": True, "evidence": []}]
+    return {"candidate_id": candidate_id, "digest": digest, "publishable": True, "gates": [spec, *gates], "rubric": rubric}
+
+
 def pass_candidate(
     database: Database, spec: ExecutionSpec, source: str = PURE, *, approve: bool = True, proof: dict[str, Any] | None = None
 ) -> str:
@@ -66,9 +73,7 @@ def pass_candidate(
     candidate = submit_candidate(AUTHOR, database, spec.name, revision, files)
     owner = owners.register(database, "worker", 15_000)
     assert claim_candidate(database, candidate["id"], owner)
-    gates = [{"gate": "spec", "status": "passed", "duration_ms": 1, "findings": []}, *([proof] if proof is not None else [])]
-    rubric = [{"dimension": "safety", "score": 1.0, "threshold": 0.9, "passed": True, "evidence": []}]
-    report = {"candidate_id": candidate["id"], "digest": candidate["digest"], "publishable": True, "gates": gates, "rubric": rubric}
+    report = passing(candidate["id"], candidate["digest"], *([proof] if proof is not None else []))
     finish_candidate(database, candidate["id"], owner, {**report, "verified_with": toolchain()})
     if approve and spec.effects:
         approve_candidate(OPERATOR, database, candidate["id"], "approve", "looked at it")

@@ -20,6 +20,7 @@ from app.core.signing import Keyring
 from app.registry import bundled
 from app.registry.catalog import Catalog
 from app.registry.reading import read_version
+from tests.support.published import passing
 
 
 @pytest.fixture
@@ -41,8 +42,7 @@ def let_pass(database: Database, candidate_id: str, *, publishable: bool = True)
     candidate = read_candidate(SYSTEM, database, candidate_id)
     owner = owners.register(database, "worker", 15_000)
     assert claim_candidate(database, candidate_id, owner)
-    report = {"candidate_id": candidate_id, "digest": candidate["digest"], "publishable": publishable, "gates": [], "rubric": []}
-    finish_candidate(database, candidate_id, owner, report)
+    finish_candidate(database, candidate_id, owner, {**passing(candidate_id, candidate["digest"]), "publishable": publishable})
 
 
 def test_the_release_approves_the_bundled_tools_as_they_are() -> None:

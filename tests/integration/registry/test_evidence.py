@@ -32,7 +32,7 @@ from app.registry.channels import roll_back
 from app.registry.evidence import Bundle
 from app.registry.examining import problems_with, told
 from app.registry.publishing import publish
-from app.registry.reading import list_tools, read_bundle, read_tool, read_version
+from app.registry.reading import list_tools, read_bundle, read_tool, read_version, signed_stable
 from app.registry.sealing import seal, seal_anew, seal_former
 from app.registry.vouching import refused_versions
 from app.spec.model import ExecutionSpec
@@ -123,6 +123,7 @@ ALTERED = {
     "who published": (f"UPDATE version SET published_by = 'key_other' WHERE {OF_FIRST}", "version_altered"),
     "when": (f"UPDATE version SET created_at = created_at + 1 WHERE {OF_FIRST}", "version_altered"),
     "the evidence's digest": (f"UPDATE version SET evidence_digest = digest WHERE {OF_FIRST}", "version_altered"),
+    "the manifest": (f"UPDATE version SET manifest = 'x' WHERE {OF_FIRST}", "version_altered"),
     "the artifact": (
         f"UPDATE version SET digest = (SELECT digest FROM version WHERE tool = 'send_notes' AND version = 2) WHERE {OF_FIRST}",
         "version_altered",
@@ -236,6 +237,7 @@ def test_a_version_that_this_release_cannot_read_is_refused_alone_and_told(
     assert other.load(*VERSION).version == 1
     assert refusals(catalog.database) == [("send_notes/2", "refused", "version_outdated")]
     assert refused_versions(catalog.database, catalog.keys) == {"default/send_notes/2": "version_outdated"}
+    assert (signed_stable(other, "default", TOOL) is None) == ("field" in what)
     roll_back(OPERATOR, other, TOOL, "it is of an older release")
     assert [tool["name"] for tool in list_tools(CALLER, other)["items"]] == ["count_notes", "send_notes"]
 
@@ -261,6 +263,22 @@ def test_a_bundle_tells_of_the_version_as_the_tables_do_and_is_cut_for_those_who
     assert code_of(lambda: read_bundle(stranger, catalog, TOOL, 1)) == "tool_not_found"
     change(catalog.database, "UPDATE candidate SET report = NULL")
     assert read_bundle(OPERATOR, catalog, TOOL, 1) == cut.encode(), "what to compare with is given while the tables are wrong"
+
+
+def test_a_candidate_is_compared_with_what_was_signed_and_with_nothing_else(catalog: Catalog) -> None:
+    before = signed_stable(catalog, "default", TOOL)
+    assert before is not None and (before.version, before.spec.title, before.report["publishable"]) == (2, "Send notes again", True)
+    change(catalog.database, "UPDATE artifact_file SET content = replace(content, 'Send notes again', 'x') WHERE path = 'spec.json'")
+    change(catalog.database, "UPDATE candidate SET report = NULL")
+    assert signed_stable(started(catalog), "default", TOOL) == before
+    of_second = OF_FIRST.replace("version = 1", "version = 2")
+    first = ", ".join(f"{name} = (SELECT {name} FROM evidence_bundle WHERE {OF_FIRST})" for name in ("content", "digest"))
+    change(catalog.database, f"UPDATE evidence_bundle SET {first} WHERE {of_second}")
+    assert code_of(lambda: signed_stable(catalog, "default", TOOL)) == "bundle_of_other_version"
+    assert code_of(lambda: read_bundle(OPERATOR, catalog, TOOL, 2)) == "bundle_of_other_version"
+    change(catalog.database, f"DELETE FROM evidence_bundle WHERE {of_second}")
+    assert code_of(lambda: signed_stable(catalog, "default", TOOL)) == "bundle_missing"
+    assert signed_stable(catalog, "default", "new_notes") is None
 
 
 def test_what_writing_the_code_used_and_what_verified_it_is_in_the_bundle(catalog: Catalog) -> None:
