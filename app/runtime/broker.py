@@ -25,8 +25,9 @@ from app.runtime.journal import Journal, digest_text, encode
 from app.runtime.performing import FencedOut, Hands, Outcome, Task, do_local, outcome_of, perform_remote
 from app.runtime.plans import hold_to
 from app.runtime.program import EffectRule, Program
-from app.runtime.repository.effects import FIRST_FENCE, Claim, Intent, Plan, Planned, plan_chunks
+from app.runtime.repository.effects import Claim, Intent, Plan, Planned, plan_chunks
 from app.runtime.repository.journal import Journaled
+from app.runtime.repository.recovery import Held
 from app.spec.expressions import effect_identity
 from app.spec.model import Effect as Declared
 
@@ -67,7 +68,7 @@ class Broker:
     _asked: Counter[str] = field(default_factory=Counter)
     _open: list[asyncio.Future[None]] = field(default_factory=list)
     _dropped: list[Task] = field(default_factory=list)
-    _perhaps: list[Claim] = field(default_factory=list)
+    _perhaps: list[tuple[int, str]] = field(default_factory=list)
 
     async def perform(self, effect_id: str, step: int, first: int, items: Sequence[Any], journal: Journal) -> list[Outcome]:
         """The outcome of each item, in order; what `journal` still holds is written with the claims.
@@ -200,7 +201,7 @@ class Broker:
             try:
                 answers = await self.hands.writer.submit(plan_chunks, plan)
             except DBAPIError:  # a connection that broke at the commit does not tell whether there are claims now
-                self._perhaps += [Claim(intent.id, plan.owner, FIRST_FENCE) for intent in plan.intents]
+                self._perhaps += [(plan.step, intent.id) for intent in plan.intents]
                 raise
             if plan.journal[0]:
                 fault("journal.step.after")
@@ -236,9 +237,9 @@ class Broker:
         self._dropped = [task for task in self._dropped if task.outcome is None]
         return busy
 
-    def held(self) -> list[Claim]:
-        """The claims that an execution which ends here leaves behind."""
-        return [task.claim for task in self._dropped if task.outcome is None] + self._perhaps
+    def held(self) -> Held:
+        """What an execution that ends here leaves behind."""
+        return Held([task.claim for task in self._dropped if task.outcome is None], self._perhaps)
 
     def _task(self, rule: EffectRule, intent: Intent, answer: Planned) -> Task:
         request = make_request(self.holder.tenant, self.program.tool, rule.declared, intent.id, intent.value, intent.message_id)

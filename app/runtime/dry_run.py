@@ -30,7 +30,7 @@ from app.runtime.models import Effect
 from app.runtime.performing import Outcome, outcome_of
 from app.runtime.plans import PlanBook
 from app.runtime.program import EffectRule, Program
-from app.runtime.repository.effects import Claim
+from app.runtime.repository.recovery import NOTHING_HELD, Held
 from app.spec.expressions import effect_identity
 
 MOST_LAID = 500
@@ -130,9 +130,9 @@ class Rehearsal:
     def count(self, effect_id: str, outcomes: Sequence[Outcome]) -> None:
         """A rehearsal begins anew each time; nothing is answered from a journal."""
 
-    def held(self) -> list[Claim]:
+    def held(self) -> Held:
         """A rehearsal claims nothing."""
-        return []
+        return NOTHING_HELD
 
     def works_ahead(self, effect_id: str) -> bool:
         """What a chunk would do depends on the chunks before it."""

@@ -24,7 +24,7 @@ from app.runtime.journal import REFUSED, Journal, Recorded, digest_text, request
 from app.runtime.performing import FencedOut
 from app.runtime.program import Program
 from app.runtime.repository import runs as repository
-from app.runtime.repository.effects import Claim
+from app.runtime.repository.recovery import Held
 from app.runtime.values import Engine, Measured, RunView
 from app.sandbox.session import GuestSession
 
@@ -44,7 +44,7 @@ class _Performs(Protocol):
 
     def count(self, effect_id: str, outcomes: list[dict[str, Any]]) -> None: ...
 
-    def held(self) -> list[Claim]: ...
+    def held(self) -> Held: ...
 
     def works_ahead(self, effect_id: str) -> bool: ...
 

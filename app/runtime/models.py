@@ -266,7 +266,7 @@ class EffectEvent(SQLModel, table=True):
 class Sighting(SQLModel, table=True):
     """A run met an effect that another run had planned: what makes `skipped` and a later `duplicate` in the same run.
 
-    `state`: the effect was this run's, and was in that state when another run took it over to try it again.
+    `state`: in which the run was last told of it, or left it to another run that took it over; none where it was done, as it stays.
     """
 
     __tablename__ = "sighting"

@@ -23,9 +23,6 @@ effects: sa.Table = Effect.__table__  # type: ignore[attr-defined]  # SQLModel a
 events: sa.Table = EffectEvent.__table__  # type: ignore[attr-defined]  # as above
 ledgers: sa.Table = Ledger.__table__  # type: ignore[attr-defined]  # as above
 
-FIRST_FENCE = 1
-"""The fence of an effect that was claimed as it was planned."""
-
 
 class Intent(NamedTuple):
     """One item that asks to become an effect: its identity, its key and canonical item as JSON text, and that item as a value.
@@ -150,11 +147,11 @@ def _plan(session: Session, plan: Plan) -> list[Planned]:
     return answers
 
 
-_FRESH = Planned("claim", FIRST_FENCE)
+_FRESH = Planned("claim", 1)
 
 
 def _answers(session: Session, plan: Plan, found: dict[str, Found], log: EventLog) -> list[Planned]:
-    met: list[tuple[int, int]] = []
+    met: list[tuple[Any, ...]] = []
     taken: list[tuple[Any, ...]] = []
     lost: list[tuple[Any, ...]] = []
     answers: list[Planned] = []
@@ -172,8 +169,10 @@ def _answers(session: Session, plan: Plan, found: dict[str, Found], log: EventLo
             taken.append(_take(intent, row, plan.run_id, log))
             if row.run_id != plan.run_id:
                 lost.append((row.run_id, row.seq, row.step, row.position, row.state))
-        elif row.run_id != plan.run_id and sighting is None and (decision != "wait" or plan.last):
-            met.append((row.seq, intent.position))
+        elif row.run_id != plan.run_id and decision != "duplicate" and (decision != "wait" or plan.last):
+            told = None if row.state == "done" else row.state
+            if sighting is None or row.seen_state != told:
+                met.append((row.seq, intent.position, told))
         differs = row.fingerprint != intent.fingerprint and decision in ("skipped", "duplicate")
         answers.append(Planned(decision, fence, row.attempts, row.receipt, row.error, differs, row.state))
     if met:
@@ -186,16 +185,17 @@ def _answers(session: Session, plan: Plan, found: dict[str, Found], log: EventLo
 
 
 _MEET = Bulk(
-    "seq bigint, position bigint",
-    """INSERT INTO sighting (run_id, effect_seq, step, position)
-    SELECT :run, r.seq, :step, r.position FROM {rows} WHERE true {in_order} ON CONFLICT DO NOTHING""",
+    "seq bigint, position bigint, state text",
+    """INSERT INTO sighting (run_id, effect_seq, step, position, state)
+    SELECT :run, r.seq, :step, r.position, r.state FROM {rows} WHERE true {in_order}
+    ON CONFLICT (run_id, effect_seq) DO UPDATE SET state = excluded.state""",
 )
 
 
 _LOSE = Bulk(
     "run text, seq bigint, step bigint, position bigint, state text",
     """INSERT INTO sighting (run_id, effect_seq, step, position, state)
-    SELECT r.run, r.seq, r.step, r.position, r.state FROM {rows} WHERE true {in_order}
+    SELECT r.run, r.seq, r.step, r.position, r.state FROM {rows} JOIN run ON run.id = r.run AND run.kept = 'all' WHERE true {in_order}
     ON CONFLICT (run_id, effect_seq) DO UPDATE SET state = excluded.state""",
 )
 
@@ -271,12 +271,13 @@ class Found(NamedTuple):
     fingerprint: str
     seen_step: int | None
     seen_position: int
+    seen_state: str | None
 
 
 _KNOWN = Bulk(
     "id text",
     """SELECT e.id, e.seq, e.state, e.run_id, e.step, e.position, e.owner, e.fence, e.attempts, e.receipt, e.error, e.fingerprint,
-    seen.step AS seen_step, seen.position AS seen_position
+    seen.step AS seen_step, seen.position AS seen_position, seen.state AS seen_state
     FROM {rows} JOIN effect AS e ON e.id = r.id LEFT JOIN sighting AS seen ON seen.run_id = :run AND seen.effect_seq = e.seq {locked}""",
     gives=", ".join(Found._fields),
 )

@@ -7,7 +7,7 @@ is just looking at it changes nothing, and nobody would come by again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlmodel import Session
@@ -15,6 +15,16 @@ from sqlmodel import Session
 from app.core.db import CHUNK, now
 from app.runtime.models import OPEN_EFFECTS, is_open
 from app.runtime.repository.effects import Claim, EventLog, effects
+
+
+class Held(NamedTuple):
+    """What an execution that ends leaves behind: `claims`, and `places` (step, effect id) that a commit may have claimed unsaid."""
+
+    claims: Sequence[Claim] = ()
+    places: Sequence[tuple[int, str]] = ()
+
+
+NOTHING_HELD = Held()
 
 
 def cancel_open(session: Session, run_id: str) -> None:
@@ -64,6 +74,14 @@ def recover_claims(session: Session, claims: Sequence[Claim]) -> None:
     for start in range(0, len(claims), CHUNK):
         held = [(claim.id, claim.owner, claim.fence) for claim in claims[start : start + CHUNK]]
         recover(session, sa.tuple_(effects.c.id, effects.c.owner, effects.c.fence).in_(held), wait=True)
+
+
+def recover_held(session: Session, run_id: str, owner: str, held: Held) -> None:
+    """`recover` for what an execution of this run leaves. Who else of its process has claimed at one of the places is fenced out."""
+    recover_claims(session, held.claims)
+    for start in range(0, len(held.places), CHUNK):
+        here = sa.tuple_(effects.c.step, effects.c.id).in_(list(held.places[start : start + CHUNK]))
+        _shift(session, sa.and_(effects.c.run_id == run_id, effects.c.owner == owner, here), "claimed", ("planned",), wait=True)
 
 
 def drop_claims(session: Session, dropped: list[Sequence[Claim]]) -> list[None]:

@@ -22,10 +22,9 @@ from app.runtime.models import OPEN_RUNS as RUNS_OPEN
 from app.runtime.models import Effect, Run, RunBound, RunIdentity, Sighting, is_open
 from app.runtime.plans import Proviso
 from app.runtime.repository.crossing import crosses_run
-from app.runtime.repository.effects import Claim
 from app.runtime.repository.flow import hold, not_paused
 from app.runtime.repository.journal import store, write_journal, write_logs
-from app.runtime.repository.recovery import cancel_open, recover_claims
+from app.runtime.repository.recovery import NOTHING_HELD, Held, cancel_open, recover_held
 from app.runtime.state import COUNTED, MAX_CRASHES, OPEN_RUNS
 
 runs: sa.Table = Run.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
@@ -204,7 +203,7 @@ def _guarded_update(columns: tuple[str, ...]) -> sa.Update:
 class Release:
     """A process gives a run back: for a worker at once (`available`), or after a crash of its own or while paused (`scheduled`).
 
-    `held` are the claims that it drops: what else of this run is held, by a retry queue, goes on.
+    `held` is what it drops: what else of this run is held, by a retry queue, goes on.
     """
 
     actor: Actor
@@ -217,7 +216,7 @@ class Release:
     steps: Sequence[dict[str, Any]] = ()
     stored: Sequence[tuple[str, str]] = ()
     logs: Sequence[dict[str, Any]] = ()
-    held: Sequence[Claim] = ()
+    held: Held = NOTHING_HELD
     paused: bool = False
     waits_for: str | None = None
     trace_id: str | None = None
@@ -230,7 +229,7 @@ def release(session: Session, releases: list[Release]) -> list[bool]:
 
 def _release(session: Session, item: Release) -> bool:
     at = now(session)
-    recover_claims(session, item.held)
+    recover_held(session, item.run_id, item.owner, item.held)
     guard = _guard(item.run_id, item.owner, item.fence)
     run = session.exec(select(Run).where(guard).with_for_update()).first()
     if run is None:
@@ -324,7 +323,7 @@ def abandon(session: Session, owners: Sequence[str]) -> list[str]:
 def counts(session: Session, run_id: str, *, at_its_end: bool = False) -> dict[str, dict[str, int]]:
     """Distinct keys of a run by effect and state name, as they are at present: its own and those it met.
 
-    `at_its_end`: what another run has meanwhile taken over from it counts as it left it, which is what its tool was told.
+    `at_its_end`: what other runs hold counts as the run was last told of it, or as it left it to them.
     """
     own = sa.select(Effect.effect, Effect.state, sa.func.count()).where(col(Effect.run_id) == run_id).group_by(Effect.effect, Effect.state)  # type: ignore[call-overload]  # SQLModel's column types
     state = sa.func.coalesce(col(Sighting.state), col(Effect.state)) if at_its_end else col(Effect.state)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from sqlmodel import select
 
 from app.core.db import Database
 from app.core.errors import Conflict, Invalid, NotFound
 from app.runtime import decisions, queue, views
 from app.runtime.journal import digest_text
+from app.runtime.models import Run, Sighting
 from app.runtime.repository import runs as repository
 from app.sandbox.sandbox import Sandbox
 from tests.support.waiting import until_async as until
-from tests.support.worlds import CALLER, world
+from tests.support.worlds import CALLER, sender_spec, world
 
 pytestmark = pytest.mark.anyio
 ADA, BOB, CAT = "ada@example.org", "bob@example.org", "cat@example.org"
@@ -74,7 +78,7 @@ async def test_a_refusal_for_now_is_retried_outside_the_run_until_it_is_done(dat
         assert ending is not None and ending.result is not None and ending.result["retrying"] == 1
         assert w.states() == {ADA: "done", BOB: "retry_wait"}
         waiting = views.list_effects(CALLER, database, state="retry_wait")["items"]
-        assert [(row["subject"], row["attempts"], row["error"]["code"]) for row in waiting] == [(BOB, 1, "scripted_refusal")]
+        assert [(row["subject"], row["attempts"], row["error"]["code"]) for row in waiting] == [(BOB, 1, "smtp_450")]
         await until(lambda: (due := queue.next_due(database)) is not None and due <= database.clock.now())
         assert await queue.work_queue(w.runtime) == 1
         assert w.states() == {ADA: "done", BOB: "done"}
@@ -103,7 +107,7 @@ async def test_a_refusal_that_never_passes_ends_as_a_dead_letter_at_the_cap(data
         assert [(row["subject"], row["attempts"]) for row in dead] == [(BOB, 3)]
         assert queue.next_due(database) is None
         grouped = views.count_effects(CALLER, database)
-        assert grouped == [{"state": "dead", "tool": "send_notes", "error_code": "scripted_refusal", "count": 1}]
+        assert grouped == [{"state": "dead", "tool": "send_notes", "error_code": "smtp_450", "count": 1}]
 
 
 @pytest.mark.parametrize(("retry_failed", "status", "sent"), [(False, "failed", 0), (True, "done", 1)])
@@ -129,6 +133,45 @@ async def test_what_another_run_takes_over_is_judged_as_its_run_left_it_and_show
         assert (left["failed"], left["skipped"], left["distinct"]) == (1, 0, 1)
         shown = w.run(begun.run_id)["effects"]["send"]
         assert (shown["failed"], shown["skipped"], shown["distinct"]) == (0, 1, 1)
+
+
+async def test_a_run_that_resumes_after_another_did_its_effect_skips_it_and_counts_what_it_was_told(
+    database: Database, sandbox: Sandbox
+) -> None:
+    script = [{"effect": "send", "when": {"to": BOB}, "answer": "crash_before"}]
+    told = [{"id": "told", "text": "what is skipped is counted as such", "expr": "result.skipped == effects.send.skipped"}]
+    async with world(database, sandbox, script=script, on_unknown="retry", _invariants=told) as w:
+        run_id, waiting = await w.call_and_die(group="g", to=[BOB])
+        _, other = await w.call(group="g", to=[BOB])
+        assert other is not None and other.result is not None and other.result["done"] == 1
+        ending = await w.runtime.execute(run_id)
+        assert waiting == [run_id] and ending is not None and ending.error is None
+        assert ending.result is not None and (ending.result["done"], ending.result["skipped"]) == (0, 1)
+        assert w.sent() == [BOB]
+
+
+async def test_taking_over_from_a_run_whose_journal_is_gone_leaves_nothing_to_prune(sqlite_database: Database, sandbox: Sandbox) -> None:
+    script = [{"effect": "send", "when": {"to": BOB}, "answer": "refuse_for_good", "times": 1}]
+    async with world(sqlite_database, sandbox, script=script, retry_failed=True) as w:
+        begun, _ = await w.call(group="g", to=[BOB])
+        with sqlite_database.writing() as session:
+            session.get_one(Run, begun.run_id).kept = "answers"
+        await w.call(group="g", to=[BOB])
+        with sqlite_database.reading() as session:
+            assert session.exec(select(Sighting)).all() == [] and w.states() == {BOB: "done"}
+
+
+async def test_what_a_run_was_told_of_anothers_effect_counts_though_a_third_takes_it_over(database: Database, sandbox: Sandbox) -> None:
+    script = [{"effect": "send", "when": {"to": BOB}, "answer": "refuse_for_good", "times": 1}]
+    async with world(database, sandbox, script=script) as w:
+        await w.call(group="g", to=[BOB])
+        met, ending = await w.call(group="g", to=[BOB])
+        assert ending is not None and ending.result is not None and ending.result["failed"] == 1
+        w.programs[1] = replace(w.programs[1], spec=sender_spec(retry_failed=True))
+        await w.call(group="g", to=[BOB])
+        with database.reading() as session:
+            counted = repository.counts(session, met.run_id, at_its_end=True)["send"]
+        assert (counted["failed"], counted["skipped"]) == (1, 0) and w.states() == {BOB: "done"}
 
 
 async def test_a_lost_reply_is_an_unknown_that_is_held_and_never_repeated(database: Database, sandbox: Sandbox) -> None:

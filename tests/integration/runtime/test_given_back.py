@@ -37,8 +37,14 @@ async def test_a_run_whose_program_cannot_be_read_just_now_is_given_back_and_not
         assert w.sent() == [ADA]
 
 
-async def test_what_was_claimed_by_a_commit_whose_answer_was_lost_is_given_back_with_its_run(database: Database, sandbox: Sandbox) -> None:
-    async with world(database, sandbox) as w:
+@pytest.mark.parametrize("met_before", [False, True])
+async def test_what_was_claimed_by_a_commit_whose_answer_was_lost_is_given_back_with_its_run(
+    database: Database, sandbox: Sandbox, met_before: bool
+) -> None:
+    script = [{"effect": "send", "when": {"to": ADA}, "answer": "refuse_for_good", "times": 1}] if met_before else ()
+    async with world(database, sandbox, script=script, retry_failed=True) as w:
+        if met_before:
+            await w.call(group="g", to=[ADA])
         submit, lost = w.runtime.writer.submit, [True]
 
         async def losing(write: Any, argument: Any) -> Any:
