@@ -15,29 +15,27 @@ from app.verification.differences import differences
 from app.verification.findings import Finding, GateOutcome
 from app.verification.stage import Done, Played, staged
 from app.verification.subject import Bench, Subject
+from app.verification.together import together
 from app.verification.touched import touched
 
 CASE_LIMIT_S = 20.0
-_AT_ONCE = 4
 _CODE = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
 _MEND = "Make the tool do what the example says; where the example is wrong, save a new spec revision."
 
 
 async def check_examples(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
     """Each case: the same result or error, and exactly these effects, in order."""
-    turn = asyncio.Semaphore(_AT_ONCE)
 
     async def one(example: Example) -> tuple[list[Finding], Played | None]:
-        async with turn:
-            try:
-                async with asyncio.timeout(CASE_LIMIT_S):
-                    played = await _play(subject, bench, example)
-            except TimeoutError:
-                message = f"Example {example.name!r} did not finish within {CASE_LIMIT_S:g} s."
-                return [_finding("example_time", message, "Look for a loop that does not end.", example)], None
-            return list(judge(example, played)), played
+        try:
+            async with asyncio.timeout(CASE_LIMIT_S * bench.patience):
+                played = await _play(subject, bench, example)
+        except TimeoutError:
+            message = f"Example {example.name!r} did not finish within {CASE_LIMIT_S:g} s."
+            return [_finding("example_time", message, "Look for a loop that does not end.", example)], None
+        return list(judge(example, played)), played
 
-    cases = await asyncio.gather(*(one(example) for example in subject.spec.examples))
+    cases = await together(one, subject.spec.examples)
     findings = [finding for found, _ in cases for finding in found]
     shown = [_case(example, found, played) for example, (found, played) in zip(subject.spec.examples, cases, strict=True)]
     coded = {

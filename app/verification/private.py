@@ -9,11 +9,12 @@ It refuses to be: a detector of personal data. It knows what the example holds, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from app.runtime.journal import encode
 from app.spec.model import Example
+from app.verification.leaves import leaves
 
 MARK = "zqxv"
 _PERSON = "name|(?:first|last|full|given|family|customer|contact|recipient|person|user|display)_?name|surname|(?:first|last)"
@@ -60,25 +61,16 @@ def tells_of(line: Any, private: set[str]) -> bool:
     if MARK in said or any(encode(text)[1:-1].lower() in said for text in private):
         return True
     numbers = {_digits(text) for text in private if _NUMBER.fullmatch(text)}
-    return any(number in _digits(text) for _, text in _leaves(line, "") for number in numbers)
+    return any(number in _digits(leaf) for _, leaf in leaves(line) if isinstance(leaf, str) for number in numbers)
 
 
 def _texts(example: Example) -> Iterator[tuple[str, str]]:
-    for records in example.world.records.values():
-        for record in records:
-            yield from _leaves(record.body, "")
-    yield from _leaves(example.args, "")
-
-
-def _leaves(value: Any, name: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            yield from _leaves(part, str(key).lower())
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _leaves(part, name)
-    elif isinstance(value, str):
-        yield name, value
+    """Each text of the example's records and arguments with the name of the field that it stands in, in small letters."""
+    bodies = (record.body for records in example.world.records.values() for record in records)
+    for value in (*bodies, example.args):
+        for place, leaf in leaves(value):
+            if isinstance(leaf, str):
+                yield next((step.lower() for step in reversed(place) if isinstance(step, str)), ""), leaf
 
 
 def _swapped(value: Any, swap: Callable[[str], str]) -> Any:

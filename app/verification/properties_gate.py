@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from app.runtime.program import Program
 from app.spec.model import Example, WorldRecord
 from app.verification.boxes import Cut, ask
 from app.verification.findings import Finding, GateOutcome, Severity
+from app.verification.leaves import leaves
 from app.verification.stage import Played, staged
 from app.verification.subject import Bench, Subject
 
@@ -136,17 +137,8 @@ def _known(examples: Sequence[Example]) -> list[str]:
     worlds = [example.world for example in examples]
     named = {record.key for world in worlds for records in world.records.values() for record in records}
     named |= {name for world in worlds for name in world.snapshots}
-    named |= {text for example in examples for text in _texts(example.args)}
+    named |= {leaf for example in examples for _, leaf in leaves(example.args) if isinstance(leaf, str)}
     return sorted(named)[:MOST_KNOWN]
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from (text for part in value.values() for text in _texts(part))
-    elif isinstance(value, Sequence):
-        yield from (text for part in value for text in _texts(part))
 
 
 def _quiet(example: Example, records: Records) -> Example:
