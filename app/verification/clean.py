@@ -7,21 +7,22 @@ It refuses to be: a schedule. Nothing is disturbed here; what is, is compared wi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
 
 from app.runtime.program import Program
-from app.spec.model import Effect, Example, ExecutionSpec
+from app.spec.model import Example, ExecutionSpec
 from app.verification.boxes import inside_files
+from app.verification.declared import declared, written
 from app.verification.differences import differences
 from app.verification.findings import Finding
-from app.verification.stage import Key, Played, Row, Stage, staged
+from app.verification.stage import Done, Key, Played, Row, Stage, staged
 from app.verification.subject import Bench, Subject
 from app.verification.wording import found, named, some_keys
 
-MOST_CALLS = 6
+MOST_CALLS = 12
 """How often a call that finds new work each time is made again, to see whether it comes to an end."""
 
 
@@ -29,8 +30,9 @@ MOST_CALLS = 6
 class Clean:
     """What one run on a fresh stage leaves, what the same call again adds a little later, and what the replay of the first says.
 
-    `records` are those that both have left, by collection and key. `goes_on`: each call did more of what was to do, until nothing was left.
-    `elsewhere` are the items of another first run, a little later in a world of its own.
+    `goes_on`: each call did more of what was to do, until nothing was left; `whole` is the ledger then, `after` itself where there was no
+    more to do. `records` are those that are left in the end, by collection and key. `elsewhere` are the items of another first run, a
+    little later in a world of its own.
     """
 
     example: Example
@@ -40,6 +42,7 @@ class Clean:
     after: Mapping[Key, Row]
     records: Mapping[tuple[str, str], Any]
     replay: tuple[str, Mapping[str, Any]]
+    whole: Mapping[Key, Row]
     goes_on: bool = False
     elsewhere: Mapping[Key, Any] = field(default_factory=dict)
 
@@ -52,15 +55,12 @@ class Clean:
     def added(self) -> int:
         """Effects that the same call again has planned anew, or performed again although they were done."""
         before = ((self.ledger.get(key), row) for key, row in self.after.items())
-        return sum(was is None or (was.state == "done" and row.performed > max(1, was.performed)) for was, row in before)
+        return sum(was is None or _is_done_again(was, row) for was, row in before)
 
 
-def written_keys(effect: Effect, item: Any) -> list[str]:
-    """The keys of the records that an item of this effect writes."""
-    if not isinstance(item, Mapping):
-        return []
-    several = item.get("records", ()) if effect.connector == "records.put_many" else [item] if effect.connector == "records.put" else ()
-    return [record["key"] for record in several if isinstance(record, Mapping) and "key" in record]
+def _is_done_again(before: Row, after: Row) -> bool:
+    """Whether what was done was performed again. What was in doubt may be, by a policy of its own."""
+    return before.state == "done" and after.performed > max(1, before.performed)
 
 
 async def run_clean(subject: Subject, bench: Bench, example: Example) -> Clean:
@@ -70,35 +70,39 @@ async def run_clean(subject: Subject, bench: Bench, example: Example) -> Clean:
         played = await stage.play(program, example.args)
         ledger = await asyncio.to_thread(stage.ledger)
         replay = await stage.replay(played.run_id, program)
-        await stage.pass_time()
+        an_hour_ends = await stage.pass_time()
         again = await stage.play(program, example.args)
         after = await asyncio.to_thread(stage.ledger)
+        may_go_on = an_hour_ends or _is_other_work(subject.spec, ledger, after)
+        whole = await to_an_end(stage, program, example) if may_go_on and after.keys() != ledger.keys() else None
         records = await asyncio.to_thread(stage.records)
-        goes_on = _is_other_work(subject.spec, ledger, after) and await _comes_to_an_end(stage, program, example)
-        return Clean(example, played, ledger, again, after, records, replay, goes_on)
+        return Clean(example, played, ledger, again, after, records, replay, whole or after, whole is not None)
 
 
 def _is_other_work(spec: ExecutionSpec, before: Mapping[Key, Row], after: Mapping[Key, Row]) -> bool:
-    """Whether there are new effects, and none of them writes a record that one before has written."""
+    """Whether no new effect writes a record that one before has written."""
     new = {key: row for key, row in after.items() if key not in before}
-    return bool(new) and not _written(spec, before) & _written(spec, new)
+    return not _places(spec, before) & _places(spec, new)
 
 
-def _written(spec: ExecutionSpec, ledger: Mapping[Key, Row]) -> set[tuple[str, str]]:
-    rows = [(effect, row.item) for (name, _), row in ledger.items() if (effect := spec.effect(name)) is not None]
-    return {(effect.config["collection"], key) for effect, item in rows for key in written_keys(effect, item)}
+def _places(spec: ExecutionSpec, ledger: Mapping[Key, Row]) -> set[tuple[str, str]]:
+    return {place for (name, _), row in ledger.items() for place in written(declared(spec, name), row.item)}
 
 
-async def _comes_to_an_end(stage: Stage, program: Program, example: Example) -> bool:
-    """Whether more calls find nothing left to do: a tool that takes only so much at once goes on, one whose keys change never ends."""
+async def to_an_end(stage: Stage, program: Program, example: Example) -> dict[Key, Row] | None:
+    """The ledger once more calls find nothing left to do. None: they always do.
+
+    A tool that takes only so much at once comes to an end, one whose keys change does not. Nor does one whose keys hold the time: it
+    passes in full before each call, whatever hour that ends.
+    """
     known = await asyncio.to_thread(stage.ledger)
     for _ in range(MOST_CALLS):
         await stage.pass_time()
         await stage.play(program, example.args)
         before, known = known, await asyncio.to_thread(stage.ledger)
         if known.keys() == before.keys():
-            return True
-    return False
+            return known
+    return None
 
 
 def judge_clean(clean: Clean) -> Iterator[Finding]:
@@ -114,8 +118,9 @@ def _judge_again(clean: Clean) -> Iterator[Finding]:
         message = f"{call} plans {len(new)} new effects, such as {named(new[0])}."
         yield found(clean.example, "new_effects_on_repeat", message, some_keys(clean.ledger), some_keys(clean.after))
     for key, row in clean.after.items():
-        if key in clean.ledger and clean.ledger[key].state == "done" and row.performed > 1:
-            yield found(clean.example, "performed_twice", f"{call} performs {named(key)} a second time.", 1, row.performed)
+        before = clean.ledger.get(key)
+        if before is not None and _is_done_again(before, row):
+            yield found(clean.example, "performed_twice", f"{call} performs {named(key)} a second time.", before.performed, row.performed)
     if clean.played.state == "completed" and clean.again.state != "completed":
         said = str((clean.again.error or {}).get("message", ""))[:300]
         message = f"{call} ends with {clean.again.error_code!r}, although it works once: {said}."
@@ -155,8 +160,11 @@ async def _play_twice(subject: Subject, bench: Bench, clean: Clean, *, later: bo
 
 def _judge_twice(clean: Clean, played: Played) -> list[Finding]:
     """One process that runs the tool twice asks for what two processes ask for."""
-    expected = _asked(clean.played) + (_asked(clean.again) if clean.played.state == "completed" else [])
-    got = _asked(played)
+    expected, got = _asked(clean.played.done), _asked(played.done)
+    if clean.played.state == "completed":
+        alike = _told_alike(clean)
+        expected += _asked(alike)
+        got = got[: len(expected)] if len(alike) < len(clean.again.done) else got
     if got == expected:
         return list(_another_answer(clean, played))
     at = next((index for index, (left, right) in enumerate(zip_longest(expected, got)) if left != right), 0)
@@ -165,6 +173,19 @@ def _judge_twice(clean: Clean, played: Played) -> list[Finding]:
     if played.error is not None:
         message += f" It ends with {played.error_code!r}: {str(played.error.get('message', ''))[:200]}."
     return [found(clean.example, "state_between_calls", message, list(map(named, expected[:20])), list(map(named, got[:20])))]
+
+
+def _told_alike(clean: Clean) -> Sequence[Done]:
+    """What the second process asked for, up to the first item of which it heard what one process does not hear: that what was refused, or
+    in doubt, has become something else meanwhile."""
+    first = {(one.effect, one.key): one.status for one in reversed(clean.played.done)}
+    told: set[tuple[str, str | None]] = set()
+    for number, one in enumerate(clean.again.done, 1):
+        was = first.get((one.effect, one.key), one.status)
+        if (one.effect, one.key) not in told and one.status != ("skipped" if was == "done" else was):
+            return clean.again.done[:number]
+        told.add((one.effect, one.key))
+    return clean.again.done
 
 
 def _another_answer(clean: Clean, played: Played) -> Iterator[Finding]:
@@ -187,5 +208,5 @@ def _twice(subject: Subject) -> Program:
     return subject.program(spec=spec.model_copy(update={"effects": effects, "invariants": ()}), tool=tool)
 
 
-def _asked(played: Played) -> list[Key]:
-    return [(one.effect, one.key or "(no key)") for one in played.done]
+def _asked(done: Sequence[Done]) -> list[Key]:
+    return [(one.effect, one.key or "(no key)") for one in done]

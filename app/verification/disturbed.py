@@ -20,10 +20,11 @@ from app.runtime.state import COUNTED
 from app.spec.invariants import check_expressions, roots_of
 from app.spec.model import Effect, ExecutionSpec, Invariant
 from app.spec.paths import names_in
-from app.verification.clean import Clean
+from app.verification.clean import Clean, to_an_end
+from app.verification.declared import SETTLED, declared, is_local_effect, is_repeated, may_repeat
 from app.verification.differences import differences
 from app.verification.findings import Finding, Severity
-from app.verification.schedules import DEATHS, Schedule, is_local_effect, may_repeat
+from app.verification.schedules import DEATHS, Schedule
 from app.verification.stage import Interruption, Key, Played, Row, Stage, staged
 from app.verification.subject import Bench, Subject
 from app.verification.witness import Moment
@@ -36,13 +37,12 @@ _CUES = {
     "crash_before": "crash_before",
     "crash_after": "crash",
 }
-_HEARD_AS_EVER = ("done", "skipped", "duplicate")
 _ALIKE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Disturbed:
-    """A run under a schedule with the ledger that it left, then the same call again, with ledger and records after that."""
+    """A run under a schedule with the ledger that it left, then the same call again, as often as there is more to do, and what is left."""
 
     schedule: Schedule
     clean: Clean
@@ -69,6 +69,8 @@ async def run_disturbed(subject: Subject, bench: Bench, clean: Clean, schedule: 
         ledger = await asyncio.to_thread(stage.ledger)
         await stage.settle()
         again = await stage.play(program, example.args)
+        if clean.goes_on:
+            await to_an_end(stage, program, example)
         after = await asyncio.to_thread(stage.ledger)
         return Disturbed(schedule, clean, played, ledger, again, after, await asyncio.to_thread(stage.records))
 
@@ -84,7 +86,7 @@ def _script(spec: ExecutionSpec, clean: Clean, schedule: Schedule) -> list[dict[
 
 def _dies_when_told(spec: ExecutionSpec, schedule: Schedule) -> bool:
     """A local effect is done when it is committed, so a process that dies after it dies between that and telling the tool."""
-    return schedule.kind == "crash_after" and schedule.target is not None and is_local_effect(_declared(spec, schedule.target))
+    return schedule.kind == "crash_after" and schedule.target is not None and is_local_effect(declared(spec, schedule.target[0]))
 
 
 def _interruptions(spec: ExecutionSpec, stage: Stage, program: Program, schedule: Schedule) -> Iterator[Interruption]:
@@ -110,21 +112,29 @@ def judge_disturbed(spec: ExecutionSpec, seen: Disturbed) -> list[Finding]:
     return next((findings for check in checks if (findings := list(check(spec, seen)))), [])
 
 
-def _declared(spec: ExecutionSpec, key: Key) -> Effect:
-    effect = spec.effect(key[0])
-    if effect is None:
-        raise RuntimeError(f"the ledger holds the effect {key[0]!r}, which the spec does not declare")
-    return effect
+def _otherwise(seen: Disturbed) -> set[Key]:
+    """Effects of which the tool heard otherwise than in the clean run.
+
+    Beside the target there may be others: a cue of the example that answers so many times may meet another item once one is repeated.
+    """
+    was = _heard(seen.clean.played)
+    other = {key for key, status in _heard(seen.played).items() if key in was and status != was[key] and not {status, was[key]} <= SETTLED}
+    return other | ({seen.schedule.target} if seen.schedule.target is not None and seen.told not in SETTLED else set())
+
+
+def _heard(played: Played) -> dict[Key, str]:
+    """What a run's tool was told of each key at first."""
+    return {(one.effect, one.key): one.status for one in reversed(played.done) if one.key is not None}
 
 
 def _as_ever(seen: Disturbed) -> bool:
     """Whether the tool heard of everything what it hears in a clean run, so that it must come to the same."""
-    return seen.schedule.target is None or seen.told in _HEARD_AS_EVER
+    return not _otherwise(seen)
 
 
 def _may_stop(spec: ExecutionSpec, seen: Disturbed) -> bool:
     """Whether the tool may leave work undone: something that it requires was not done."""
-    return not _as_ever(seen) and seen.schedule.target is not None and _declared(spec, seen.schedule.target).criticality == "required"
+    return any(declared(spec, key[0]).criticality == "required" for key in _otherwise(seen))
 
 
 def _met(_spec: ExecutionSpec, seen: Disturbed) -> Iterator[Finding]:
@@ -211,8 +221,8 @@ def _ledger(spec: ExecutionSpec, seen: Disturbed) -> Iterator[Finding]:
 
 def _row_differs(spec: ExecutionSpec, seen: Disturbed, key: Key) -> tuple[str, str] | None:
     """The rule that one row breaks, and how."""
-    effect, clean, row = _declared(spec, key), seen.clean.ledger.get(key), seen.ledger.get(key)
-    if row is not None and row.performed > max(1, clean.performed if clean else 1) and not may_repeat(effect):
+    effect, clean, row = declared(spec, key[0]), seen.clean.ledger.get(key), seen.ledger.get(key)
+    if row is not None and is_repeated(effect, row.performed, clean.performed if clean else 1):
         return "performed_twice", f"was performed {row.performed} times"
     if key == seen.schedule.target or _may_stop(spec, seen) or seen.schedule.kind == "stopped":
         return None
@@ -240,7 +250,7 @@ def _twin_of(spec: ExecutionSpec, seen: Disturbed, ledger: Mapping[Key, Row]) ->
     if target is None or seen.schedule.kind in ("refuse_for_good", "refuse_all") or target not in ledger:
         return None
     item = ledger[target].item
-    strangers = [key for key in ledger if key not in seen.clean.after and key[0] == target[0]]
+    strangers = [key for key in ledger if key not in seen.clean.whole and key[0] == target[0]]
     return next((key for key in strangers if _likeness(item, ledger[key].item) >= _ALIKE), None)
 
 
@@ -263,7 +273,10 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _visible(spec: ExecutionSpec, seen: Disturbed) -> Iterator[Finding]:
     """What is required and was not done can be seen in the result. What the queue goes on with is told as a warning only."""
-    if not _may_stop(spec, seen) or seen.played.state != "completed" or seen.played.result != seen.clean.played.result:
+    target = seen.schedule.target
+    if target is None or seen.told in SETTLED or declared(spec, target[0]).criticality != "required":
+        return
+    if seen.played.state != "completed" or seen.played.result != seen.clean.played.result:
         return
     message = f"A run {seen.schedule} returns what it returns when all is done; the tool was told {seen.told!r}."
     severity: Severity = "warning" if seen.told == "retrying" else "error"
@@ -274,7 +287,7 @@ def _second_call(spec: ExecutionSpec, seen: Disturbed) -> Iterator[Finding]:
     again, call = seen.again, f"After a run {seen.schedule}, settled, the same call"
     for key, row in seen.after.items():
         before = max((ledger[key].performed for ledger in (seen.clean.ledger, seen.ledger) if key in ledger), default=1)
-        if row.performed > max(1, before) and not may_repeat(_declared(spec, key)):
+        if is_repeated(declared(spec, key[0]), row.performed, before):
             yield found(seen.clean.example, "performed_twice", f"{call} performs {named(key)} again.", 1, row.performed)
             return
     ends_well = again.state == "completed" or again.state == seen.clean.again.state
@@ -296,7 +309,7 @@ def _recovery(spec: ExecutionSpec, seen: Disturbed) -> Iterator[Finding]:
     """Once nothing stands in the way, the same call completes what one clean run does; or leaves the records that it leaves."""
     if not _is_done(seen):
         return
-    wanted = [key for key in seen.clean.done if _declared(spec, key).criticality == "required"]
+    wanted = [key for key in seen.clean.done if declared(spec, key[0]).criticality == "required"]
     missing = [key for key in wanted if key not in seen.after or seen.after[key].state != "done"]
     if missing and (seen.records != seen.clean.records or not _declared_local(spec, missing)):
         message = f"After a run {seen.schedule}, settled, the same call does not do {named(missing[0])}, which one clean run does."
@@ -321,4 +334,4 @@ def _content(_spec: ExecutionSpec, seen: Disturbed) -> Iterator[Finding]:
 
 
 def _declared_local(spec: ExecutionSpec, keys: list[Key]) -> bool:
-    return all(is_local_effect(_declared(spec, key)) for key in keys)
+    return all(is_local_effect(declared(spec, key[0])) for key in keys)

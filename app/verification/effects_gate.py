@@ -47,14 +47,14 @@ class _Examined:
 async def check_effects(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
     """Clean runs of up to 12 examples, then schedules of those in which nothing was found."""
     chosen = sorted(subject.spec.examples, key=lambda example: not example.effects)[:MOST_EXAMPLES]
-    examined = await _each(chosen, lambda example: _in_time(example, _examine(subject, bench, example)))
+    examined = await _each(chosen, lambda example: _in_time(bench, example, _examine(subject, bench, example)))
     cleans = [one.clean for one in examined if one.clean is not None]
-    sound = [one.clean for one in examined if one.clean is not None and not one.findings and not one.clean.goes_on]
+    sound = [one.clean for one in examined if one.clean is not None and not one.findings]
 
     inputs = subject.program().validators.args
     listed = list_schedules(subject.spec, sound, lambda args: not inputs.problems(dict(args)), subject.digest)
     of = {clean.example.name: clean for clean in sound}
-    seen = await _each(listed.played, lambda one: _in_time(one.example, _play(subject, bench, of[one.example.name], one)))
+    seen = await _each(listed.played, lambda one: _in_time(bench, one.example, _play(subject, bench, of[one.example.name], one)))
 
     disturbed = [finding for one in seen for finding in one.findings]
     disturbed += judge_pairs([one.disturbed for one in seen if one.disturbed is not None and not one.findings])
@@ -83,11 +83,13 @@ async def _each(things: Sequence[T], work: Callable[[T], Awaitable[_Examined]]) 
     return await asyncio.gather(*(one(thing) for thing in things))
 
 
-async def _in_time(example: Example, work: Awaitable[_Examined]) -> _Examined:
+async def _in_time(bench: Bench, example: Example, work: Awaitable[_Examined]) -> _Examined:
     try:
-        async with asyncio.timeout(CASE_LIMIT_S):
+        async with bench.within(CASE_LIMIT_S) as limit:
             return await work
     except TimeoutError:
+        if not limit.expired():
+            raise
         message = f"Example {example.name!r} and its repetitions did not finish within {CASE_LIMIT_S:g} s."
         return _Examined([found(example, "effects_time", message)])
 
@@ -100,7 +102,7 @@ async def _examine(subject: Subject, bench: Bench, example: Example) -> _Examine
 
 async def _play(subject: Subject, bench: Bench, clean: Clean, schedule: Schedule) -> _Examined:
     if schedule.kind in _VARIED:
-        return _Examined(judge_varied(await run_varied(subject, bench, clean, schedule)))
+        return _Examined(judge_varied(subject.spec, await run_varied(subject, bench, clean, schedule)))
     if schedule.kind == "meddled":
         return _Examined(judge_meddled(await run_meddled(subject, bench, clean, schedule)))
     seen = await run_disturbed(subject, bench, clean, schedule)

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
-from app.connectors.port import is_local
-from app.connectors.scripted import scripted
-from app.spec.model import Effect, Example, ExecutionSpec
-from app.verification.clean import Clean, written_keys
+from app.spec.model import Example, ExecutionSpec
+from app.verification.clean import Clean
+from app.verification.declared import declared, is_local_effect, written
 from app.verification.stage import Key
 from app.verification.witness import Act, Heard
 
@@ -58,7 +57,6 @@ WORDS: Mapping[Kind, str] = {
     "crash_after": "done by a process that died after it",
     "meddled": "about a record that somebody else writes between its being read and being written",
 }
-_LOCAL = frozenset(name for name, port in scripted().effects.items() if is_local(port))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +101,6 @@ class Schedule:
         row |= {"effect": self.target[0], "place": self.place} if self.target else {}
         row |= {"request": self.at} if self.at is not None else {}
         return row | ({"held_out": True} if self.example.visibility == "held_out" else {})
-
-
-def is_local_effect(effect: Effect) -> bool:
-    """Whether it commits in our own database, together with its record."""
-    return effect.connector in _LOCAL
-
-
-def may_repeat(effect: Effect) -> bool:
-    """Whether a doubt about it is ended by doing it again."""
-    return effect.on_unknown == "retry" and not is_local_effect(effect)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,13 +201,17 @@ def _lists(clean: Clean, admits: Callable[[Mapping[str, Any]], bool]) -> Iterato
 
 def rewritten(spec: ExecutionSpec, heard: Heard, acts: Sequence[Act]) -> list[tuple[str, str]]:
     """The records, `(collection, key)`, that these items write after pages gave them to the run, with their versions."""
-    asked = [(effect, act.item) for act in acts if (effect := spec.effect(act.effect)) is not None]
-    written = [(effect.config["collection"], key) for effect, item in asked for key in written_keys(effect, item)]
-    return [record for record in written if record in heard.rows]
+    places = [place for act in acts if spec.effect(act.effect) is not None for place in written(declared(spec, act.effect), act.item)]
+    return [place for place in places if place in heard.rows]
 
 
 def itemised(clean: Clean) -> frozenset[str]:
-    """The effects that the tool asks for once for each item of its list: only of these it is known what another list must come to."""
+    """The effects that the tool asks for once for each item of its list: only of these it is known what another list must come to.
+
+    A tool that does a part of its work in each call may do another part for another list.
+    """
+    if clean.goes_on:
+        return frozenset()
     sizes = {len(value) for value in clean.example.args.values() if isinstance(value, list) and len(value) > 1}
     asked = Counter(one.effect for one in clean.played.done)
     return frozenset(effect for effect, number in asked.items() if number in sizes)

@@ -48,9 +48,8 @@ Key = tuple[str, str]
 PAGE = 1
 """How many records a page of a stage has where the query does not say: a world of a few records has several pages, as a real one has."""
 
-LATER_MS = 7_000
-"""What passes at most between a call and the same call again: enough to tell a key with the time in it, and never into the next hour, so
-that a day that ends or a term that is over makes no other work of it."""
+LATER_MS = 61_000
+"""What passes between a call and the same call again: enough to tell a key with a minute in it."""
 
 MEET_S = 10.0
 _HOUR_MS = 3_600_000
@@ -146,35 +145,44 @@ class Stage:
     async def play_twins(self, program: Program, args: Mapping[str, Any]) -> list[Played]:
         """The same call in two processes at once: neither asks for its first effect before the other is about to, or is over."""
         witnesses = [Witness(self.guests, meet=meet) for meet in _meeting(2)]
-        runtimes = [await self._born(witness) for witness in witnesses]
+        twins = await asyncio.gather(*(self._twin(program, args, witness) for witness in witnesses))
+        plays = []
+        for witness, (run_id, ending) in zip(witnesses, twins, strict=True):
+            before = len(self.witness.heard)
+            ended = ending or await self._resume(run_id)  # its process died, which is seen to once the other run is over
+            plays.append(self._played(program, run_id, args, ended, (*witness.heard, *self.witness.heard[before:])))
+        return plays
+
+    async def _twin(self, program: Program, args: Mapping[str, Any], witness: Witness) -> tuple[str, Ending | None]:
+        """One run in a process of its own. None: that died, and what it held is free."""
+        runtime = await self._born(witness)
         try:
-            begun = [await self._begun(runtime, program, args) for runtime in runtimes]
-            drives = (runtime.drive(execution) for runtime, (_, execution) in zip(runtimes, begun, strict=True))
-            endings = await asyncio.gather(*drives)
+            run_id, execution = await self._begun(runtime, program, args)
+            with suppress(ScriptedCrash):
+                return run_id, await runtime.drive(execution)
         finally:
-            for runtime in runtimes:
-                await runtime.stop()
-        return [
-            self._played(program, run_id, args, ending, tuple(witness.heard))
-            for (run_id, _), ending, witness in zip(begun, endings, witnesses, strict=True)
-        ]
+            await runtime.stop()
+        await asyncio.to_thread(sweep, self.database)
+        return run_id, None
 
     async def replay(self, run_id: str, program: Program) -> tuple[str, dict[str, Any]]:
         """`same` or `differs`, with the report, of a run that is over."""
         player = await asyncio.to_thread(self._player, await self.living(), run_id, program)
         return await player.play()
 
-    async def pass_time(self, least_ms: int = 0) -> None:
-        """Later, in another process: a few seconds, and at least so many."""
+    async def pass_time(self, passing_ms: int = LATER_MS) -> bool:
+        """Later, in another process. Whether an hour has ended, with which a day may end that makes other work of a call."""
         await self._die()
-        left_ms = _HOUR_MS - 1 - self.clock.now() % _HOUR_MS
-        self.clock.advance(max(least_ms, min(LATER_MS, left_ms)))
+        hour = self.clock.now() // _HOUR_MS
+        self.clock.advance(passing_ms)
+        return self.clock.now() // _HOUR_MS != hour
 
     async def settle(self) -> None:
         """What a run has left open is brought to its end: doubts by a person who looked, the rest by the queue when it is due."""
         await asyncio.to_thread(self._resolve)
         due = await asyncio.to_thread(next_due, self.database)
-        await self.pass_time(max(0, (due or 0) - self.clock.now()))
+        left_ms = _HOUR_MS - 1 - self.clock.now() % _HOUR_MS  # in the same hour, so that no other work comes of it
+        await self.pass_time(max((due or 0) - self.clock.now(), min(LATER_MS, left_ms)))
         if due is not None:
             await work_queue(await self.living())
 

@@ -5,6 +5,7 @@ It refuses to be: the candidate's row. Nothing here knows who stored it or how f
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -120,3 +121,7 @@ class Bench:
     test_limits: ProcessLimits = DYNAMIC
     patience: float = 1.0
     """How many times its limit a gate may take: more where it stands back for published tools."""
+
+    def within(self, limit_s: float) -> asyncio.Timeout:
+        """A limit of wall time for a part of a gate, as many times as long as the gate's own."""
+        return asyncio.timeout(limit_s * self.patience)

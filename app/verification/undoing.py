@@ -19,6 +19,7 @@ from typing import Any
 from app.core.errors import Invalid
 from app.spec.model import Effect, Example, ExecutionSpec
 from app.spec.undo import undo_item
+from app.verification.declared import Place, written
 from app.verification.differences import differences
 from app.verification.findings import Finding
 from app.verification.stage import Done as Told
@@ -28,7 +29,6 @@ from app.verification.subject import Bench, Subject
 MOST_EXAMPLES = 3
 """For each effect; those that do it most often come first."""
 
-Place = tuple[str, str]
 _PERFORM = """import json
 
 ASKED = json.loads({asked!r})
@@ -164,9 +164,9 @@ def _judge_records(
     spec: ExecutionSpec, example: Example, done: Sequence[Done], before: Mapping[Place, Any], after: Mapping[Place, Any]
 ) -> Iterator[tuple[str, Finding]]:
     """Records that only effects with an undo have written are as they were."""
-    kept = {place for one in done if one.effect.undo is None for place in _written(one)}
+    kept = {place for one in done if one.effect.undo is None for place in written(one.effect, one.item)}
     for one in done:
-        for place in sorted(set(_written(one)) - kept) if one.effect.undo is not None else ():
+        for place in sorted(set(written(one.effect, one.item)) - kept) if one.effect.undo is not None else ():
             was, now = before.get(place), after.get(place)
             if was != now:
                 where = differences({"body": was}, {"body": now})[0]
@@ -174,14 +174,6 @@ def _judge_records(
                 fix = "Let the undo put back what was there before: keep it in the item or take it from the receipt."
                 yield one.effect.id, _finding("undo_differs", message[:600], fix, example, one.item, was, now)
                 return
-
-
-def _written(one: Done) -> list[Place]:
-    collection = one.effect.config.get("collection")
-    if collection is None or not one.effect.connector.startswith("records."):
-        return []
-    records = one.item.get("records", [one.item])
-    return [(collection, record["key"]) for record in records if "key" in record]
 
 
 def _finding(rule: str, message: str, fix: str, example: Example, item: Any, expected: Any = None, got: Any = None) -> Finding:

@@ -13,7 +13,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from app.spec.model import ExecutionSpec
 from app.verification.clean import Clean
+from app.verification.declared import SETTLED, declared, is_repeated
 from app.verification.findings import Finding
 from app.verification.schedules import Kind, Schedule, itemised
 from app.verification.stage import Key, Played, Row, staged
@@ -21,7 +23,6 @@ from app.verification.subject import Bench, Subject
 from app.verification.wording import found, named, some_keys, some_states
 
 _RULES: Mapping[Kind, str] = {"permuted": "order_changes_keys", "duplicated": "duplicates_change_keys", "one_by_one": "items_share_a_key"}
-_SETTLED = ("done", "skipped", "duplicate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,39 +46,39 @@ async def run_varied(subject: Subject, bench: Bench, clean: Clean, schedule: Sch
         return Varied(schedule, clean, tuple(plays), await asyncio.to_thread(stage.ledger))
 
 
-def judge_varied(seen: Varied) -> list[Finding]:
+def judge_varied(spec: ExecutionSpec, seen: Varied) -> list[Finding]:
     """What does not hold, by the first check that finds something."""
     checks = (_twins,) if seen.schedule.kind == "twins" else (_calls_end, _keys, _one_key)
-    return next((findings for check in checks if (findings := list(check(seen)))), [])
+    return next((findings for check in checks if (findings := list(check(spec, seen)))), [])
 
 
-def _twins(seen: Varied) -> Iterator[Finding]:
+def _twins(spec: ExecutionSpec, seen: Varied) -> Iterator[Finding]:
     clean, example = seen.clean, seen.clean.example
     for played in seen.plays:
-        waited = any(one.status not in _SETTLED for one in played.done)
+        waited = any(one.status not in SETTLED for one in played.done)
         if played.state not in (clean.played.state, clean.again.state) and not (played.is_business_error and waited):
             message = f"A run {seen.schedule} ends {played.state!r} with {played.error_code!r}: {_said(played)}."
             yield found(example, "twins_differ", message, clean.played.state, played.error)
             return
     for key in sorted(set(clean.done) | set(seen.ledger)):
-        wrong = _twin_row(clean, key, seen.ledger.get(key))
+        wrong = _twin_row(spec, clean, key, seen.ledger.get(key))
         if wrong is not None:
             message = f"A run {seen.schedule}: {named(key)} {wrong}."
             yield found(example, "twins_differ", message, some_states(clean.ledger), some_states(seen.ledger))
             return
 
 
-def _twin_row(clean: Clean, key: Key, row: Row | None) -> str | None:
+def _twin_row(spec: ExecutionSpec, clean: Clean, key: Key, row: Row | None) -> str | None:
     if row is None:
         return "is missing"
-    if key not in clean.ledger:
+    if key not in clean.whole:
         return "is not planned by one clean run"
-    if row.performed > max(1, clean.ledger[key].performed):
+    if is_repeated(declared(spec, key[0]), row.performed, clean.whole[key].performed):
         return f"was performed {row.performed} times"
     return None if row.state == "done" or key not in clean.done else f"ends {row.state!r}"
 
 
-def _calls_end(seen: Varied) -> Iterator[Finding]:
+def _calls_end(_spec: ExecutionSpec, seen: Varied) -> Iterator[Finding]:
     for played, args in zip(seen.plays, seen.schedule.calls, strict=True):
         if played.state != "completed" and not played.is_business_error:
             message = f"A call {seen.schedule} ends {played.state!r} with {played.error_code!r}: {_said(played)}."
@@ -85,7 +86,7 @@ def _calls_end(seen: Varied) -> Iterator[Finding]:
             return
 
 
-def _keys(seen: Varied) -> Iterator[Finding]:
+def _keys(spec: ExecutionSpec, seen: Varied) -> Iterator[Finding]:
     """Of the effects that belong to the items, the calls have together the keys that one call has, each done once."""
     if any(played.state != "completed" for played in seen.plays):
         return
@@ -100,13 +101,13 @@ def _keys(seen: Varied) -> Iterator[Finding]:
         yield found(clean.example, rule, message, some_keys(clean.ledger), some_keys(seen.ledger), args=args)
         return
     for key in sorted(got):
-        if seen.ledger[key].performed > max(1, clean.ledger[key].performed):
+        if is_repeated(declared(spec, key[0]), seen.ledger[key].performed, clean.ledger[key].performed):
             message = f"Called {seen.schedule}, the tool performs {named(key)} {seen.ledger[key].performed} times."
             yield found(clean.example, "performed_twice", message, 1, seen.ledger[key].performed, args=args)
             return
 
 
-def _one_key(seen: Varied) -> Iterator[Finding]:
+def _one_key(_spec: ExecutionSpec, seen: Varied) -> Iterator[Finding]:
     """In another order no key is asked for more often than as the list stands: what comes second under it would be lost."""
     if seen.schedule.kind != "permuted":
         return

@@ -35,7 +35,7 @@ async def _by_kind(candidate: Subject, bench: Bench, kinds: Sequence[Kind] | Non
     async def one(schedule: Schedule) -> list[Finding]:
         async with turn:
             if schedule.kind in VARIED:
-                return judge_varied(await run_varied(candidate, bench, clean, schedule))
+                return judge_varied(candidate.spec, await run_varied(candidate, bench, clean, schedule))
             if schedule.kind == "meddled":
                 return judge_meddled(await run_meddled(candidate, bench, clean, schedule))
             return judge_disturbed(candidate.spec, await run_disturbed(candidate, bench, clean, schedule))

@@ -100,13 +100,17 @@ def test_a_tool_that_goes_another_way_when_it_is_resumed_is_refused(lab: Lab, sc
 def test_what_is_left_to_do_may_be_done_by_the_same_call_again(lab: Lab, scratch: Path) -> None:
     tool = changed(TOOL, "    items =", '    todo = {row["key"] for row in ctx.read_pages("letters", collection="letters")}\n    items =')
     tool = changed(tool, 'for to in args["recipients"]]', 'for to in args["recipients"] if to not in todo][:1]')
-    tool = changed(tool, "        ctx.progress(", '        ctx.perform("note", {"key": items[0]["to"], "body": {}})\n        ctx.progress(')
+    note = 'if ctx.perform("note", {"key": items[0]["to"], "body": {}}).status not in ("done", "skipped"):'
+    tool = changed(tool, "        ctx.progress(", f'        {note}\n            raise ToolError("not_noted")\n        ctx.progress(')
     reads = [*SPEC["reads"], {"id": "letters", "connector": "records.query", "config": {"collections": ["letters"]}}]
-    note = {**SPEC["effects"][0], "id": "note", "connector": "records.put", "config": {"collection": "letters"}, "key": "[item.key]"}
-    spec = specimen_spec(reads=reads, effects=[SPEC["effects"][0], {**note, "ledger": None}], examples=SPEC["examples"][:1])
+    noted = {**SPEC["effects"][0], "id": "note", "connector": "records.put", "config": {"collection": "letters"}, "key": "[item.key]"}
+    spec = specimen_spec(reads=reads, effects=[SPEC["effects"][0], {**noted, "ledger": None}], examples=SPEC["examples"][:1])
     outcome = lab.ask(check_effects, subject(tool=tool, spec=spec), scratch)
     assert outcome.passed, outcome.findings
     assert outcome.evidence["repeats"] == {"calls": 1, "added": 2}
+    assert outcome.evidence["schedules"]["kinds"].keys() >= {"refuse_for_good", "lose_reply", "crash_after", "stopped", "twins"}
+    hidden = changed(tool, '.status not in ("done", "skipped")', " is None")
+    assert "refusal_swallowed" in rules(lab.ask(check_effects, subject(tool=hidden, spec=spec), scratch).findings)
 
 
 def test_the_evidence_says_which_schedules_were_played_and_names_those_left_out(lab: Lab, scratch: Path) -> None:

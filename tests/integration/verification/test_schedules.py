@@ -74,7 +74,20 @@ def test_a_correct_tool_keeps_its_promises_under_every_schedule(lab: Lab, scratc
 
 def test_an_effect_whose_doubt_is_ended_by_doing_it_again_may_be_done_twice(lab: Lab, scratch: Path) -> None:
     effects = [{**effect, "on_unknown": "retry"} for effect in REFUND_SPEC["effects"]]
-    found = by_kind(lab, subject(REFUND_TOOL, spec=refund_spec(effects=effects)), scratch, ["lose_reply", "crash_before", "crash_after"])
+    cues = [{"effect": "refund", "answer": "lose_reply", "times": 2}, {"effect": "tell", "answer": "lose_reply"}]
+    found = by_kind(lab, subject(REFUND_TOOL, spec=refund_spec(effects=effects, examples=[scripted_refund(*cues)])), scratch)
+    assert found == {}, found
+
+
+def scripted_refund(*script: dict[str, Any]) -> dict[str, Any]:
+    example: dict[str, Any] = REFUND_SPEC["examples"][0]
+    return {**example, "world": {**example["world"], "script": list(script)}}
+
+
+@pytest.mark.parametrize("effect", ["refund", "book"])
+def test_a_process_that_dies_in_an_example_of_the_author_dies_under_a_schedule_too(lab: Lab, scratch: Path, effect: str) -> None:
+    example = scripted_refund({"effect": effect, "answer": "crash"})
+    found = by_kind(lab, subject(REFUND_TOOL, spec=refund_spec(examples=[example])), scratch, ["twins", "permuted", "one_by_one"])
     assert found == {}, found
 
 
@@ -112,7 +125,7 @@ DEFECTS: list[tuple[str, str, dict[str, Any], dict[str, set[str]]]] = [
             TOOL,
             EACH,
             EACH
-            + """        if outcome.error and outcome.error["code"] == "reply_lost":
+            + """        if outcome.status == "unknown" and outcome.error["code"] != "holder_died":
             again = items[done - 1]
             ctx.perform("send", {**again, "to": again["to"].replace("@", "+again@")})
 """,
@@ -122,9 +135,7 @@ DEFECTS: list[tuple[str, str, dict[str, Any], dict[str, set[str]]]] = [
     ),
     (
         "a death of the process is a reason that is not in the table",
-        changed(
-            TOOL, EACH, EACH + '        if outcome.error:\n            {"reply_lost": 1, "scripted_refusal": 2}[outcome.error["code"]]\n'
-        ),
+        changed(TOOL, EACH, EACH + '        if outcome.error:\n            {"smtp": 1}[outcome.error["code"].partition("_")[0]]\n'),
         {},
         {"crash_before": {"resume_fails"}, "crash_after": {"resume_fails"}},
     ),

@@ -18,7 +18,7 @@ def clean(spec: ExecutionSpec, number: int = 0, *, asked: list[str] | None = Non
     ids = asked if asked is not None else [name for _ in example.args["lines"] for name in ("refund", "book")] + ["tell"]
     done = tuple(Done(effect, {}, "done", None, f"k{number}-{place}") for place, effect in enumerate(ids))
     played = Played("run_1", "completed", {}, None, done, (Heard(asked=ids),))
-    return Clean(example, played, {}, played, {}, {}, ("same", {}))
+    return Clean(example, played, {}, played, {}, {}, ("same", {}), {})
 
 
 def listed(spec: ExecutionSpec, *cleans: Clean, seed: str = "s", admits: Any = lambda _args: True) -> Listed:
