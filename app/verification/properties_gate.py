@@ -21,15 +21,18 @@ from app.spec.model import Example, WorldRecord
 from app.verification.boxes import Cut, ask
 from app.verification.findings import Finding, GateOutcome, Severity
 from app.verification.leaves import leaves
-from app.verification.stage import Played, staged
+from app.verification.stage import Played, Stage, staged
 from app.verification.subject import Bench, Subject
+from app.verification.together import together
 
 COUNT = 100
 COUNT_OF_PURE = 400
 """Arguments proposed, and to a tool that neither reads nor performs, which is asked in no time; what the schema refuses is no call."""
 MOST_KNOWN = 200
-WORLD_LIMIT_S = 40.0
+CALL_LIMIT_S, WORLD_LIMIT_S, CALLS_LIMIT_S = 20.0, 40.0, 110.0
+"""Wall time of one call, of those in one world, and of all: what is left of the gate's own belongs to making failures smaller."""
 MOST_SHRINKING = 40
+SHRINKING_LIMIT_S = 30.0
 _BROKEN = {
     "tool_crashed": ("property_crash", "Handle what the schema admits: raise ToolError(code, message), or count the item as failed."),
     "invariant_violated": ("property_invariant", "Count every outcome in exactly one field of the result; see Outcome.status."),
@@ -51,10 +54,13 @@ class _Tally:
     """What the calls in one example's world came to."""
 
     example: Example
+    proposals: Sequence[Any]
     calls: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     failed: list[tuple[Any, Played]] = field(default_factory=list)
     crowded: bool = False
+    endless: Any = None
+    """The arguments of a call that did not end in its time."""
 
     def rule(self, played: Played) -> tuple[str, str] | None:
         """Which property a call broke, and how to mend it; a ToolError and a refusal by a declared limit break none."""
@@ -65,7 +71,13 @@ class _Tally:
     @property
     def broken(self) -> bool:
         """Whether a call failed in a way that is more than a warning."""
-        return any((rule := self.rule(played)) is not None and rule[0] not in _WARNINGS for _, played in self.failed)
+        rules = [rule for _, played in self.failed if (rule := self.rule(played)) is not None]
+        return self.hangs or any(rule not in _WARNINGS for rule, _ in rules)
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a call did not end that should have."""
+        return self.endless is not None and not self.crowded
 
 
 async def check_properties(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
@@ -78,21 +90,25 @@ async def check_properties(subject: Subject, bench: Bench, _seen: Mapping[str, M
     if not any(proposals):
         message = "No arguments that fit the input schema could be made."
         return GateOutcome([Finding("no_inputs", message, "Give the spec an example, and simplify patterns that look ahead or behind.")])
-    tallies = [_Tally(_quiet(example, example.world.records)) for example in subject.spec.examples]
+    tallies = [_Tally(_quiet(example, example.world.records), args) for example, args in zip(subject.spec.examples, proposals, strict=True)]
     for example, crowd, args in crowds:
-        tallies.append(_Tally(_quiet(example, crowd), crowded=True))
-        proposals.append([example.args, *([args] if args != example.args else ())])
-    await asyncio.gather(*(_call(bench, subject, program, tally, args) for tally, args in zip(tallies, proposals, strict=True)))
+        asked = [example.args, *([args] if args != example.args else ())]
+        tallies.append(_Tally(_quiet(example, crowd), asked, crowded=True))
+    over = asyncio.get_running_loop().time() + CALLS_LIMIT_S * bench.patience
+    await together(lambda tally: _call(bench, subject, program, tally, over), tallies)
     findings: list[Finding] = []
     for tally in tallies:
         findings += await _told(subject, bench, program, tally, {finding.rule for finding in findings})
+    calls, proposed = sum(tally.calls for tally in tallies), sum(len(tally.proposals) for tally in tallies)
+    findings += [_endless(tally) for tally in tallies if tally.hangs][:1]
+    findings += [_short_of_time(calls, proposed)] if calls < proposed and not any(tally.hangs for tally in tallies) else []
     cases = [
         {"name": f"inputs in the {'crowded ' * tally.crowded}world of {number}", "passed": not tally.broken}
         for number, tally in enumerate(tallies, 1)
-        if tally.calls
+        if tally.calls or tally.broken
     ]
     ends = sum((tally.ends for tally in tallies), Counter[str]())
-    evidence = {"cases": cases, "calls": sum(tally.calls for tally in tallies), "ends": dict(ends), "seed": subject.digest}
+    evidence = {"cases": cases, "calls": calls, "proposed": proposed, "ends": dict(ends), "seed": subject.digest}
     return GateOutcome(findings, evidence)
 
 
@@ -146,21 +162,44 @@ def _quiet(example: Example, records: Records) -> Example:
     return example.model_copy(update={"world": example.world.model_copy(update={"script": (), "records": records})})
 
 
-async def _call(bench: Bench, subject: Subject, program: Program, tally: _Tally, proposals: Sequence[Any]) -> None:
-    """Play the calls one after the other in one world, until its time is over."""
-    if not proposals:
+async def _call(bench: Bench, subject: Subject, program: Program, tally: _Tally, over: float) -> None:
+    """Play the calls one after the other in one world, until its time or that of all is over, or one does not end."""
+    now = asyncio.get_running_loop().time
+    over = min(over, now() + WORLD_LIMIT_S * bench.patience)
+    if not tally.proposals or now() >= over:
         return
     async with staged(bench, tally.example, subject.caller, program) as stage:
-        try:
-            async with asyncio.timeout(WORLD_LIMIT_S):
-                for args in proposals:
-                    played = await stage.play(program, args)
-                    tally.calls += 1
-                    tally.ends[_end(played)] += 1
-                    if tally.rule(played) is not None:
-                        tally.failed.append((args, played))
-        except TimeoutError:
-            return
+        for args in tally.proposals:
+            if now() >= over:
+                return
+            if (played := await _played(bench, stage, program, args)) is None:
+                tally.endless = args
+                return
+            tally.calls += 1
+            tally.ends[_end(played)] += 1
+            if tally.rule(played) is not None:
+                tally.failed.append((args, played))
+
+
+async def _played(bench: Bench, stage: Stage, program: Program, args: Any) -> Played | None:
+    """One call; None where it does not end."""
+    try:
+        async with asyncio.timeout(CALL_LIMIT_S * bench.patience):
+            return await stage.play(program, args)
+    except TimeoutError:
+        return None
+
+
+def _endless(tally: _Tally) -> Finding:
+    rule, fix = _BROKEN["run_timed_out"]
+    message = f"A call that the schema admits did not end within {CALL_LIMIT_S:g} s."
+    held_out = tally.example.visibility == "held_out"
+    return Finding(rule, message, fix, file="tool.py", input={"args": tally.endless}, held_out=held_out)
+
+
+def _short_of_time(calls: int, proposed: int) -> Finding:
+    message = f"Of {proposed} calls that were to be made, {calls} were made in the time that there is."
+    return Finding("property_calls", message, "Verify again when the machine has less to do, or let a call do less.", severity="warning")
 
 
 def _end(played: Played) -> str:
@@ -190,19 +229,21 @@ async def _told(subject: Subject, bench: Bench, program: Program, tally: _Tally,
 async def _shrunk(subject: Subject, bench: Bench, program: Program, example: Example, args: Any, played: Played) -> tuple[Any, Played]:
     """The smallest arguments found that fail alike in a fresh world; the given ones where they need the calls before them."""
     tries = MOST_SHRINKING
+    now = asyncio.get_running_loop().time
+    over = now() + SHRINKING_LIMIT_S * bench.patience
     least, last = args, played
     found = True
     while found and tries > 0:
         found = False
         for simpler in await _smaller(bench, least):
-            if tries <= 0:
+            if tries <= 0 or now() >= over:
                 break
             if not isinstance(simpler, dict) or program.validators.args.problems(simpler):
                 continue
             tries -= 1
             async with staged(bench, example, subject.caller, program) as stage:
-                again = await stage.play(program, simpler)
-            if not again.is_business_error and again.error_code == played.error_code:
+                again = await _played(bench, stage, program, simpler)
+            if again is not None and not again.is_business_error and again.error_code == played.error_code:
                 least, last, found = simpler, again, True
                 break
     return least, last

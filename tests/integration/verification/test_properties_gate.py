@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from app.verification.findings import GateOutcome
 from app.verification.properties_gate import check_properties
 from tests.support.bench import Lab, rules, subject
 from tests.support.specimens import TOOL, changed
@@ -12,7 +14,7 @@ from tests.support.specimens import TOOL, changed
 def test_a_correct_tool_holds_on_calls_that_nobody_wrote_down(lab: Lab, scratch: Path) -> None:
     outcome = lab.ask(check_properties, subject(), scratch)
     assert outcome.passed, outcome.findings
-    assert outcome.evidence["calls"] >= 50 and outcome.evidence["ends"]["result"] >= 20
+    assert outcome.evidence["proposed"] == outcome.evidence["calls"] >= 50 and outcome.evidence["ends"]["result"] >= 20
     assert all(case["passed"] for case in outcome.evidence["cases"])
 
 
@@ -33,3 +35,17 @@ def test_a_count_that_is_wrong_for_some_inputs_breaks_an_invariant(lab: Lab, scr
 def test_the_same_candidate_is_tried_with_the_same_calls(lab: Lab, scratch: Path) -> None:
     first, second = (lab.ask(check_properties, subject(), scratch).evidence for _ in range(2))
     assert first == second
+
+
+def test_a_call_that_does_not_end_is_told_with_its_input_and_calls_that_were_not_made_are_counted(lab: Lab, scratch: Path) -> None:
+    def asked(tool: str, patience: float) -> GateOutcome:
+        return lab.runner.run(check_properties(subject(tool=tool), replace(lab.bench(scratch), patience=patience), {}))
+
+    loop = '    n = len(args["recipients"])\n    while n >= 0:\n        n += 1\n'
+    outcome = asked(changed(TOOL, "    items = [letter", f"{loop}    items = [letter"), 0.1)
+    assert rules(outcome.findings) == ["property_time"] and not outcome.passed
+    assert outcome.findings[0].input["args"]["campaign"] and outcome.findings[0].fix
+
+    outcome = asked(TOOL, 0.0)
+    assert rules(outcome.findings) == ["property_calls"] and outcome.passed
+    assert outcome.evidence["calls"] == 0 < outcome.evidence["proposed"]
