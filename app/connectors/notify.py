@@ -17,7 +17,7 @@ from typing import Any
 
 from app.connectors.connections import Opened
 from app.connectors.email_kind import canonical_email, email_message_id
-from app.connectors.http_exchange import Asked, Exchanges
+from app.connectors.http_exchange import Answered, Asked, Exchanges, Unanswered
 from app.connectors.http_kind import DEFAULT_TIMEOUT_S, judge
 from app.connectors.http_request import AGENT
 from app.connectors.notify_kind import canonical_notification, email_config, email_item, notify_kind
@@ -69,7 +69,7 @@ class NotifySend:
         """Send it once to its channel; a receipt names the channel."""
         channel = request.config["channels"][request.item["channel"]]
         reply = await (self._email(request, channel["email"]) if "email" in channel else self._webhook(request, channel["webhook"]))
-        return replace(reply, receipt={"channel": request.item["channel"], **reply.receipt}) if reply.receipt is not None else reply
+        return of_channel(request, reply)
 
     async def _email(self, request: Request, channel: Mapping[str, Any]) -> Reply:
         config = email_config(channel)
@@ -101,8 +101,18 @@ class NotifySend:
 
         async with pools.lend((connection.tenant, connection.name), connection.version, make) as exchanges:
             heard = await exchanges.ask(webhook_request(connection, request, self.database.clock.now()), deadline)
-        reply = judge({"on_5xx": "refused_now"}, heard, connection.secret)
-        return replace(reply, receipt={"status": reply.receipt["status"]}) if reply.receipt is not None else reply
+        return webhook_reply(heard, connection.secret)
+
+
+def of_channel(request: Request, reply: Reply) -> Reply:
+    """The reply with the channel in its receipt."""
+    return replace(reply, receipt={"channel": request.item["channel"], **reply.receipt}) if reply.receipt is not None else reply
+
+
+def webhook_reply(heard: Answered | Unanswered, secret: str = "") -> Reply:
+    """What a webhook's answer means; its receipt is the status alone."""
+    reply = judge({"on_5xx": "refused_now"}, heard, secret)
+    return replace(reply, receipt={"status": reply.receipt["status"]}) if reply.receipt is not None else reply
 
 
 def webhook_request(connection: Opened, request: Request, at_ms: int) -> Asked:

@@ -18,6 +18,8 @@ without one offers no look-up.
 `times` says how often an entry answers: a crash once, any other each time, unless told. Addresses in `when` may be spelt in any way
 that is canonically the same.
 
+What the world says meanwhile has the form that it has in production: see `lifelike`.
+
 It refuses to be: a simulation of a provider. It has no delays, no order of its own, no randomness.
 """
 
@@ -32,17 +34,17 @@ from sqlmodel import Session
 
 from app.connectors.address import BadAddress, canonical_address
 from app.connectors.email_kind import canonical_email, email_kind, email_message_id
-from app.connectors.http_kind import canonical_request, http_kind
+from app.connectors.http_kind import canonical_request, http_kind, judge_lookup
+from app.connectors.http_kind import judge as judge_answer
+from app.connectors.lifelike import REFUSALS, answered, conflicted, mailed, status_answer
+from app.connectors.notify import of_channel, webhook_reply
 from app.connectors.notify_kind import canonical_notification, notify_kind
 from app.connectors.port import Connectors, EffectPort, LocalEffect, Lookup, ReadPort, Reply, Request
 from app.connectors.records import RecordsGet, RecordsPut, RecordsPutMany, RecordsQuery, RecordsSnapshot
+from app.connectors.smtp import judge as judge_delivery
 from app.spec.catalog import ConnectorKind
 
 _CRASHES = ("crash", "crash_before")
-_REFUSALS = {
-    "refuse_now": Reply("refused_now", code="scripted_refusal", message="refused for now, by the script"),
-    "refuse_for_good": Reply("refused", code="scripted_refusal", message="refused for good, by the script"),
-}
 
 
 class ScriptedCrash(BaseException):
@@ -64,6 +66,14 @@ def _raise_crash() -> NoReturn:
     raise ScriptedCrash
 
 
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """What a script says of a request. `varied`: it was played by an effect's id, so that the form of the answer may be any."""
+
+    answer: str | None = None
+    varied: bool = False
+
+
 @dataclass(eq=False)
 class Script:
     """The cues, and how often each has been given."""
@@ -72,11 +82,11 @@ class Script:
     crash: Callable[[], NoReturn] = _raise_crash
     _given: dict[int, int] = field(default_factory=dict)
 
-    def answer(self, request: Request, addresses: tuple[str, ...] = ()) -> str | None:
-        """The next answer for this request, counted as given; None where the script says nothing."""
+    def answer(self, request: Request, addresses: tuple[str, ...] = ()) -> Cue:
+        """The next answer for this request, counted as given; an empty cue where the script says nothing."""
         return self._next("answer", request, addresses)
 
-    def look_up(self, request: Request, addresses: tuple[str, ...] = ()) -> str | None:
+    def look_up(self, request: Request, addresses: tuple[str, ...] = ()) -> Cue:
         """The same for a question about an effect that is unknown."""
         return self._next("look_up", request, addresses)
 
@@ -85,7 +95,7 @@ class Script:
         """Whether the script has an answer to such a question."""
         return any("look_up" in entry for entry in self.entries)
 
-    def _next(self, kind: str, request: Request, addresses: tuple[str, ...]) -> str | None:
+    def _next(self, kind: str, request: Request, addresses: tuple[str, ...]) -> Cue:
         for index, entry in enumerate(self.entries):
             if kind not in entry or not _is_meant(entry, request, addresses):
                 continue
@@ -93,9 +103,8 @@ class Script:
             given = self._given.get(index, 0)
             if times is None or given < times:
                 self._given[index] = given + 1
-                answer: str = entry[kind]
-                return answer
-        return None
+                return Cue(entry[kind], varied="id" in entry)
+        return Cue()
 
 
 def _is_meant(entry: dict[str, Any], request: Request, addresses: tuple[str, ...]) -> bool:
@@ -132,35 +141,30 @@ class ScriptedRemote(ABC):
         """As in production."""
 
     @abstractmethod
-    def receipt(self, request: Request) -> dict[str, Any]:
-        """What the world says of one that happened, in the shape that production has."""
+    def say(self, request: Request, cue: Cue) -> Reply:
+        """What the world says: of one that happened, a refusal, or nothing that one could be sure of."""
 
     async def perform(self, request: Request) -> Reply:
         """Answer on cue; raises ScriptedCrash where the cue is to die."""
-        answer = self.script.answer(request, self.kind.canonical_fields)
-        if answer in _REFUSALS:
-            return _REFUSALS[answer]
-        if answer == "crash_before":
+        cue = self.script.answer(request, self.kind.canonical_fields)
+        if cue.answer == "crash_before":
             self.script.crash()
-        self.performed.append(Performed(request.effect_id, request.effect, self.kind.name, request.item, request.message_id))
-        if answer == "crash":
+        if cue.answer not in REFUSALS:
+            self.performed.append(Performed(request.effect_id, request.effect, self.kind.name, request.item, request.message_id))
+        if cue.answer == "crash":
             self.script.crash()
-        if answer == "lose_reply":
-            return Reply("unknown", code="reply_lost", message="the reply was lost, by the script")
-        return Reply("done", receipt=self.receipt(request))
+        return self.say(request, cue)
 
     def looks_up(self, config: dict[str, Any]) -> bool:
         """Where the script has such an answer."""
         return self.script.looks_up
 
     async def look_up(self, request: Request) -> Lookup:
-        """Answer on cue."""
-        answer = self.script.look_up(request, self.kind.canonical_fields)
+        """Answer on cue, as a provider does that is asked over HTTP."""
+        answer = self.script.look_up(request, self.kind.canonical_fields).answer
         if answer == "done":
-            return Lookup("done", receipt={"reply": "found by the script"})
-        if answer == "not_done":
-            return Lookup("not_done", code="not_found", message="not found, by the script")
-        return Lookup("unknown", code="unclear", message="the script cannot tell")
+            return Lookup("done", receipt=self.say(request, Cue()).receipt)
+        return judge_lookup(request.config, status_answer(404 if answer == "not_done" else 503))
 
 
 @dataclass(frozen=True)
@@ -177,14 +181,14 @@ class ScriptedEmail(ScriptedRemote):
         """As in production."""
         return email_message_id(effect_id, config)
 
-    def receipt(self, request: Request) -> dict[str, Any]:
-        """A reply and a queue id."""
-        return {"reply": "250 2.0.0 accepted by the script", "queue_id": f"S{len(self.performed)}"}
+    def say(self, request: Request, cue: Cue) -> Reply:
+        """As a mail server."""
+        return judge_delivery(mailed(request, cue.answer, varied=cue.varied))
 
 
 @dataclass(frozen=True)
 class ScriptedHttp(ScriptedRemote):
-    """`http.request` that asks nobody: every request is answered with 200, and the fields that the spec keeps with texts of the script."""
+    """`http.request` that asks nobody: what the spec keeps of an answer is made up, for each item its own."""
 
     kind: ConnectorKind = field(default_factory=http_kind)
 
@@ -196,11 +200,9 @@ class ScriptedHttp(ScriptedRemote):
         """As in production."""
         return effect_id
 
-    def receipt(self, request: Request) -> dict[str, Any]:
-        """A status, and what the spec keeps."""
-        keep = request.config.get("keep", {})
-        kept = {part: dict.fromkeys(keep.get(part, ()), "scripted") for part in ("headers", "fields")}
-        return {"status": 200, **kept}
+    def say(self, request: Request, cue: Cue) -> Reply:
+        """As an HTTP server."""
+        return judge_answer(request.config, answered(request, cue.answer, varied=cue.varied))
 
 
 @dataclass(frozen=True)
@@ -217,11 +219,14 @@ class ScriptedNotify(ScriptedRemote):
         """As in production."""
         return effect_id
 
-    def receipt(self, request: Request) -> dict[str, Any]:
-        """The channel with a status, as of a webhook, or with the words of a mail server."""
-        name = request.item["channel"]
-        by_mail = "email" in request.config["channels"][name]
-        return {"channel": name, **({"reply": "250 2.0.0 accepted by the script", "queue_id": "S"} if by_mail else {"status": 200})}
+    def say(self, request: Request, cue: Cue) -> Reply:
+        """As the mail server or the HTTP server of the channel."""
+        by_mail = "email" in request.config["channels"][request.item["channel"]]
+        if by_mail:
+            reply = judge_delivery(mailed(request, cue.answer, varied=cue.varied))
+        else:
+            reply = webhook_reply(answered(request, cue.answer, varied=cue.varied))
+        return of_channel(request, reply)
 
 
 @dataclass(frozen=True)
@@ -245,9 +250,9 @@ class ScriptedLocal:
 
     def perform(self, session: Session, request: Request) -> Reply:
         """Perform it, or answer on cue; raises ScriptedCrash inside the transaction where the cue is to die."""
-        answer = self.script.answer(request)
-        if answer in _REFUSALS:
-            return _REFUSALS[answer]
+        answer = self.script.answer(request).answer
+        if answer in REFUSALS:
+            return conflicted(request, answer)
         if answer in _CRASHES:
             self.script.crash()
         return self.inner.perform(session, request)

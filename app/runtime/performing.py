@@ -20,6 +20,7 @@ from typing import Any
 from sqlmodel import Session
 
 from app.connectors.port import LocalEffect, RemoteEffect, Reply, Request
+from app.connectors.told import told_error, told_receipt
 from app.core.clock import Clock
 from app.core.errors import Conflict
 from app.core.faults import fault
@@ -231,9 +232,9 @@ def outcome_of(state: str, receipt: str | None, error: str | None, *, status: st
 def _outcome(status: str, receipt: dict[str, Any] | None, error: dict[str, Any] | None, differs: bool = False) -> Outcome:
     outcome: Outcome = {"status": status}
     if receipt is not None:
-        outcome["receipt"] = receipt
+        outcome["receipt"] = told_receipt(receipt)
     if error is not None and status not in ("done", "skipped"):
-        outcome["error"] = error
+        outcome["error"] = told_error(error, status)
     if differs:
         outcome["differs"] = True
     return outcome

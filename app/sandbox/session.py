@@ -82,10 +82,10 @@ class GuestSession:
         return not self._child.ended.done() and not self.link.closed
 
     async def start(self, args: Any, *, now: int, seed: str) -> None:
-        """Begin the run; `now` in milliseconds since the epoch."""
+        """Begin the run; `now` in milliseconds since the epoch, of which the guest is told whole seconds, here and in each answer."""
         self._started = time.monotonic()
         self._timer = asyncio.get_running_loop().call_later(self.limits.wall_s, self._time_out)
-        self.link.send(encode({"t": "start", "args": args, "now": now, "seed": seed}))
+        self.link.send(encode({"t": "start", "args": args, "now": _told(now), "seed": seed}))
 
     async def receive(self) -> Message:
         """The guest's next message, well formed. Logs and progress over their limits are dropped.
@@ -107,11 +107,11 @@ class GuestSession:
 
     async def answer(self, value: Any, now: int, of: Seat | None = None) -> None:
         """Answer the open request `of` this step and chunk, else the oldest. Raises TypeError or ValueError where the value is no JSON."""
-        self.link.send(encode({"t": "answer", "now": now, **_addressed(of), "value": value}))
+        self.link.send(encode({"t": "answer", "now": _told(now), **_addressed(of), "value": value}))
 
     async def refuse(self, code: str, message: str, now: int, of: Seat | None = None) -> None:
         """Refuse an open request, as `answer` does: the tool's call raises ToolError."""
-        self.link.send(encode({"t": "refuse", "now": now, **_addressed(of), "code": code, "message": message}))
+        self.link.send(encode({"t": "refuse", "now": _told(now), **_addressed(of), "code": code, "message": message}))
 
     async def cancel(self) -> None:
         """Have the tool's present or next call raise Cancelled. A tool that makes none is ended by `close` or its time limit."""
@@ -204,6 +204,11 @@ class GuestSession:
 def seat_of(request: Message) -> Seat:
     """Which request this is."""
     return request["step"], request.get("chunk", 0)
+
+
+def _told(now: int) -> int:
+    """The time as a guest is told it: to the second, which is what a tool needs, and no mark of the clock that it came from."""
+    return now - now % 1000
 
 
 def _addressed(of: Seat | None) -> dict[str, int]:

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ._keys import KeyUnusable, key_of
+from ._lifelike import error_of
 from ._world import LOCAL, Refused, World, canonical, cue
 from .wire import Message, dumps
 
 Outcome = dict[str, Any]
 CRASHES = ("crash", "crash_before")
+_HOLDER_DIED = {"code": "holder_died", "message": "the process died between doing and recording"}
 
 
 class Crash(BaseException):
@@ -189,18 +191,18 @@ class Host:
         holds = effect.get("on_unknown", "hold") == "hold"
         if answer in ("refuse_now", "refuse_for_good"):
             row.state = "retry_wait" if answer == "refuse_now" and not local else "failed"
-            row.error = {"code": "scripted_refusal", "message": "refused by the script"}
+            row.error = error_of(connector, effect.get("config", {}), row.item, answer, row.state)
             return
         if answer in CRASHES:
             row.state = "unknown" if holds and not local else "planned"
-            row.error = {"code": "crashed", "message": "the process died while performing"} if row.state == "unknown" else None
+            row.error = dict(_HOLDER_DIED) if row.state == "unknown" else None
             raise Crash
         if answer == "lose_reply" and not local:
             row.state = "unknown" if holds else "retry_wait"
-            row.error = {"code": "reply_lost", "message": "the reply was lost, by the script"}
+            row.error = error_of(connector, effect.get("config", {}), row.item, answer, row.state)
             return
         try:
-            row.receipt = self.books.world.perform(connector, effect.get("config", {}), row.item, f"{row.effect}-{len(self.books.ledger)}")
+            row.receipt = self.books.world.perform(effect["id"], connector, effect.get("config", {}), row.item)
         except Refused as refusal:
             row.state, row.error = "failed", {"code": refusal.code, "message": refusal.message}
             return

@@ -12,6 +12,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from ._lifelike import receipt_of
+
 LOCAL = frozenset({"records.put", "records.put_many", "records.snapshot"})
 """Connectors whose effect commits together with its record, so that it is never unknown."""
 
@@ -162,8 +164,8 @@ class World:
             if all(_matches(body.get(name), value) for name, value in wanted.items())
         ]
 
-    def perform(self, connector: str, config: Mapping[str, Any], item: Mapping[str, Any], effect_id: str) -> dict[str, Any]:
-        """Carry out one effect; returns its receipt. Raises Refused where it is refused for good."""
+    def perform(self, effect: str, connector: str, config: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
+        """Carry out one effect; returns of its receipt what a tool is told. Raises Refused where it is refused for good."""
         if connector == "records.put":
             return self._put(str(config.get("collection")), item)
         if connector == "records.put_many":
@@ -171,14 +173,7 @@ class World:
         if connector == "records.snapshot":
             name, count = self.keep(str(config.get("collection")), item.get("filter") or {})
             return {"snapshot": name, "count": count}
-        if connector == "http.request":
-            keep = config.get("keep", {})
-            return {"status": 200, **{part: dict.fromkeys(keep.get(part, ()), "scripted") for part in ("headers", "fields")}}
-        if connector == "notify.send":
-            by_mail = "email" in config["channels"][item["channel"]]
-            told = {"reply": "250 2.0.0 accepted by the script", "queue_id": "S"} if by_mail else {"status": 200}
-            return {"channel": item["channel"], **told}
-        return {"message_id": f"<{effect_id}@trial.invalid>"}
+        return receipt_of(effect, connector, config, item)
 
     def _put_many(self, collection: str, item: Mapping[str, Any]) -> dict[str, Any]:
         fits = [self._has_version(collection, record) for record in item["records"]]

@@ -136,7 +136,7 @@ class Context:
         return list(self.perform_each(effect_id, items))
 
     def now(self) -> datetime:
-        """The time, UTC, carried by the host's latest answer; it moves only at a call."""
+        """The time, UTC, in whole seconds, carried by the host's latest answer; it moves only at a call."""
         return _EPOCH + timedelta(milliseconds=self._now)
 
     def new_id(self) -> str:

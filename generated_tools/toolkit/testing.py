@@ -73,8 +73,8 @@ def trial(
     whose item has the fields of `when` is answered: `refuse_now`, `refuse_for_good`, `lose_reply` each time (or `times`),
     `crash` and `crash_before` once, after which the run starts again from the top with its journal. An effect on records is
     done or failed in one transaction, so there `refuse_now` fails for good and `lose_reply` is `done`. `after` goes on with that
-    trial's ledger and world. `now` is RFC 3339 and stands still. `spec` replaces the `spec.json` beside the tool. What the tool
-    raises beside ToolError is raised here.
+    trial's ledger and world. `now` is RFC 3339, to the second, and stands still. `spec` replaces the `spec.json` beside the tool.
+    What the tool raises beside ToolError is raised here.
     """
     contract = spec if spec is not None else _spec_beside(run)
     books = copy.deepcopy(after._books) if after else Books()
@@ -131,4 +131,4 @@ def _copied(value: Any) -> Any:
 
 
 def _milliseconds(moment: str) -> int:
-    return round(datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp() * 1000)
+    return int(datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()) * 1000

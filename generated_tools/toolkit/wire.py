@@ -23,8 +23,8 @@ The last four end the conversation. Host to guest:
     {"t": "refuse", "now": ms, "step": n, "chunk": k, "code": C, "message": M}      in place of an answer: the call raises ToolError
     {"t": "cancel"}                                              in place of an answer: the call raises Cancelled
 
-An answer names its request; one that does not is to the oldest that is open. `now` is milliseconds since the epoch, UTC. Steps count
-calls of the context from 1; a page of `read_pages` is a step of its own;
+An answer names its request; one that does not is to the oldest that is open. `now` is milliseconds since the epoch, UTC,
+of whole seconds. Steps count calls of the context from 1; a page of `read_pages` is a step of its own;
 chunks count the parts of one `perform` step from 0, and `first` is the index of the chunk's first item within the step.
 """
 

@@ -78,7 +78,7 @@ def test_dead_letters_are_grouped_by_cause_and_a_group_is_redriven(world: Site) 
     assert {key: cause[key] for key in ("tool", "effect", "error_code", "count")} == {
         "tool": "by_cause",
         "effect": "send",
-        "error_code": "scripted_refusal",
+        "error_code": "smtp_450",
         "count": 2,
     }
     assert cause["example"]["effect_id"] in mine and cause["oldest"] <= cause["newest"]

@@ -84,7 +84,7 @@ def test_a_record_that_got_dirty_again_is_repaired_again() -> None:
 def test_a_record_that_could_not_be_rewritten_is_repaired_by_the_next_call() -> None:
     first = repair(DIRTY, script=[{"effect": "repair", "answer": "refuse_for_good"}])
     assert counted(first) == {"records": 1, "failed": 1, "changes": 3}
-    assert first.result["samples"]["failed"] == [{"record": "c0001", "reason": "scripted_refusal"}]
+    assert first.result["samples"]["failed"] == [{"record": "c0001", "reason": "version_conflict"}]
     assert customers(first) == {"c0001": DIRTY}
     t = trial(run, ARGS, after=first)
     assert counted(t) == {"records": 1, "repaired": 1}

@@ -76,10 +76,10 @@ def test_another_campaign_or_template_is_another_mail() -> None:
 @pytest.mark.parametrize(
     ("answer", "bucket", "reason"),
     [
-        ("refuse_now", "retry_queue", "scripted_refusal"),
-        ("refuse_for_good", "failed", "scripted_refusal"),
-        ("lose_reply", "unknown", "reply_lost"),
-        ("crash", "unknown", "crashed"),
+        ("refuse_now", "retry_queue", "smtp_450"),
+        ("refuse_for_good", "failed", "smtp_550"),
+        ("lose_reply", "unknown", "smtp_disconnected"),
+        ("crash", "unknown", "holder_died"),
     ],
 )
 def test_what_goes_wrong_ends_in_its_own_bucket_and_is_not_repeated(answer: str, bucket: str, reason: str) -> None:

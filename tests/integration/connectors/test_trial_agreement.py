@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from typing import Any
 
 import pytest
 
-from app.connectors.port import is_local
-from app.connectors.scripted import ScriptedRemote, scripted
+from app.connectors.port import is_local, is_remote
+from app.connectors.scripted import scripted
+from app.connectors.told import told_error, told_receipt
 from app.core.actor import SYSTEM
 from app.core.db import Database
 from app.core.errors import ToolmintError
 from app.records.reading import list_records
 from app.records.writing import put_record
+from app.runtime.state import status_of
+from generated_tools.toolkit._lifelike import error_of
 from generated_tools.toolkit._world import LOCAL, Refused, World, canonical
-from tests.support.requests import request_for
+from tests.support.requests import email_to, request_for
 
 HOSTS = {"hosts": ["api.example.com"], "methods": ["POST"], "keep": {"headers": ["location"], "fields": ["id"]}}
 NAMED = {"connection": "orders_api", "methods": ["POST", "PUT"]}
@@ -48,7 +52,7 @@ def test_the_same_items_are_taken_in_the_same_spelling_with_the_same_receipt(
     connector: str, config: dict[str, Any], item: dict[str, Any]
 ) -> None:
     port = scripted().effects[connector]
-    assert isinstance(port, ScriptedRemote)
+    assert is_remote(port)
     try:
         expected: object = port.canonical(config, item)
     except ToolmintError as error:
@@ -59,7 +63,39 @@ def test_the_same_items_are_taken_in_the_same_spelling_with_the_same_receipt(
         got = refusal.code
     assert got == expected
     if isinstance(got, dict):
-        assert World().perform(connector, config, got, "e-1") == port.receipt(request_for(port, config, item))
+        reply = asyncio.run(port.perform(request_for(port, config, item)))
+        assert reply.receipt is not None
+        assert World().perform("send", connector, config, got) == told_receipt(reply.receipt)
+
+
+REFUSED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("email.send", {"from_domain": "example.com"}, email_to("ann@example.com")),
+    ("http.request", HOSTS, POST),
+    ("notify.send", CHANNELS, {"channel": "ops", "subject": "S", "text": "T"}),
+    ("notify.send", CHANNELS, {"channel": "pager", "subject": "S", "text": "T"}),
+    ("records.put", {"collection": "people"}, {"key": "a", "body": {}, "expected_version": 4}),
+    ("records.put_many", {"collection": "people"}, {"records": [{"key": "a", "body": {}}]}),
+    ("records.snapshot", {"collection": "people"}, {}),
+]
+
+
+@pytest.mark.parametrize(("answer", "state"), [("refuse_now", "retry_wait"), ("refuse_for_good", "failed"), ("lose_reply", "unknown")])
+@pytest.mark.parametrize(("connector", "config", "item"), REFUSED)
+def test_an_author_s_script_is_answered_with_the_same_code_in_the_same_words(
+    sqlite_database: Database, connector: str, config: dict[str, Any], item: dict[str, Any], answer: str, state: str
+) -> None:
+    port = scripted([{"effect": "send", "when": {}, "answer": answer}]).effects[connector]
+    request = request_for(port, config, item)
+    if is_remote(port):
+        reply = asyncio.run(port.perform(request))
+    elif is_local(port) and answer != "lose_reply":
+        with sqlite_database.writing() as session:
+            reply = port.perform(session, request)
+    else:
+        return  # what is local is never unknown
+    assert reply.verdict == {"retry_wait": "refused_now", "failed": "refused", "unknown": "unknown"}[state]
+    error = told_error({"code": reply.code, "message": reply.message}, status_of(state))
+    assert error == error_of(connector, config, item, answer, state)
 
 
 PEOPLE = {"collection": "people"}
@@ -93,7 +129,7 @@ def test_records_come_to_the_same_in_a_trial_and_in_the_database(database: Datab
         with database.writing() as session:
             reply = port.perform(session, request_for(port, PEOPLE, item))
         try:
-            got: Any = told(world.perform(connector, PEOPLE, copy.deepcopy(item), "e"))
+            got: Any = told(world.perform("send", connector, PEOPLE, copy.deepcopy(item)))
         except Refused as refusal:
             got = refusal.code
         assert got == (told(reply.receipt) if reply.receipt is not None else reply.code), item
@@ -110,7 +146,7 @@ def test_a_snapshot_reads_the_same_in_a_trial_and_in_the_database(database: Data
         put_record(SYSTEM, database, "people", f"p{number}", {"n": number})
     with database.writing() as session:
         real = port.perform(session, request_for(port, PEOPLE, {"filter": {"n": [1, 2, 3]}})).receipt
-    trial = world.perform("records.snapshot", PEOPLE, {"filter": {"n": [1, 2, 3]}}, "e")
+    trial = world.perform("send", "records.snapshot", PEOPLE, {"filter": {"n": [1, 2, 3]}})
     assert real is not None
     assert real["count"] == trial["count"] == 3
     world.add("people", "p2", {"n": "changed"})

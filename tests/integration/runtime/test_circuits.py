@@ -48,7 +48,7 @@ async def test_what_is_away_costs_few_attempts_and_the_run_completes_with_everyo
         await until(lambda: len(circuits_of(database, DEFAULT_TENANT)) == 1, what="the circuit is open for all to see")
         (circuit,) = circuits_of(database, DEFAULT_TENANT)
         assert (circuit["connector"], circuit["tool"], circuit["state"]) == ("email.send", "send_notes", "open")
-        assert circuit["error"] == "scripted_refusal" and actions(database) == ["circuit.opened"]
+        assert circuit["error"] == "smtp_450" and actions(database) == ["circuit.opened"]
         rows = views.list_effects(CALLER, database, state="retry_wait", limit=500)["items"]
         assert len(rows) == len(MANY)
         untried = [row for row in rows if row["attempts"] == 0]

@@ -115,7 +115,7 @@ async def test_a_large_redrive_goes_in_parts_and_takes_nothing_twice_though_it_d
     addresses = [f"u{number}@example.org" for number in range(520)]
     async with world(database, sandbox, script=refusing(), retry=AT_ONCE) as w:
         await w.call(group="g", to=addresses)
-        redrive = redrive_effects(CALLER, w.runtime, Selection(tool="send_notes", error_code="scripted_refusal"), WHY)
+        redrive = redrive_effects(CALLER, w.runtime, Selection(tool="send_notes", error_code="smtp_450"), WHY)
         assert (redrive["count"], redrive["moved"], redrive["state"]) == (520, 500, "running")
         assert redrives.open_decisions(database) == [redrive["id"]]
         await worked(w)
@@ -252,13 +252,13 @@ async def test_causes_are_grouped_with_their_ages_and_an_example(database: Datab
         assert {name: cause[name] for name in ("tool", "effect", "error_code", "count")} == {
             "tool": "send_notes",
             "effect": "send",
-            "error_code": "scripted_refusal",
+            "error_code": "smtp_450",
             "count": 2,
         }
         example = views.read_effect(CALLER, database, cause["example"]["effect_id"])
         assert example["state"] == "dead" and cause["example"]["error"] == example["error"]
         assert cause["oldest"] <= example["updated_at"] <= cause["newest"]
-        assert [row["error_code"] for row in list_causes(CALLER, database, state="unknown")["items"]] == ["reply_lost"]
+        assert [row["error_code"] for row in list_causes(CALLER, database, state="unknown")["items"]] == ["smtp_disconnected"]
         assert list_causes(CALLER, database, state="dead", tool="other")["items"] == []
         with pytest.raises(Invalid, match="state_unknown"):
             list_causes(CALLER, database, state="done")
@@ -276,7 +276,7 @@ async def test_causes_come_in_pages_and_those_without_a_code_are_one_of_their_ow
             seen += [row["error_code"] for row in part["items"]]
             if (cursor := part["next_cursor"]) is None:
                 break
-        assert seen == ["mailbox_busy", "none", "scripted_refusal"]
+        assert seen == ["mailbox_busy", "none", "smtp_450"]
         assert redrive_effects(CALLER, w.runtime, Selection(error_code="none"), WHY)["count"] == 1
         assert w.states() == {ADA: "planned", BOB: "dead", CAT: "dead"}
 
@@ -286,7 +286,7 @@ async def test_one_verdict_on_many_unknowns(database: Database, sandbox: Sandbox
     script = [{"effect": "send", "answer": "lose_reply", "times": 2}]
     async with world(database, sandbox, script=script) as w:
         await w.call(group="g", to=[ADA, BOB])
-        resolution = resolve_effects(CALLER, database, Selection(error_code="reply_lost"), verdict, "the provider's log says so")
+        resolution = resolve_effects(CALLER, database, Selection(error_code="smtp_disconnected"), verdict, "the provider's log says so")
         assert (resolution["count"], resolution["moved"], resolution["verdict"]) == (2, 2, verdict)
         await worked(w)
         assert w.states() == {ADA: state, BOB: state} and len(w.sent()) == sent

@@ -81,10 +81,10 @@ def test_another_incident_is_told_anew() -> None:
 @pytest.mark.parametrize(
     ("answer", "bucket", "reason"),
     [
-        ("refuse_now", "waiting", "scripted_refusal"),
-        ("refuse_for_good", "failed", "scripted_refusal"),
-        ("lose_reply", "unknown", "reply_lost"),
-        ("crash", "unknown", "crashed"),
+        ("refuse_now", "waiting", "http_429"),
+        ("refuse_for_good", "failed", "http_422"),
+        ("lose_reply", "unknown", "http_disconnected"),
+        ("crash", "unknown", "holder_died"),
     ],
 )
 def test_a_channel_that_is_not_told_is_counted_and_the_others_are_told(answer: str, bucket: str, reason: str) -> None:
@@ -98,7 +98,7 @@ def test_a_channel_that_is_not_told_is_counted_and_the_others_are_told(answer: s
 
 def test_a_record_that_cannot_be_written_is_told_to_nobody() -> None:
     t = open_incident("chat", script=[{"effect": "record", "answer": "refuse_for_good"}])
-    assert (t.result["incident"], t.result["reason"], t.result["on_call"]) == ("refused", "scripted_refusal", 1)
+    assert (t.result["incident"], t.result["reason"], t.result["on_call"]) == ("refused", "version_conflict", 1)
     assert t.result["channels"] == []
     assert t.result["everybody_told"] is False
     assert buckets(t) == {}

@@ -239,7 +239,7 @@ def test_a_successor_whose_number_is_taken_leaves_both_as_they_were() -> None:
 def test_what_cannot_be_written_ends_the_request_without_a_mail(effect: str, logged: int) -> None:
     t = ask("reinstate", TERMINATED, script=[{"effect": effect, "answer": "refuse_for_good"}])
     assert (t.result["outcome"], t.result["state"], t.result["logged"], t.result["mail"]) == ("conflict", "terminated", logged, "none")
-    assert t.result["reason"] == "scripted_refusal"
+    assert t.result["reason"] == "version_conflict"
     assert contracts(t) == {"K-1": TERMINATED}
     assert t.items("confirm") == []
 
@@ -247,9 +247,9 @@ def test_what_cannot_be_written_ends_the_request_without_a_mail(effect: str, log
 @pytest.mark.parametrize(
     ("answer", "mail", "reason"),
     [
-        ("refuse_now", "retry_queue", "scripted_refusal"),
-        ("lose_reply", "unknown", "reply_lost"),
-        ("refuse_for_good", "failed", "scripted_refusal"),
+        ("refuse_now", "retry_queue", "smtp_450"),
+        ("lose_reply", "unknown", "smtp_disconnected"),
+        ("refuse_for_good", "failed", "smtp_550"),
     ],
 )
 def test_a_mail_that_is_not_accepted_does_not_undo_the_request(answer: str, mail: str, reason: str) -> None:

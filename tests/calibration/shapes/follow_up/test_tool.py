@@ -147,7 +147,7 @@ def test_a_reminder_that_is_not_accepted_is_not_noted(answer: str, bucket: str) 
 def test_a_reminder_that_could_not_be_noted_is_noted_later_and_not_sent_again() -> None:
     first = follow_up(quote(), script=[{"effect": "note", "answer": "refuse_for_good"}])
     assert counted(first) == {"quotes": 1, "sent": 1}
-    assert first.result["samples"]["unnoted"] == [{"quote": "q0001", "reason": "scripted_refusal"}]
+    assert first.result["samples"]["unnoted"] == [{"quote": "q0001", "reason": "version_conflict"}]
     t = trial(run, ARGS, now=MONDAY, after=first)
     assert counted(t) == {"quotes": 1, "skipped": 1, "noted": 1}
     assert [entry["status"] for entry in t.effects] == ["skipped", "done"]
@@ -163,7 +163,7 @@ def test_a_reminder_that_is_not_settled_is_not_sent_again_tomorrow() -> None:
 def test_a_quote_that_cannot_be_closed_is_a_failure() -> None:
     t = follow_up(quote(1), quote(2), replies=["q0001"], script=[{"effect": "close", "answer": "refuse_for_good"}])
     assert counted(t) == {"quotes": 2, "sent": 1, "noted": 1, "failed": 1}
-    assert t.result["samples"]["failed"] == [{"quote": "q0001", "reason": "scripted_refusal"}]
+    assert t.result["samples"]["failed"] == [{"quote": "q0001", "reason": "version_conflict"}]
 
 
 def test_no_more_reminders_than_asked_for() -> None:

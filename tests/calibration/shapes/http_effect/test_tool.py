@@ -44,7 +44,8 @@ def test_each_order_is_booked_with_what_it_says_and_noted() -> None:
         "url": CARRIER,
         "json": {"reference": "o0001", "service": "parcel_24", "to": ADDRESS, "weight_g": 500, "declared_value": "40.28"},
     }
-    assert t.items("note")[0] == {"key": "o0001", "body": {"order": "o0001", "shipment": "scripted", "label": "scripted"}}
+    label = "https://api.carrier.example.com/v1/shipments/aed271a8061404c4c773"
+    assert t.items("note")[0] == {"key": "o0001", "body": {"order": "o0001", "shipment": "840c39572c65e0d196e3", "label": label}}
     assert [entry["key"] for entry in t.effects] == [["o0001"], ["o0002"], ["o0001"], ["o0002"]]
     assert [entry["effect"] for entry in t.effects] == ["book", "book", "note", "note"]
     assert counted(t) == {"booked": 2, "noted": 2}
@@ -73,10 +74,10 @@ def test_orders_of_another_warehouse_or_state_are_left_alone() -> None:
 @pytest.mark.parametrize(
     ("answer", "bucket", "reason"),
     [
-        ("refuse_now", "waiting", "scripted_refusal"),
-        ("refuse_for_good", "refused", "scripted_refusal"),
-        ("lose_reply", "unknown", "reply_lost"),
-        ("crash", "unknown", "crashed"),
+        ("refuse_now", "waiting", "http_429"),
+        ("refuse_for_good", "refused", "http_422"),
+        ("lose_reply", "unknown", "http_disconnected"),
+        ("crash", "unknown", "holder_died"),
     ],
 )
 def test_what_the_carrier_did_not_accept_is_in_its_own_bucket_and_not_noted(answer: str, bucket: str, reason: str) -> None:
@@ -102,12 +103,12 @@ def test_what_was_refused_for_good_is_asked_for_again_by_the_next_call() -> None
 def test_a_shipment_that_could_not_be_noted_is_noted_by_the_next_call() -> None:
     t = book({}, {}, script=first("refuse_for_good", "note"))
     assert counted(t) == {"booked": 2, "noted": 1, "unnoted": 1}
-    assert t.result["samples"]["unnoted"] == [{"order": "o0001", "reason": "scripted_refusal"}]
+    assert t.result["samples"]["unnoted"] == [{"order": "o0001", "reason": "version_conflict"}]
     assert shipments(t) == ["o0002"]
     again = book(after=t)
     assert counted(again) == {"booked_before": 2, "noted": 1}
     assert shipments(again) == ["o0001", "o0002"]
-    assert again.items("note")[0]["body"]["shipment"] == "scripted"
+    assert again.items("note")[0]["body"]["shipment"] == "ceed61a096b2d1769afb"
 
 
 @pytest.mark.parametrize("answer", ["crash", "crash_before"])

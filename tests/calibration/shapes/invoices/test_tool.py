@@ -134,7 +134,7 @@ def test_an_invoice_that_cannot_be_written_is_not_mailed() -> None:
         "tax_cents": 190,
         "total_cents": 1190,
     }
-    assert t.result["samples"]["failed"] == [{"order": "o0001", "reason": "scripted_refusal"}]
+    assert t.result["samples"]["failed"] == [{"order": "o0001", "reason": "version_conflict"}]
     assert [item["to"] for item in t.items("send")] == ["c2@example.com"]
 
 
@@ -153,7 +153,7 @@ def test_a_number_that_is_taken_is_not_overwritten() -> None:
 
 def test_what_a_run_left_open_is_finished_by_the_next_without_a_second_invoice() -> None:
     first = invoice(order(), script=[{"effect": "mark", "answer": "refuse_for_good"}])
-    assert first.result["samples"]["unmarked"] == [{"order": "o0001", "reason": "scripted_refusal"}]
+    assert first.result["samples"]["unmarked"] == [{"order": "o0001", "reason": "version_conflict"}]
     assert counted(first)["sent"] == 1
     t = trial(run, ARGS, after=first)
     assert counted(t) == {"orders": 1, "skipped": 1, "marked": 1}

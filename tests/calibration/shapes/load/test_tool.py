@@ -96,7 +96,7 @@ def test_a_part_whose_products_were_changed_since_stays_as_it_is() -> None:
 def test_a_part_that_failed_is_loaded_by_the_next_call() -> None:
     first = load(row(), script=[{"effect": "store", "answer": "refuse_for_good"}])
     assert counted(first) == {"rows": 1, "failed": 1}
-    assert first.result["reason"] == "scripted_refusal"
+    assert first.result["reason"] == "version_conflict"
     assert stored(first, "import_parts") == {}
     t = load(row(), after=first)
     assert counted(t) == {"rows": 1, "written": 1}

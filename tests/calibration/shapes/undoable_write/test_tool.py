@@ -138,7 +138,7 @@ def test_a_product_that_could_not_be_written_is_written_by_the_next_call(action:
     effect, body = ("reprice", LAMP) if action == "start" else ("restore", ON_SALE)
     t = promote(body, body, action=action, script=[{"effect": effect, "when": {"key": "p0001"}, "answer": "refuse_for_good"}])
     assert counted(t) == {"changed": 1, "failed": 1}
-    assert t.result["samples"]["failed"] == [{"product": "p0001", "reason": "scripted_refusal"}]
+    assert t.result["samples"]["failed"] == [{"product": "p0001", "reason": "version_conflict"}]
     assert (t.result["regular_value"], t.result["reduced_value"]) == ("20.00", "15.00")
     assert products(t)[0] == body
     again = promote(action=action, after=t)
