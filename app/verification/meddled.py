@@ -1,7 +1,7 @@
 """Somebody else writes a record between a run's reading it and its writing it.
 
-Each record of the world carries a mark that is nothing to the tool. It is changed once the run has read the record and is about to
-write it; if the record then holds the mark as it was read, the tool has put back what it knew over what was written meanwhile.
+Each record of the world carries a mark of its own that is nothing to the tool. It is changed once the run has read the record and is about
+to write it; if the record then holds the mark as it was read, the tool has put back what it knew over what was written meanwhile.
 
 It refuses to be: strict about who may write whole records. A tool that makes a body of its own, without what it read, loses nothing so.
 """
@@ -19,7 +19,7 @@ from app.verification import repository
 from app.verification.clean import Clean
 from app.verification.findings import Finding
 from app.verification.schedules import Schedule, rewritten
-from app.verification.stage import Interruption, Played, Stage, staged
+from app.verification.stage import Interruption, Played, Stage, in_world, staged
 from app.verification.subject import Bench, Subject
 from app.verification.witness import Moment
 from app.verification.wording import found
@@ -65,17 +65,22 @@ def judge_meddled(seen: Meddled) -> list[Finding]:
 def _overwritten(seen: Meddled) -> Iterator[Finding]:
     for collection, key in sorted(seen.written):
         body = seen.records.get((collection, key))
-        if isinstance(body, Mapping) and body.get(_MARK) == _BEFORE:
+        if isinstance(body, Mapping) and body.get(_MARK) == _before(collection, key):
             message = f"A run {seen.schedule} puts back what it had read: what was written to {key!r} in {collection!r} meanwhile is lost."
-            yield found(seen.clean.example, "overwrites_what_it_read", message, {_MARK: _AFTER}, {_MARK: _BEFORE})
+            yield found(seen.clean.example, "overwrites_what_it_read", message, {_MARK: _AFTER}, {_MARK: body[_MARK]})
 
 
 def _marked(example: Example) -> Example:
     records = {
-        collection: tuple(record.model_copy(update={"body": {**record.body, _MARK: _BEFORE}}) for record in held)
+        collection: tuple(record.model_copy(update={"body": {**record.body, _MARK: _before(collection, record.key)}}) for record in held)
         for collection, held in example.world.records.items()
     }
-    return example.model_copy(update={"world": example.world.model_copy(update={"records": records})})
+    return in_world(example, records=records)
+
+
+def _before(collection: str, key: str) -> str:
+    """The mark of one record alone: what is put into another one is no copy of what that held."""
+    return f"{_BEFORE} {collection}/{key}"
 
 
 def _write(stage: Stage, which: set[tuple[str, str]]) -> None:

@@ -343,6 +343,11 @@ async def open_stage(
                 left.unlink()
 
 
+def in_world(example: Example, **changes: Any) -> Example:
+    """The example with another `script`, `records` or `snapshots` of its world."""
+    return example.model_copy(update={"world": example.world.model_copy(update=changes)})
+
+
 def _nothing_loaded(_tenant: str, tool: str, version: int) -> Program:
     raise NotFound("version_not_found", f"{tool} has no version {version} on this stage.")
 

@@ -23,7 +23,7 @@ from app.verification.declared import Place, written
 from app.verification.differences import differences
 from app.verification.findings import Finding
 from app.verification.stage import Done as Told
-from app.verification.stage import Played, Stage, staged
+from app.verification.stage import Played, Stage, in_world, staged
 from app.verification.subject import Bench, Subject
 
 MOST_EXAMPLES = 3
@@ -85,7 +85,7 @@ def _chosen(spec: ExecutionSpec) -> Iterator[Example]:
         for _, example in sorted(doing, key=lambda pair: -pair[0])[:MOST_EXAMPLES]:
             if example.name not in names:
                 names.add(example.name)
-                yield example.model_copy(update={"world": example.world.model_copy(update={"script": ()})})
+                yield in_world(example, script=())
 
 
 def _times(example: Example, effect_id: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from app.observability.logs import LOGGER
 from app.verification.cost_gate import check_cost
-from app.verification.path_gate import check_path
+from app.verification.path_gate import _listening, check_path
 from app.verification.private import MARK, marked, personal_values, tells_of
 from tests.support.bench import Lab, rules, subject
 from tests.support.specimens import SPEC, TOOL, changed, specimen_spec
@@ -24,6 +26,25 @@ def test_a_call_over_the_published_path_leaves_all_that_must_be_seen(lab: Lab, s
     assert set(outcome.evidence["observed"].values()) == {True}
     assert outcome.evidence["items"] == 2 and outcome.evidence["rss_kb"] > 0 and outcome.evidence["log_lines"] == 1
     assert list(scratch.iterdir()) == []
+
+
+def test_a_process_that_dies_in_the_busiest_example_does_not_die_on_the_published_path(lab: Lab, scratch: Path) -> None:
+    example = {**SPEC["examples"][0], "world": {**SPEC["examples"][0]["world"], "script": [{"effect": "send", "answer": "crash"}]}}
+    outcome = lab.ask(check_path, subject(spec=specimen_spec(examples=[example])), scratch)
+    assert outcome.passed, outcome.findings
+
+
+def test_of_two_that_listen_to_the_log_at_once_each_hears_to_its_end() -> None:
+    level = LOGGER.level
+    LOGGER.setLevel(logging.WARNING)
+    first, second = _listening(), _listening()
+    first.__enter__()
+    heard = second.__enter__()
+    first.__exit__(None, None, None)
+    LOGGER.info("run.finished", extra={"fields": {"run_id": "run_1"}})
+    second.__exit__(None, None, None)
+    assert [*heard] == [{"run_id": "run_1"}] and LOGGER.level == logging.WARNING
+    LOGGER.setLevel(level)
 
 
 @pytest.mark.parametrize(

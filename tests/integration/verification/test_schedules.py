@@ -250,6 +250,12 @@ def test_what_somebody_else_writes_meanwhile_is_not_overwritten(lab: Lab, scratc
 def test_a_record_written_from_nothing_that_was_read_may_replace_what_is_there(lab: Lab, scratch: Path) -> None:
     tool = changed(changed(RENAME_TOOL, ', "expected_version": row["version"]', ""), '{**row["body"], "name":', '{"name":')
     assert by_kind(lab, subject(tool, spec=renaming()), scratch, ["meddled"]) == {}
+    copied = changed(
+        changed(tool, '{"name":', '{**first, "name":'), "        body =", '        first = first or row["body"]\n        body ='
+    )
+    copied = changed(copied, "    booked =", "    first: dict[str, object] = {}\n    booked =")
+    copied = changed(copied, '"body": body}', '"body": body if row["body"] is not first else {"name": "Bob"}}')
+    assert by_kind(lab, subject(copied, spec=renaming()), scratch, ["meddled"]) == {}
 
 
 def test_what_is_taken_from_a_receipt_is_taken_from_that_of_an_earlier_run_too(lab: Lab, scratch: Path) -> None:
