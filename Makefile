@@ -49,10 +49,8 @@ run: setup
 	@exec $(VENV)/bin/toolmint up
 
 test: setup
-	@echo "==> Tests, type checks, lint and import contracts, in three processes: they wait for clocks and servers half of their time"
-	@$(IN) -m pytest -n 3 --ignore=tests/dashboard $(PYTEST)
-	@echo "==> The dashboard in Chromium, in processes of its own: its driver keeps an event loop that other tests cannot share"
-	@$(IN) -m pytest -n 2 tests/dashboard
+	@echo "==> Tests, type checks, lint and import contracts, in four processes: they wait for clocks, servers and a browser half of their time"
+	@$(IN) -m pytest -n 4 --dist loadgroup $(PYTEST)
 
 bench: setup
 	@$(IN) -m tests.bench $(BENCH)

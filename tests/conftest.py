@@ -19,6 +19,21 @@ from app.tables import metadata  # noqa: E402  # as above
 from tests.support.postgres import PostgresServer, start_postgres  # noqa: E402  # as above
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup`, what a module or a package of tests shares (a service, a browser) is started in one process alone."""
+    for item in items:
+        if isinstance(item, pytest.Function) and (group := _sharing(item)):
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _sharing(item: pytest.Function) -> str:
+    """What names those that this test shares a fixture of ours with: its package, its module, or nothing."""
+    used = [definitions[-1] for definitions in item._fixtureinfo.name2fixturedefs.values()]
+    ours = {definition.scope: definition.baseid for definition in used if definition.baseid}
+    return ours.get("package") or ("module" in ours and item.nodeid.partition("::")[0]) or ""
+
+
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with every table, to be copied."""
