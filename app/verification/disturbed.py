@@ -20,10 +20,12 @@ from app.runtime.state import COUNTED
 from app.spec.invariants import check_expressions, roots_of
 from app.spec.model import Effect, ExecutionSpec, Invariant
 from app.spec.paths import names_in
+from app.spec.schemas import json_path
 from app.verification.clean import Clean, to_an_end
 from app.verification.declared import SETTLED, declared, is_local_effect, is_repeated, may_repeat
 from app.verification.differences import differences
 from app.verification.findings import Finding, Severity
+from app.verification.leaves import leaves
 from app.verification.schedules import DEATHS, Schedule
 from app.verification.stage import Interruption, Key, Played, Row, Stage, staged
 from app.verification.subject import Bench, Subject
@@ -256,19 +258,8 @@ def _twin_of(spec: ExecutionSpec, seen: Disturbed, ledger: Mapping[Key, Row]) ->
 
 def _likeness(left: Any, right: Any) -> float:
     """The share of the left value's leaves that the right one has in the same place."""
-    here, there = dict(_leaves(left, "")), dict(_leaves(right, ""))
+    here, there = dict(leaves(left)), dict(leaves(right))
     return sum(bool(there.get(path, ...) == leaf) for path, leaf in here.items()) / max(1, len(here))
-
-
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for name, part in value.items():
-            yield from _leaves(part, f"{path}.{name}")
-    elif isinstance(value, list):
-        for index, part in enumerate(value):
-            yield from _leaves(part, f"{path}[{index}]")
-    else:
-        yield path, value
 
 
 def _visible(spec: ExecutionSpec, seen: Disturbed) -> Iterator[Finding]:
@@ -324,11 +315,11 @@ def _content(_spec: ExecutionSpec, seen: Disturbed) -> Iterator[Finding]:
     if seen.schedule.kind != "stopped":
         return
     for key in seen.clean.done:
-        elsewhere = dict(_leaves(seen.clean.elsewhere.get(key), ""))
-        now = dict(_leaves(seen.after[key].item, "")) if key in seen.after else {}
-        for path, leaf in _leaves(seen.clean.ledger[key].item, ""):
-            if leaf == elsewhere.get(path, ...) != now.get(path, ...) and not path.endswith(".expected_version"):
-                message = f"After a run {seen.schedule}, the same call does {named(key)} otherwise: $.item{path} differs."
+        elsewhere = dict(leaves(seen.clean.elsewhere.get(key)))
+        now = dict(leaves(seen.after[key].item)) if key in seen.after else {}
+        for path, leaf in leaves(seen.clean.ledger[key].item):
+            if leaf == elsewhere.get(path, ...) != now.get(path, ...) and path[-1] != "expected_version":
+                message = f"After a run {seen.schedule}, the same call does {named(key)} otherwise: {json_path(path, '$.item')} differs."
                 yield found(seen.clean.example, "done_otherwise", message, leaf, now.get(path))
                 return
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from app.runtime.journal import encode
 from app.spec.model import Example, ExecutionSpec
@@ -23,20 +23,18 @@ from app.verification.meddled import judge_meddled, run_meddled
 from app.verification.pairing import judge_pairs
 from app.verification.schedules import Listed, Schedule, list_schedules
 from app.verification.subject import Bench, Subject
+from app.verification.together import together
 from app.verification.touched import touched
-from app.verification.variations import judge_varied, run_varied
+from app.verification.variations import VARIED, judge_varied, run_varied
 from app.verification.wording import FIXES, found
 
 MOST_EXAMPLES = 12
 CASE_LIMIT_S = 45.0
 MOST_OF_A_RULE = 3
-_AT_ONCE = 4
-_VARIED = ("twins", "permuted", "duplicated", "one_by_one")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Examined:
+class Examined:
     """What became of one example or schedule: findings, its clean run unless it did not end in time, how a run was disturbed."""
 
     findings: Sequence[Finding]
@@ -47,14 +45,14 @@ class _Examined:
 async def check_effects(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
     """Clean runs of up to 12 examples, then schedules of those in which nothing was found."""
     chosen = sorted(subject.spec.examples, key=lambda example: not example.effects)[:MOST_EXAMPLES]
-    examined = await _each(chosen, lambda example: _in_time(bench, example, _examine(subject, bench, example)))
+    examined = await together(lambda example: _in_time(bench, example, examine(subject, bench, example)), chosen)
     cleans = [one.clean for one in examined if one.clean is not None]
     sound = [one.clean for one in examined if one.clean is not None and not one.findings]
 
     inputs = subject.program().validators.args
     listed = list_schedules(subject.spec, sound, lambda args: not inputs.problems(dict(args)), subject.digest)
     of = {clean.example.name: clean for clean in sound}
-    seen = await _each(listed.played, lambda one: _in_time(bench, one.example, _play(subject, bench, of[one.example.name], one)))
+    seen = await together(lambda one: _in_time(bench, one.example, play_schedule(subject, bench, of[one.example.name], one)), listed.played)
 
     disturbed = [finding for one in seen for finding in one.findings]
     disturbed += judge_pairs([one.disturbed for one in seen if one.disturbed is not None and not one.findings])
@@ -73,17 +71,7 @@ async def check_effects(subject: Subject, bench: Bench, _seen: Mapping[str, Mapp
     return GateOutcome(findings, evidence)
 
 
-async def _each(things: Sequence[T], work: Callable[[T], Awaitable[_Examined]]) -> list[_Examined]:
-    turn = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(thing: T) -> _Examined:
-        async with turn:
-            return await work(thing)
-
-    return await asyncio.gather(*(one(thing) for thing in things))
-
-
-async def _in_time(bench: Bench, example: Example, work: Awaitable[_Examined]) -> _Examined:
+async def _in_time(bench: Bench, example: Example, work: Awaitable[Examined]) -> Examined:
     try:
         async with bench.within(CASE_LIMIT_S) as limit:
             return await work
@@ -91,22 +79,24 @@ async def _in_time(bench: Bench, example: Example, work: Awaitable[_Examined]) -
         if not limit.expired():
             raise
         message = f"Example {example.name!r} and its repetitions did not finish within {CASE_LIMIT_S:g} s."
-        return _Examined([found(example, "effects_time", message)])
+        return Examined([found(example, "effects_time", message)])
 
 
-async def _examine(subject: Subject, bench: Bench, example: Example) -> _Examined:
+async def examine(subject: Subject, bench: Bench, example: Example) -> Examined:
+    """Run one example clean, again, twice in one process, and replay it."""
     clean = await run_clean(subject, bench, example)
     findings, clean = await run_twice(subject, bench, clean)
-    return _Examined([*judge_clean(clean), *findings], clean)
+    return Examined([*judge_clean(clean), *findings], clean)
 
 
-async def _play(subject: Subject, bench: Bench, clean: Clean, schedule: Schedule) -> _Examined:
-    if schedule.kind in _VARIED:
-        return _Examined(judge_varied(subject.spec, await run_varied(subject, bench, clean, schedule)))
+async def play_schedule(subject: Subject, bench: Bench, clean: Clean, schedule: Schedule) -> Examined:
+    """Play one schedule of an example whose clean run this is, and judge it."""
+    if schedule.kind in VARIED:
+        return Examined(judge_varied(subject.spec, await run_varied(subject, bench, clean, schedule)))
     if schedule.kind == "meddled":
-        return _Examined(judge_meddled(await run_meddled(subject, bench, clean, schedule)))
+        return Examined(judge_meddled(await run_meddled(subject, bench, clean, schedule)))
     seen = await run_disturbed(subject, bench, clean, schedule)
-    return _Examined(await asyncio.to_thread(judge_disturbed, subject.spec, seen), disturbed=seen)
+    return Examined(await asyncio.to_thread(judge_disturbed, subject.spec, seen), disturbed=seen)
 
 
 def _few(findings: Sequence[Finding]) -> list[Finding]:
@@ -120,7 +110,7 @@ def _few(findings: Sequence[Finding]) -> list[Finding]:
     return few
 
 
-def _case(example: Example, examined: _Examined, broken: set[str]) -> dict[str, Any]:
+def _case(example: Example, examined: Examined, broken: set[str]) -> dict[str, Any]:
     effects = len(examined.clean.ledger) if examined.clean is not None else 0
     passed = not examined.findings and example.name not in broken
     case = {"name": example.name, "passed": passed, "effects": effects}

@@ -172,10 +172,10 @@ def _matrix(spec: ExecutionSpec, clean: Clean) -> Iterator[Schedule]:
 
 
 def _between(clean: Clean) -> Iterator[Schedule]:
-    """Where one effect is followed by another, after the first request, and before the last."""
+    """Where one effect is followed by another, the first time for each pair of them; after the first request, and before the last."""
     asked = clean.played.heard.asked
-    turns = [number for number, (before, after) in enumerate(pairwise(asked), 2) if before != after]
-    for at in sorted({*turns[:1], *([2, len(asked)] if len(asked) > 1 else [])}):
+    turns = {pair: number for number, pair in reversed([*enumerate(pairwise(asked), 2)]) if pair[0] != pair[1]}
+    for at in sorted({*turns.values(), *([2, len(asked)] if len(asked) > 1 else [])}):
         way = (asked[at - 2], asked[at - 1])
         yield Schedule("cut", clean.example, at=at, way=way)
         yield Schedule("stopped", clean.example, at=at, way=way)

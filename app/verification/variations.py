@@ -22,6 +22,7 @@ from app.verification.stage import Key, Played, Row, staged
 from app.verification.subject import Bench, Subject
 from app.verification.wording import found, named, some_keys, some_states
 
+VARIED: frozenset[Kind] = frozenset({"twins", "permuted", "duplicated", "one_by_one"})
 _RULES: Mapping[Kind, str] = {"permuted": "order_changes_keys", "duplicated": "duplicates_change_keys", "one_by_one": "items_share_a_key"}
 
 

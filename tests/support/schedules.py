@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.verification.clean import judge_clean, run_clean, run_twice
-from app.verification.disturbed import judge_disturbed, run_disturbed
+from app.verification.effects_gate import examine, play_schedule
 from app.verification.findings import Finding
-from app.verification.meddled import judge_meddled, run_meddled
-from app.verification.schedules import Kind, Schedule, list_schedules
+from app.verification.schedules import Kind, list_schedules
 from app.verification.subject import Bench, Subject
-from app.verification.variations import judge_varied, run_varied
+from app.verification.together import together
 from tests.support.bench import Lab
 
-VARIED = ("twins", "permuted", "duplicated", "one_by_one")
 Found = dict[str, list[Finding]]
 
 
@@ -25,23 +21,15 @@ def by_kind(lab: Lab, candidate: Subject, scratch: Path, kinds: Sequence[Kind] |
 
 
 async def _by_kind(candidate: Subject, bench: Bench, kinds: Sequence[Kind] | None) -> Found:
-    clean = await run_clean(candidate, bench, candidate.spec.examples[0])
-    findings, clean = await run_twice(candidate, bench, clean)
-    found: Found = {"clean": [*judge_clean(clean), *findings]}
+    examined = await examine(candidate, bench, candidate.spec.examples[0])
+    found: Found = {"clean": [*examined.findings]}
+    clean = examined.clean
+    assert clean is not None
     listed = list_schedules(candidate.spec, [clean], lambda _args: True, "seed").all
     wanted = [schedule for schedule in listed if kinds is None or schedule.kind in kinds]
-    turn = asyncio.Semaphore(4)
-
-    async def one(schedule: Schedule) -> list[Finding]:
-        async with turn:
-            if schedule.kind in VARIED:
-                return judge_varied(candidate.spec, await run_varied(candidate, bench, clean, schedule))
-            if schedule.kind == "meddled":
-                return judge_meddled(await run_meddled(candidate, bench, clean, schedule))
-            return judge_disturbed(candidate.spec, await run_disturbed(candidate, bench, clean, schedule))
-
-    for schedule, findings in zip(wanted, await asyncio.gather(*map(one, wanted)), strict=True):
-        found.setdefault(schedule.kind, []).extend(findings)
+    seen = await together(lambda schedule: play_schedule(candidate, bench, clean, schedule), wanted)
+    for schedule, one in zip(wanted, seen, strict=True):
+        found.setdefault(schedule.kind, []).extend(one.findings)
     return {kind: findings for kind, findings in found.items() if findings}
 
 
