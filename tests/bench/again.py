@@ -31,8 +31,8 @@ def measured(service: Service, folder: Path) -> list[Row]:
     if not isinstance(result, dict) or result["skipped"] != RECIPIENTS:
         raise AssertionError(f"not everyone was skipped: {result}")
     return [
-        Row("a stored answer replayed (a whole HTTP call)", statistics.median(replays), 10.0, "ms", "at most 1", "10 ms"),
-        Row(f"a finished campaign of {RECIPIENTS:,} planned again by the ledger", planned, 60.0, "ms", "at most 1", "60 ms"),
+        Row("a stored answer replayed (a whole HTTP call)", statistics.median(replays), 10.0, "ms", "at most 1", "10 ms", most=1),
+        Row(f"a finished campaign of {RECIPIENTS:,} planned again by the ledger", planned, 60.0, "ms", "at most 1", "60 ms", most=1),
         Row("  the whole run that finds everyone skipped", took, None, "ms", ""),
     ]
 

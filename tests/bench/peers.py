@@ -36,6 +36,6 @@ def measured(folder: Path, smtp: SmtpProcess, ours: float) -> list[Row]:
     finally:
         server.stop()
     best = max(found, key=lambda name: found[name]["rate"])
-    rows = [Row("sends/s, 10,000 at once and DBOS steps", ours, found[best]["rate"], "/s", "15", f"DBOS on {best}")]
+    rows = [Row("sends/s, 10,000 at once and DBOS steps", ours, found[best]["rate"], "/s", "at least 15", f"DBOS on {best}", least=15)]
     rows += [Row(f"  DBOS on {name}: sends/s", found[name]["rate"], None, "/s", "") for name in found]
     return [*rows, Row("  DBOS: commits a send", found[best]["commits"] / found[best]["sends"], None, "", "")]

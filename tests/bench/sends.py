@@ -68,7 +68,13 @@ def measured(service: Service, smtp: SmtpProcess, recipients: int, server: str) 
     sent = ROUNDS * recipients
     return [
         Row(
-            f"sends/s of a campaign of {recipients:,}, {server}", max(ours), max(theirs), "/s", "0.8", "the same SMTP pool without a ledger"
+            f"sends/s of a campaign of {recipients:,}, {server}",
+            max(ours),
+            max(theirs),
+            "/s",
+            "at least 0.8",
+            "the same SMTP pool without a ledger",
+            least=0.8,
         ),
         Row("  commits a send", (commits(service) - written) / sent, None, "", ""),
         Row("  CPU a send, all processes of the service", (cpu_ms(service.pid) - spent) / sent, None, "ms", ""),

@@ -1,13 +1,18 @@
-"""The printed table: what was measured, ours, the other's, the ratio, and the aim."""
+"""The printed table: what was measured, ours, the other's, the ratio, and the aim; and the promises among the aims that were not kept."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`other` is what ours is held against, None where there is nothing; `aim` says in words what it should be."""
+    """`other` is what ours is held against, None where there is nothing; `aim` says in words what their ratio should be.
+
+    `least` and `most` are the bounds of that ratio that are promised; an aim without them is none of the promises.
+    """
 
     what: str
     ours: float
@@ -15,11 +20,26 @@ class Row:
     unit: str
     aim: str
     against: str = ""
+    least: float | None = None
+    most: float | None = None
 
     @property
     def ratio(self) -> float | None:
         """Ours over the other's; None without another."""
         return self.ours / self.other if self.other else None
+
+    @property
+    def broken(self) -> str | None:
+        """The promise that was not kept, in words."""
+        if self.ratio is None or (self.least or 0.0) <= self.ratio <= (self.most or math.inf):
+            return None
+        bound = f"at least {self.least:g}" if self.least is not None else f"at most {self.most:g}"
+        return f"{self.what.strip()}: {self.ratio:.2f} of {self.against or 'the aim'}, where {bound} is promised"
+
+
+def broken_promises(rows: Sequence[Row]) -> list[str]:
+    """What was promised and was not measured so."""
+    return [row.broken for row in rows if row.broken is not None]
 
 
 def printed(rows: list[Row]) -> str:

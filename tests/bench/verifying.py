@@ -25,8 +25,8 @@ def measured(folder: Path) -> list[Row]:
     """Both, with all gates; the second against a third of the first."""
     whole, again = asyncio.run(_timed(folder))
     return [
-        Row("a verification of the campaign tool (all gates)", whole, WHOLE_MS, "ms", "at most 1", "10 s"),
-        Row("  again, after one of its tests has changed", again, whole * SHARE, "ms", "at most 1", "a third of it"),
+        Row("a verification of the campaign tool (all gates)", whole, WHOLE_MS, "ms", "1, at most 1.5", "10 s", most=1.5),
+        Row("  again, after one of its tests has changed", again, whole * SHARE, "ms", "at most 1", "a third of it", most=1),
     ]
 
 

@@ -35,7 +35,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="toolmint-calibration-") as home:
         settings = Settings(home=Path(home))
         judged = asyncio.run(_judge_all(tools, defects, settings, options.at_once, full=options.full))
-    print(f"\n{printed(judged, settings.mutation_score)}", flush=True)
+    print(f"\n{printed(judged, settings)}", flush=True)
     load = f"{os.getloadavg()[1]:.1f} on {os.cpu_count()} processors"
     print(f"\nIn {time.monotonic() - began:.0f} s, load of the last five minutes {load}", flush=True)
     broken = broken_promises(judged)

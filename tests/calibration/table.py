@@ -1,20 +1,24 @@
-"""The printed result: by gate, by shape, by family, the scores that the threshold of mutation is set from, and the shares asked for."""
+"""The printed result: by gate, by shape, by family, the scores that thresholds are set from, and the shares asked for."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from app.core.settings import Settings
 from app.verification.gates import GATES
+from app.verification.rubric import DIMENSIONS, Thresholds, score, thresholds_of
 from tests.calibration.judging import RUBRIC, Judged
 
 LEAST_SHARE, LEAST_GRAVE = 0.98, 1.0
+MOST_S = 45.0
+"""Wall time that the full verification of a correct tool may take, alone on two idle processors."""
 _ENDS = ("caught", "accident", "missed", "broke")
 _HEAD = ("defects", "caught", "by another", "missed", "broke")
 
 
-def printed(judged: Sequence[Judged], threshold: float) -> str:
-    """All tables as text; `threshold` is the mutation score that is asked for at present."""
+def printed(judged: Sequence[Judged], settings: Settings) -> str:
+    """All tables as text; `settings` hold the thresholds that are asked for at present."""
     tools = [each for each in judged if each.defect is None]
     defects = [each for each in judged if each.defect is not None]
     parts = [
@@ -22,7 +26,8 @@ def printed(judged: Sequence[Judged], threshold: float) -> str:
         _columns([("shape", *_HEAD), *_counted(defects, lambda each: [each.shape])]),
         _columns([("family", *_HEAD), *_counted(defects, lambda each: [each.defect.family] if each.defect else [])]),
         _columns(_of_tools(tools)),
-        _scores(tools, defects, threshold),
+        _columns(_dimensions(tools, defects, thresholds_of(settings))),
+        _scores(tools, defects, settings.mutation_score),
         "\n".join(_told(each) for each in judged if each.verdict not in ("passed", "caught")),
         "\n".join(_shares(tools, defects)),
     ]
@@ -35,6 +40,8 @@ def broken_promises(judged: Sequence[Judged]) -> list[str]:
     defects = [each for each in judged if each.defect is not None]
     grave = [each for each in defects if each.defect and each.defect.grave]
     found = [f"the correct tool {each.shape} {each.verdict}" for each in tools if each.verdict != "passed"]
+    slow = [each for each in tools if each.seconds > MOST_S]
+    found += [f"the correct tool {each.shape} took {each.seconds:.0f} s; {MOST_S:.0f} s is asked for" for each in slow]
     found += [
         f"the defect {each.defect.name} of {each.shape} could not be judged" for each in defects if each.defect and each.verdict == "broke"
     ]
@@ -75,20 +82,40 @@ def _of_tools(tools: Sequence[Judged]) -> list[tuple[str, ...]]:
     for each in tools:
         slowest = sorted(each.results, key=lambda result: -result.duration_ms)[:3]
         costs = ", ".join(f"{result.gate} {result.duration_ms / 1000:.1f}" for result in slowest)
-        score = "-" if each.mutation_score is None else f"{each.mutation_score:.3f}"
-        rows.append((each.shape, each.verdict, f"{each.seconds:.1f} s", score, costs))
+        share = "-" if each.mutation_score is None else f"{each.mutation_score:.3f}"
+        rows.append((each.shape, each.verdict, f"{each.seconds:.1f} s", share, costs))
     return [("correct tool", "verdict", "full verification", "mutation score", "longest gates, s"), *rows]
+
+
+def _dimensions(tools: Sequence[Judged], defects: Sequence[Judged], thresholds: Thresholds) -> list[tuple[str, ...]]:
+    """Scores of correct tools beside those of defects that the whole line met and one of the dimension's own gates refused."""
+    good, bad = ([dict(_scored(each, thresholds)) for each in group] for group in (tools, defects))
+    rows = []
+    for name, threshold in thresholds.items():
+        own = {part.gate for part in DIMENSIONS[name]}
+        kept = sorted(scores[name] for scores in good if name in scores)
+        refused = [scores[name] for scores, each in zip(bad, defects, strict=True) if name in scores and own & set(each.by)]
+        if kept:
+            below = sum(score < threshold for score in kept)
+            span = f"{kept[0]:.2f} to {kept[-1]:.2f}"
+            rows.append((name, f"{threshold:.2f}", span, str(below), f"{max(refused):.2f}" if refused else "-"))
+    return [("dimension", "threshold", "correct tools", "of them below", "highest that its gates refused"), *rows]
+
+
+def _scored(each: Judged, thresholds: Thresholds) -> Iterable[tuple[str, float]]:
+    """The dimensions for which all of the evidence is there."""
+    return ((row.dimension, row.score) for row in score(each.results, thresholds) if not row.missing)
 
 
 def _scores(tools: Sequence[Judged], defects: Sequence[Judged], threshold: float) -> str:
     """Scores of good suites beside those of suites that assert too little: the threshold lies between."""
-    good = sorted(score for each in tools if (score := each.mutation_score) is not None)
+    good = sorted(share for each in tools if (share := each.mutation_score) is not None)
     vacuous = [each for each in defects if each.defect and each.defect.family == "vacuous_tests"]
-    weak = sorted(score for each in vacuous if (score := each.mutation_score) is not None)
+    weak = sorted(share for each in vacuous if (share := each.mutation_score) is not None)
     named = (("correct suites", good), ("suites that assert too little", weak))
-    lines = [f"mutation score, {what}: {' '.join(f'{score:.2f}' for score in scores)}" for what, scores in named if scores]
+    lines = [f"mutation score, {what}: {' '.join(f'{share:.2f}' for share in shares)}" for what, shares in named if shares]
     if lines:
-        below, above = sum(score < threshold for score in good), sum(score >= threshold for score in weak)
+        below, above = sum(share < threshold for share in good), sum(share >= threshold for share in weak)
         lines.append(
             f"threshold {threshold:.2f}: below it {below} correct suites; above it {above} weak ones, which miss what must be noticed"
         )
