@@ -14,10 +14,10 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import cache
+from functools import cache, wraps
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -31,7 +31,10 @@ from sqlmodel import Session
 from app.core.clock import Clock, SystemClock
 from app.core.faults import committed
 
+P = ParamSpec("P")
+R = TypeVar("R")
 CHUNK = 500
+_TRIES = 5
 _LAST = "last"
 _PRAGMAS = (
     "journal_mode=WAL",
@@ -202,6 +205,22 @@ def at_the_end(session: Session, last: Callable[[Session], None]) -> None:
 def deadlocked(error: BaseException) -> bool:
     """Whether PostgreSQL ended this transaction so that another could go on (40P01): the same again will do."""
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == "40P01"
+
+
+def again(work: Callable[P, R]) -> Callable[P, R]:
+    """`work`, one transaction, done again where PostgreSQL ended it so that another could go on: five times at most."""
+
+    @wraps(work)
+    def done(*args: P.args, **named: P.kwargs) -> R:
+        for _ in range(_TRIES - 1):
+            try:
+                return work(*args, **named)
+            except DBAPIError as error:
+                if not deadlocked(error):
+                    raise
+        return work(*args, **named)
+
+    return done
 
 
 def unavailable(error: BaseException) -> bool:

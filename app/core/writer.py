@@ -17,16 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
-from app.core.db import Database, deadlocked, unavailable
+from app.core.db import Database, again, unavailable
 
 A = TypeVar("A")
 R = TypeVar("R")
 BulkWrite = Callable[[Session, list[A]], Sequence[R]]
 _MOST = 512
-_TRIES = 5
 
 
 @dataclass(slots=True)
@@ -101,22 +99,13 @@ class GroupWriter:
 
     def _commit(self, batch: list[_Submission]) -> list[Any]:
         try:
-            return self._attempt_again(batch)
+            return again(self._attempt)(batch)
         except Exception as error:  # noqa: BLE001  # of any kind: it belongs to the submitter, not to this thread
             if len(batch) == 1 or unavailable(error):
                 return [error] * len(batch)
             return [outcome for submission in batch for outcome in self._commit([submission])]
         except BaseException as error:  # noqa: BLE001  # a scripted death of this process: nothing is tried again after it
             return [error] * len(batch)
-
-    def _attempt_again(self, batch: list[_Submission]) -> list[Any]:
-        for _ in range(_TRIES - 1):
-            try:
-                return self._attempt(batch)
-            except OperationalError as error:
-                if not deadlocked(error):
-                    raise
-        return self._attempt(batch)
 
     def _attempt(self, batch: list[_Submission]) -> list[Any]:
         kinds: dict[BulkWrite[Any, Any], list[int]] = {}

@@ -12,7 +12,7 @@ from sqlmodel import Session, select
 from app.access.permissions import use_case
 from app.core import feed, outbox
 from app.core.actor import Actor
-from app.core.db import Database, now
+from app.core.db import Database, again, now
 from app.core.errors import Conflict, Forbidden, NotFound
 from app.observability import audit
 from app.runtime.models import Effect, Run, RunIdentity
@@ -31,6 +31,7 @@ ONE_BY_ONE = "verdict"
 
 
 @use_case("effects:resolve")
+@again
 def resolve_effect(actor: Actor, database: Database, effect_id: str, verdict: str, reason: str) -> dict[str, Any]:
     """Decide on an unknown effect: it was done, it shall be tried again, or it is given up. Returns its row.
 
@@ -59,6 +60,11 @@ def cancel_run(actor: Actor, database: Database, run_id: str) -> dict[str, Any]:
     Runs of others are for operators. Raises NotFound `run_not_found`, Forbidden `run_of_another`, Conflict `run_over`.
     """
     _check_whose(actor, database, run_id)
+    return _cancel(actor, database, run_id)
+
+
+@again
+def _cancel(actor: Actor, database: Database, run_id: str) -> dict[str, Any]:
     with database.writing() as session:
         run = session.exec(select(Run).where(Run.id == run_id, Run.tenant == actor.tenant).with_for_update()).first()
         if run is None:

@@ -13,14 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
 from app.access.permissions import use_case
 from app.core import feed, ids, outbox
 from app.core.actor import Actor
 from app.core.clock import iso
-from app.core.db import CHUNK, Database, deadlocked, now
+from app.core.db import CHUNK, Database, again, now
 from app.core.errors import Conflict, Invalid, NotFound, Problem
 from app.core.faults import fault
 from app.core.pages import Page, page
@@ -197,22 +196,18 @@ def _told(decision: BulkDecision, selection: Selection) -> dict[str, Any]:
     return {**about, **verdict, "version": decision.version, "count": decision.count, "reason": decision.reason}
 
 
+@again
 def carry_out(database: Database, decision_id: str) -> bool:
     """The next 500 effects of a decision; whether there may be more. Two workers at once do each part once."""
     fault("decision.part.before")
-    try:
-        with database.writing() as session:
-            query = select(BulkDecision).where(BulkDecision.id == decision_id, BulkDecision.state == "running")
-            decision = session.exec(query.with_for_update()).first()
-            if decision is None:
-                return False
-            _advance(session, decision)
-            _wake(session, decision)
-            running = decision.state == "running"
-    except DBAPIError as error:
-        if deadlocked(error):
-            return True
-        raise
+    with database.writing() as session:
+        query = select(BulkDecision).where(BulkDecision.id == decision_id, BulkDecision.state == "running")
+        decision = session.exec(query.with_for_update()).first()
+        if decision is None:
+            return False
+        _advance(session, decision)
+        _wake(session, decision)
+        running = decision.state == "running"
     fault("decision.part.after")
     return running
 
