@@ -85,9 +85,10 @@ def _pass(site: Site, candidate_id: str) -> None:
 
 def test_verification_is_followed_live_until_it_ends(own_site: Site, visit: Visit) -> None:
     one = candidate(own_site, "verifying")
-    at = visit(own_site, f"/candidates/{one}", key=OPERATOR_KEY)
+    at = visit(own_site, f"/candidates/{one}")
     at.page.wait_for_selector(".live[data-live=live]")
     at.page.click("#gate-spec summary")
+    assert "Cancel verification" in at.text("#verification")
     with own_site.database.writing() as session:
         gate = session.get(GateResult, (one, "properties"))
         assert gate is not None
@@ -98,6 +99,7 @@ def test_verification_is_followed_live_until_it_ends(own_site: Site, visit: Visi
     assert at.page.is_visible("#gate-spec .measured"), "what was unfolded stays so"
     _pass(own_site, one)
     at.page.wait_for_selector("#decision form")
+    assert at.page.locator("#verification").count() == 0, "what is over cannot be cancelled"
     at.page.wait_for_selector(".live[data-live=over]", state="attached")
     assert at.axe() == []
 
@@ -114,6 +116,7 @@ def test_a_run_is_followed_live_until_it_ends(own_site: Site, visit: Visit) -> N
             feed.announce(session, "run.progress" if state == "executing" else "run.finished", one, "default")
         at.page.wait_for_selector(f"text={done:,} of 2,000")
     at.page.wait_for_selector("#facts >> text=completed")
+    assert at.page.locator("#cancel").count() == 0 and at.text("#replay-form button") == "Replay", "what can be done follows as well"
 
 
 @SCRIPT

@@ -124,7 +124,7 @@ def _whole(desk: Desk, candidate_id: str) -> dict[str, Any]:
 
 def _snapshot(desk: Desk, candidate_id: str) -> tuple[str, bool]:
     values = _whole(desk, candidate_id)
-    return desk.render("candidates/_live.html", error=None, sent=desk.form, **values), not values["working"]
+    return desk.render("candidates/_live.html", error=None, refusal=None, sent=desk.form, **values), not values["working"]
 
 
 def _files(desk: Desk, candidate: dict[str, Any]) -> dict[str, str]:

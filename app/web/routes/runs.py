@@ -48,7 +48,7 @@ def cancel(desk: At, run_id: str) -> Response:
     try:
         cancel_run(desk.actor, desk.database, run_id)
     except (Conflict, Forbidden) as error:
-        return desk.show("runs/page.html", status=error.status, **_whole(desk, run_id), refusal=error)
+        return desk.show("runs/page.html", status=error.status, **{**_whole(desk, run_id), "refusal": error})
     desk.services.feed.nudge()
     return desk.moved(f"/runs/{run_id}", "Cancellation requested. The run stops at its next effect.")
 
@@ -58,7 +58,7 @@ def replay(desk: At, run_id: str) -> Response:
     try:
         request_replay(desk.actor, desk.database, run_id)
     except (Conflict, Limited) as error:
-        return desk.show("runs/page.html", status=error.status, **_whole(desk, run_id), replay_refusal=error)
+        return desk.show("runs/page.html", status=error.status, **{**_whole(desk, run_id), "replay_refusal": error})
     desk.services.feed.nudge()
     return desk.moved(f"/runs/{run_id}", "The run is being replayed; nothing is performed.")
 
