@@ -22,7 +22,7 @@ from app.core.db import Database
 from app.core.feed import Feed, Signal
 from app.core.signing import Keyring
 from app.registry import repository
-from app.registry.entries import STABLE, Entry, Pointer, tool_shape
+from app.registry.entries import STABLE, Entry, Pointer, Refused, tool_shape
 from app.registry.loading import Loader
 from app.registry.models import Channel, Version
 from app.registry.proof import Proof, told
@@ -108,18 +108,18 @@ class Catalog:
         shape = tool_shape(spec, pointers, annotations, told(proof), refused)
         return Entry(version.tenant, version.tool, pointers, version.digest, version.evidence_digest, spec, shape, refused)
 
-    def _spec(self, version: Version) -> tuple[ExecutionSpec | None, Proof | None, str | None]:
-        """Spec and proof that signed evidence vouches for; else the spec that is stored, for those who look after tools, and the code."""
+    def _spec(self, version: Version) -> tuple[ExecutionSpec | None, Proof | None, Refused | None]:
+        """Spec and proof that signed evidence vouches for; else the spec that is stored, for those who look after tools, and why."""
         known = self.load.vouched.outcome(version)
         if isinstance(known, Vouched):
             return known.spec, known.proof, None
         with self.database.reading() as session:
             stored = repository.files_of(session, version.digest).get("spec.json", "")
         try:
-            return ExecutionSpec.parse(stored), None, known.code
+            return ExecutionSpec.parse(stored), None, Refused.of(known)
         except ValidationError:
             logger.error("%s/%s is not listed: %s, and its spec cannot be read", version.tool, version.version, known.code)
-            return None, None, known.code
+            return None, None, Refused.of(known)
 
 
 def callable_tools(actor: Actor, entries: Entries) -> list[Entry]:

@@ -6,10 +6,11 @@ It refuses to be: a row. It is built from rows and thrown away when they change.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from app.core.actor import Actor
+from app.core.errors import ToolmintError
 from app.spec.model import ExecutionSpec
 
 CALL = "tools:call"
@@ -27,10 +28,28 @@ class Pointer:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a version does not load: the code, what is wrong, and what to do."""
+
+    code: str
+    detail: str
+    fix: str
+
+    @classmethod
+    def of(cls, error: ToolmintError) -> Refused:
+        return cls(error.code, error.detail, error.fix)
+
+    @property
+    def shape(self) -> dict[str, str]:
+        """`{"code", "detail", "fix"}`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One published tool. `spec` is without held-out examples; `shape` is the tool as REST lists it, not to be changed.
 
-    `refused` is the code of why its stable version does not load, and then its texts are not vouched for.
+    `refused` is why its stable version does not load, and then its texts are not vouched for.
     """
 
     tenant: str
@@ -40,7 +59,7 @@ class Entry:
     evidence_digest: str
     spec: ExecutionSpec
     shape: Mapping[str, Any]
-    refused: str | None = None
+    refused: Refused | None = None
 
     @property
     def version(self) -> int:
@@ -62,11 +81,11 @@ def tool_shape(
     pointers: tuple[Pointer, ...],
     annotations: Mapping[str, Any],
     proved: Mapping[str, Any],
-    refused: str | None = None,
+    refused: Refused | None = None,
 ) -> dict[str, Any]:
     """`{"name", "title", "description", "input_schema", "output_schema", "annotations", "permissions", "channels"}`, and `refused`.
 
-    `annotations_evidence` says what the annotations rest on, see `proof.told`.
+    `annotations_evidence` says what the annotations rest on, see `proof.told`; `refused` is there for a tool that does not load alone.
     """
     shape = {
         "name": spec.name,
@@ -79,4 +98,4 @@ def tool_shape(
         "permissions": list(spec.permissions),
         "channels": {pointer.channel: {"version": pointer.version, "weight": pointer.weight} for pointer in pointers},
     }
-    return shape if refused is None else {**shape, "refused": refused}
+    return shape if refused is None else {**shape, "refused": refused.shape}

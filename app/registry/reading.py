@@ -27,7 +27,7 @@ from app.registry.agreement import readable, sound
 from app.registry.artifact import pins, sha256
 from app.registry.catalog import Catalog
 from app.registry.channels import no_tool
-from app.registry.entries import STABLE, Entry
+from app.registry.entries import STABLE, Entry, Refused
 from app.registry.evidence import GUEST_SPEC, REPORT
 from app.registry.models import ChannelMove, Version
 from app.registry.proof import told
@@ -78,7 +78,7 @@ def read_version(actor: Actor, catalog: Catalog, tool: str, version: int) -> dic
         files = repository.files_of(session, row.digest)
     known = catalog.load.vouched.outcome(row)
     bundle = {"digest": known.bundle, "key_id": known.key_id} if isinstance(known, Vouched) else None
-    refused = {"code": known.code, "detail": known.detail, "fix": known.fix} if isinstance(known, ToolmintError) else None
+    refused = Refused.of(known).shape if isinstance(known, ToolmintError) else None
     evidence = _evidence(actor, catalog, row)
     pointing = [pointer.channel for pointer in entry.pointers if pointer.version == version]
     return {

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+import sqlalchemy as sa
 
 from tests.dashboard.client import Client
 from tests.dashboard.ids import TOOL, UNKNOWN, candidate, pages, run
@@ -147,6 +148,23 @@ def test_held_out_cases_are_told_to_those_who_may_see_them_alone(site: Site, adm
 def test_actors_are_called_by_their_names(site: Site, admin: Client) -> None:
     assert 'title="key_agent">campaign agent<' in admin.get("/runs").text
     assert 'title="key_operator">operator<' in admin.get(f"/tools/{TOOL}").text
+
+
+def test_a_tool_that_does_not_load_says_what_disagrees_and_what_to_do(own_site: Site) -> None:
+    with own_site.database.writing() as session:
+        session.connection().execute(sa.text("UPDATE version SET published_by = 'key_other' WHERE tool = :tool"), {"tool": TOOL})
+    admin = Client(own_site)
+    text = admin.get(f"/tools/{TOOL}").text
+    assert "version_altered" in text and "published_by of its row was altered" in text and "Restore the database" in text
+    admin.close()
+
+
+def test_what_cannot_be_done_with_a_run_any_more_is_said_on_its_page(own_site: Site) -> None:
+    admin = Client(own_site)
+    for state, asked, code in (("completed", "cancellations", "run_over"), ("executing", "replays", "run_not_over")):
+        refused = admin.post(f"/runs/{run(own_site, state)}/{asked}")
+        assert refused.status_code == 409 and code in refused.text, refused.text[:500]
+    admin.close()
 
 
 def test_a_verification_is_cancelled_and_begun_anew_from_its_page(own_site: Site) -> None:

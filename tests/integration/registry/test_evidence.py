@@ -202,11 +202,10 @@ def test_a_refused_tool_is_hidden_from_callers_told_to_its_keepers_and_rolled_ba
     entries = other.entries("default")
     assert [entry.name for entry in callable_tools(CALLER, entries)] == ["count_notes"]
     assert [tool["name"] for tool in list_tools(CALLER, other)["items"]] == ["count_notes"]
-    assert {tool["name"]: tool.get("refused") for tool in list_tools(OPERATOR, other)["items"]} == {
-        "count_notes": None,
-        "send_notes": "artifact_altered",
-    }
-    assert read_tool(OPERATOR, other, TOOL)["refused"] == "artifact_altered"
+    assert {tool["name"]: "refused" in tool for tool in list_tools(OPERATOR, other)["items"]} == {"count_notes": False, "send_notes": True}
+    refused = read_tool(OPERATOR, other, TOOL)["refused"]
+    assert refused == read_version(OPERATOR, other, TOOL, 2)["refused"]
+    assert refused["code"] == "artifact_altered" and "spec.json is not as signed" in refused["detail"] and "roll back" in refused["fix"]
     roll_back(OPERATOR, other, TOOL, "it was altered")
     assert [entry.name for entry in callable_tools(CALLER, other.entries("default"))] == ["count_notes", "send_notes"]
     assert other.load(*VERSION).spec.title == "Send notes"
