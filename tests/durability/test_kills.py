@@ -17,7 +17,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.support.releases import import_customers, publish_campaign
+from tests.support.published import release_campaign
+from tests.support.releases import import_customers
 from tests.support.service import Service, start_service
 from tests.support.smtp import SmtpProcess, start_smtp
 from tests.support.waiting import until
@@ -55,11 +56,11 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder: Path = tmp_path_factory.mktemp("kills")
+    release_campaign(folder / "home")
     smtp = start_smtp(folder, "--delay-ms", "15")
     service = start_service(folder / "home", None, TOOLMINT_SMTP_URL=smtp.url)
     made = Site(service, smtp)
     try:
-        publish_campaign(service)
         import_customers(service, RECIPIENTS)
         yield made
     finally:

@@ -16,7 +16,8 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.support.releases import ECHO_SPEC, ECHO_TESTS, ECHO_TOOL, import_customers, publish_campaign
+from tests.support.published import release_campaign
+from tests.support.releases import ECHO_SPEC, ECHO_TESTS, ECHO_TOOL, import_customers
 from tests.support.service import Refused, Rest, Service, whole_service
 from tests.support.supervised import free_port
 from tests.support.waiting import until
@@ -102,12 +103,12 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The campaign tool and the trivial one, published on a service whose mail server cannot be reached."""
-    port = free_port()
-    with whole_service(tmp_path_factory.mktemp("bad") / "home", TOOLMINT_SMTP_URL=f"smtp://sender:hidden-word@127.0.0.1:{port}") as service:
+    port, home = free_port(), tmp_path_factory.mktemp("bad") / "home"
+    release_campaign(home)
+    with whole_service(home, TOOLMINT_SMTP_URL=f"smtp://sender:hidden-word@127.0.0.1:{port}") as service:
         author = service.new_key("author", "specs:write", "candidates:submit")
         caller = service.new_key("caller", "tools:call", "campaigns:send", "texts:echo")
         site = Site(service, port, author, caller, service.new_key("stranger", "tools:call"))
         publish_small(site)
-        publish_campaign(service)
         import_customers(service, CUSTOMERS)
         yield site

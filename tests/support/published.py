@@ -19,6 +19,7 @@ from app.core import owners
 from app.core.actor import DEFAULT_TENANT, Actor
 from app.core.db import Database
 from app.core.feed import Feed
+from app.core.migration import migrate
 from app.core.signing import Keyring
 from app.invocation.desk import Calls
 from app.registry.catalog import Catalog, following
@@ -30,6 +31,7 @@ from app.spec.model import ExecutionSpec
 from app.spec.revisions import list_revisions
 from app.verification.toolchain import toolchain
 from tests.support.contracts import save
+from tests.support.releases import CAMPAIGN
 from tests.support.worlds import PURE, SENDER, sender_spec
 
 AUTHOR = Actor("key_author", "author", DEFAULT_TENANT, frozenset({"specs:write", "candidates:submit"}))
@@ -90,6 +92,16 @@ def release(
 def release_sender(catalog: Catalog, **changes: Any) -> dict[str, Any]:
     """Publish the tool that sends to each address once."""
     return release(catalog, sender_spec(**changes), SENDER)
+
+
+def release_campaign(home: Path) -> None:
+    """The bundled campaign tool on a home that no service runs on yet. `make test` verifies it elsewhere."""
+    home.mkdir(parents=True, exist_ok=True)
+    database = Database(f"sqlite:///{home / 'toolmint.db'}")
+    migrate(database, home / "backups")
+    spec = ExecutionSpec.model_validate_json((CAMPAIGN / "spec.json").read_text())
+    release(Catalog(database, home / "published", scripted().catalog, Keyring(home)), spec, (CAMPAIGN / "tool.py").read_text())
+    database.close()
 
 
 def _revision_of(database: Database, spec: ExecutionSpec) -> int:
