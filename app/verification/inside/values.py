@@ -30,7 +30,7 @@ TRIES = 30
 _ALPHABETS = ("abcxyz", "ABC019 _-.", "äßçñ", "日本語", "🙂🏽\u200d", "\"'<>&{}\\/%;", "\t\n ")
 _INTEGERS = (0, 1, -1, 2, 10, 100, 2**31 - 1, -(2**31), 2**53, 10**12)
 _NUMBERS = (0.0, 0.1, -0.1, 0.5, 1.0, 1e-9, 1e9, 123.456)
-_FORMATS: Mapping[str, tuple[str, ...]] = {
+FORMATS: Mapping[str, tuple[str, ...]] = {
     "email": ("a@example.com", "first.last+tag@sub.example.org", "UPPER@EXAMPLE.COM", "x_1@example.co", f"{'l' * 64}@example.com"),
     "idn-email": ("a@example.com", "jörg@example.com"),
     "date": ("2026-03-01", "2024-02-29", "1999-12-31"),
@@ -51,6 +51,7 @@ _FORMATS: Mapping[str, tuple[str, ...]] = {
     "idn-hostname": ("example.com", "bücher.example"),
     "uri-template": ("https://example.com/{id}", "/a"),
 }
+"""Every format of JSON Schema 2020-12, each with texts of it."""
 
 
 @dataclass
@@ -167,8 +168,8 @@ class Values:
         if isinstance(schema.get("pattern"), str):
             lean: Lean = self.lean or (self.chance.choice(("low", "high", "high")) if self._edge() else None)
             return text_of(schema["pattern"], self.chance, lean, few=max(FEW_REPEATS, least))
-        if schema.get("format") in _FORMATS:
-            return self.chance.choice(_FORMATS[schema["format"]])
+        if schema.get("format") in FORMATS:
+            return self.chance.choice(FORMATS[schema["format"]])
         longest = int(min(most, 1000 if "maxLength" in schema else MOST_TEXT))
         length = (
             self.chance.choice([least, longest, least + 1])

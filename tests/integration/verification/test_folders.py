@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.cli.__main__ import main
 from app.core.errors import Invalid
 from app.core.settings import Settings
 from app.verification.local import PUBLISHABLE, REFUSED, exit_status, verify_folder
@@ -64,3 +65,24 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as refusal:
         verified(tmp_path, tmp_path)
     assert [problem.path for problem in refusal.value.problems] == ["test_tool.py"]
+
+
+def test_the_command_prints_each_gate_and_what_to_mend_and_ends_with_the_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TOOLMINT_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "tool"
+    folder.mkdir()
+    assert main(["verify", str(folder)]) == 2
+    told = capsys.readouterr()
+    assert "folder_unusable" in told.err and "spec.json" in told.err and not told.out
+
+    write(folder, changed(TOOL, "from contract import", "import os\n\nfrom contract import"))
+    assert main(["verify", str(folder)]) == REFUSED
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("ok       spec ") for line in lines) and any(line.startswith("FAILED   imports ") for line in lines)
+    assert any(line.strip().startswith("tool.py:5 ") and "`os`" in line for line in lines), lines
+    assert "examples" in lines[-2] and lines[-2].startswith("not run ") and lines[-1] == "Refused."
+
+    assert main(["verify", str(folder), "--json"]) == REFUSED
+    assert json.loads(capsys.readouterr().out)["publishable"] is False

@@ -9,8 +9,9 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from app.spec.schemas import BadSchema, compile_schema
 from app.verification.inside.propose import propose
-from app.verification.inside.values import Values, smaller
+from app.verification.inside.values import FORMATS, Values, smaller
 
 SEED = 20261122
 SCHEMAS: dict[str, dict[str, Any]] = {
@@ -23,9 +24,6 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "classes": {"type": "string", "pattern": "^[A-Z]\\d{2}-\\w+[^x]$"},
     "enum": {"enum": ["a", 1, None]},
     "const": {"const": {"a": 1}},
-    "email": {"type": "string", "format": "email"},
-    "date-time": {"type": "string", "format": "date-time"},
-    "uuid": {"type": "string", "format": "uuid"},
     "array": {"type": "array", "items": {"type": "boolean"}, "minItems": 1, "maxItems": 4},
     "unique": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 50}, "maxItems": 4, "uniqueItems": True},
     "tuple": {"type": "array", "prefixItems": [{"const": 1}, {"type": "string"}], "items": False, "minItems": 2, "maxItems": 2},
@@ -119,6 +117,22 @@ def test_values_fit_their_schema(name: str) -> None:
     validator = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
     wrong = [value for value in _made(schema) if not validator.is_valid(value)]
     assert wrong == [], (SEED, wrong[:3])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_texts_of_every_format_are_what_the_checker_of_arguments_takes_for_one(name: str) -> None:
+    schema = {"type": "string", "format": name, "maxLength": 80}
+    check = compile_schema(schema)
+    made = set(_made(schema))
+    assert made == set(FORMATS[name]), "each is made"
+    assert [text for text in made if not check.accepts(text)] == []
+
+
+def test_no_format_of_the_standard_is_left_out() -> None:
+    """Section 7.3 of JSON Schema Validation 2020-12; the checker refuses a schema that names another."""
+    assert len(FORMATS) == 19
+    with pytest.raises(BadSchema):
+        compile_schema({"type": "string", "format": "telephone"})
 
 
 def test_edges_are_reached() -> None:
