@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -53,6 +54,31 @@ def test_each_answer_of_a_remote_effect(answer: str, verdict: str, happens: int)
     assert len(twins.performed) == 2 * happens
     assert send(twins, "bob@example.com").verdict == "done"
     assert send(twins, "ann@example.com", effect="other").verdict == "done"
+
+
+def test_what_a_gate_plays_is_answered_in_any_of_the_forms_of_real_servers_the_same_each_time() -> None:
+    codes: dict[str, set[str]] = {}
+    for number in range(60):
+        for answer in ("refuse_now", "refuse_for_good", "lose_reply"):
+            twins = scripted([{"effect": "send", "id": f"e{number}", "answer": answer}])
+            first, second = (send(twins, "ann@example.com", f"e{number}") for _ in range(2))
+            assert first == second and "script" not in f"{first}"
+            codes.setdefault(answer, set()).add(first.code)
+    assert codes == {
+        "refuse_now": {"smtp_450", "smtp_451", "smtp_452"},
+        "refuse_for_good": {"smtp_550", "smtp_552", "smtp_553", "smtp_554"},
+        "lose_reply": {"smtp_disconnected", "smtp_timeout"},
+    }
+
+
+def test_no_two_mails_have_the_same_queue_id_and_each_has_one_as_servers_write_them() -> None:
+    twins = scripted()
+    receipts = [send(twins, "ann@example.com", f"e{number}").receipt or {} for number in range(20)]
+    assert len({receipt["queue_id"] for receipt in receipts}) == 20
+    for receipt in receipts:
+        assert re.fullmatch(r"250 2\.0\.0 Ok: queued as 4[0-9A-Za-z]{14}", receipt["reply"]) and receipt["reply"].endswith(
+            receipt["queue_id"]
+        )
 
 
 def test_a_crash_comes_once_after_the_mail_has_left() -> None:
