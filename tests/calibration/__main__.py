@@ -24,7 +24,7 @@ def main() -> int:
     options = _options()
     began = time.monotonic()
     chosen = [shape for shape in shapes() if not options.shape or shape.name in options.shape]
-    some = options.defect or options.family or options.gate
+    some = options.defect or options.family or options.gate or options.grave
     tools = [] if some or options.defects else chosen
     wanted = [(shape, defect) for shape in chosen for defect in shape.defects if _is_wanted(defect, options)]
     defects = [] if options.tools else wanted
@@ -49,6 +49,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--defect", action="append", metavar="NAME", help="this defect alone; may be given again")
     parser.add_argument("--family", action="append", metavar="NAME", help="defects of this family alone")
     parser.add_argument("--gate", action="append", metavar="NAME", help="defects that this gate should see alone")
+    parser.add_argument("--grave", action="store_true", help="grave defects alone")
     parser.add_argument("--tools", action="store_true", help="the correct tools alone")
     parser.add_argument("--defects", action="store_true", help="the defects alone")
     parser.add_argument("--full", action="store_true", help="the whole line for each defect, not the gates that should see it alone")
@@ -58,7 +59,7 @@ def _options() -> argparse.Namespace:
 
 def _is_wanted(defect: Defect, options: argparse.Namespace) -> bool:
     asked = ((options.defect, {defect.name}), (options.family, {defect.family}), (options.gate, set(defect.gates)))
-    return all(not names or bool(has & set(names)) for names, has in asked)
+    return (defect.grave or not options.grave) and all(not names or bool(has & set(names)) for names, has in asked)
 
 
 async def _judge_all(

@@ -49,7 +49,8 @@ class Defect:
     """A mistake that an author makes.
 
     `name` says in snake_case what is wrong, `gate` which gate should see it (any of them, where there are several), `changes` put it into
-    the correct tool. `grave`: it repeats, loses or forges an effect, or escapes the declared boundary.
+    the correct tool. `grave`: it repeats, loses or forges an effect, or escapes the declared boundary. `rule` is by which rule the gate
+    should see it (any of them, where there are several); one that is seen by another rule alone was seen by accident.
     """
 
     name: str
@@ -57,11 +58,17 @@ class Defect:
     gate: str | tuple[str, ...]
     changes: tuple[Change, ...]
     grave: bool = False
+    rule: str | tuple[str, ...] = ()
 
     @property
     def gates(self) -> tuple[str, ...]:
         """The gates that should see it."""
         return (self.gate,) if isinstance(self.gate, str) else self.gate
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The rules that should see it; none: any."""
+        return (self.rule,) if isinstance(self.rule, str) else self.rule
 
 
 def seeded(files: Mapping[str, str], defect: Defect) -> dict[str, str]:

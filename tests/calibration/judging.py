@@ -29,7 +29,9 @@ from tests.calibration.defect import Defect, seeded
 from tests.calibration.shape import Shape
 
 Verdict = Literal["passed", "refused", "caught", "accident", "missed", "broke"]
-"""Of a correct tool: passed or refused. Of a defect: caught by a gate that should, refused by another, not refused. Of both: broke."""
+"""Of a correct tool: passed or refused. Of a defect: caught by a gate that should, refused by another one or by another rule, not refused.
+Of both: broke.
+"""
 
 RUBRIC = "rubric"
 """Stands for a gate where a dimension alone refuses."""
@@ -97,7 +99,7 @@ async def _judge(shape: Shape, defect: Defect | None, sandbox: Sandbox, settings
         red, problem = (), error.detail
     except Exception as error:  # noqa: BLE001  told as broken, which no promise allows, and the others are judged all the same
         red, problem = (), f"{type(error).__name__}: {error}"
-    verdict = "broke" if problem else _verdict(defect, red)
+    verdict = "broke" if problem else verdict_of(defect, results, red)
     return Judged(shape.name, defect, verdict, red, results, round(time.monotonic() - began, 1), problem)
 
 
@@ -113,12 +115,15 @@ async def _run(
     return tuple(results), red
 
 
-def _verdict(defect: Defect | None, red: Sequence[str]) -> Verdict:
+def verdict_of(defect: Defect | None, results: Sequence[GateResult], red: Sequence[str]) -> Verdict:
+    """What became of a candidate that these gates refused. A defect is caught where a gate that should see it says why as it should."""
     if defect is None:
         return "refused" if red else "passed"
     if not red:
         return "missed"
-    return "caught" if set(defect.gates) & set(red) else "accident"
+    seen = set(defect.gates) & set(red)
+    said = {finding.rule for result in results if result.gate in seen for finding in result.errors}
+    return "caught" if seen and (not defect.rules or said & set(defect.rules)) else "accident"
 
 
 def _subject(shape: Shape, defect: Defect | None) -> Subject:

@@ -14,7 +14,7 @@ LEAST_SHARE, LEAST_GRAVE = 0.98, 1.0
 MOST_S = 45.0
 """Wall time that the full verification of a correct tool may take, alone on two idle processors."""
 _ENDS = ("caught", "accident", "missed", "broke")
-_HEAD = ("defects", "caught", "by another", "missed", "broke")
+_HEAD = ("defects", "caught", "by accident", "missed", "broke")
 
 
 def printed(judged: Sequence[Judged], settings: Settings) -> str:
@@ -54,8 +54,10 @@ def broken_promises(judged: Sequence[Judged]) -> list[str]:
 
 def line(each: Judged) -> str:
     """One candidate: what it is, what became of it, and what saw it."""
-    name = f"{each.defect.name} ({'/'.join(each.defect.gates)})" if each.defect else "the correct tool"
-    return f"{each.shape} {name}: {each.verdict}{' by ' + ', '.join(each.by) if each.by else ''}, {each.seconds:.1f} s"
+    name = f"{each.defect.name} ({'/'.join([*each.defect.gates, *each.defect.rules])})" if each.defect else "the correct tool"
+    said = {result.gate: sorted({finding.rule for finding in result.errors}) for result in each.results}
+    by = [f"{gate} ({', '.join(said[gate])})" if said.get(gate) else gate for gate in each.by]
+    return f"{each.shape} {name}: {each.verdict}{' by ' + ', '.join(by) if by else ''}, {each.seconds:.1f} s"
 
 
 def _by_gate(tools: Iterable[Judged], defects: Sequence[Judged]) -> list[tuple[str, ...]]:

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from app.core.settings import Settings
+from app.verification.findings import Finding, GateResult
 from app.verification.gates import GATES
 from app.verification.rubric import DIMENSIONS
 from tests.calibration.__main__ import proven_sandbox
 from tests.calibration.defect import FAMILIES, Change, Defect, SetBroken, seeded
-from tests.calibration.judging import RUBRIC, Judged, judge_defect, judge_tool
+from tests.calibration.judging import RUBRIC, Judged, judge_defect, judge_tool, verdict_of
 from tests.calibration.shape import shapes
 from tests.calibration.table import MOST_S, broken_promises, printed
 
@@ -91,6 +92,18 @@ def test_what_is_not_seen_is_told_and_breaks_the_promise() -> None:
     slow = Judged("shape", None, "passed", (), (), MOST_S + 1)
     assert broken_promises([slow, replace(slow, seconds=MOST_S)]) == ["the correct tool shape took 46 s; 45 s is asked for"]
     assert len(broken_promises([caught] * 99 + [Judged("shape", mild, "broke", (), (), 1.0, "why")])) == 1
+
+
+def test_a_defect_that_is_seen_by_another_gate_or_another_rule_was_seen_by_accident() -> None:
+    defect = Defect("nothing_at_all", "money", ("examples", "tests"), (), rule=("example_effect", "example_result"))
+    results = [
+        GateResult("examples", "failed", findings=(Finding("example_crash", "It broke.", "Mend it."),)),
+        GateResult("effects", "failed", findings=(Finding("example_effect", "It differs.", "Mend it."),)),
+    ]
+    assert verdict_of(defect, results, ("examples", "effects")) == "accident"
+    assert verdict_of(replace(defect, rule="example_crash"), results, ("examples",)) == "caught"
+    assert verdict_of(replace(defect, rule=()), results, ("examples",)) == "caught"
+    assert verdict_of(replace(defect, gate="tests", rule=()), results, ("examples",)) == "accident"
 
 
 @pytest.mark.parametrize("old", ["twice", "never"])
