@@ -2,8 +2,8 @@
 
 The matrix has each effect that a clean run did, its first and its last item, refused for now, refused for good, its reply lost, the
 process dead before it and after it. Between two requests for effects a run is cut (its process dies) and stopped (it is cancelled). Two
-processes make the same call at once; somebody else writes a record that the run has read and is about to write. The list in the arguments
-comes in another order, twice over, and item by item.
+processes make the same call at once; somebody else writes a record that the run has read and is about to write. The lists in the arguments
+come in another order, twice over, and item by item; a collection that the run pages through, whose order is a promise, record by record.
 
 It refuses to be: a player or a judge. It is a pure function of what it is given, the same each time.
 """
@@ -44,6 +44,7 @@ Kind = Literal[
     "permuted",
     "duplicated",
     "one_by_one",
+    "alone",
 ]
 REMOTE: tuple[Kind, ...] = ("refuse_for_good", "refuse_now", "lose_reply", "crash_before", "crash_after")
 LOCAL: tuple[Kind, ...] = ("refuse_for_good", "crash_before", "crash_after")
@@ -65,7 +66,8 @@ class Schedule:
 
     `target` is the effect that it is about, `place` where that stands among the items of its kind; `at` counts the requests for effects
     from 1: the run is interrupted when it makes this one. `calls` are the arguments of each call, where they are not the example's.
-    `way` tells apart what examples do, where that is all that there is to tell: the effects on both sides of a cut, all effects.
+    `way` tells apart what examples do, where that is all that there is to tell: the effects on both sides of a cut, all effects; the lists
+    of the arguments that vary, or the collection, each of so many items (`size`).
     """
 
     kind: Kind
@@ -75,6 +77,7 @@ class Schedule:
     at: int | None = None
     calls: tuple[Mapping[str, Any], ...] = ()
     way: tuple[str, ...] = ()
+    size: int = 0
 
     @property
     def slot(self) -> tuple[Any, ...]:
@@ -90,10 +93,15 @@ class Schedule:
             "cut": f"with the process of example {name} dead before its request {self.at} for effects",
             "stopped": f"with the run of example {name} cancelled before its request {self.at} for effects",
             "twins": f"with the call of example {name} made by two processes at once",
-            "permuted": f"with the list of example {name} in another order",
-            "duplicated": f"with the list of example {name} twice over",
-            "one_by_one": f"with the list of example {name} item by item",
+            "permuted": f"with {self._lists} of example {name} in another order",
+            "duplicated": f"with {self._lists} of example {name} twice over",
+            "one_by_one": f"with {self._lists} of example {name} item by item",
+            "alone": f"with each record of {self._lists} in example {name} alone",
         }[self.kind]
+
+    @property
+    def _lists(self) -> str:
+        return " and ".join(map(repr, self.way))
 
     def as_dict(self) -> dict[str, Any]:
         """A row of the evidence."""
@@ -149,6 +157,7 @@ def _of(spec: ExecutionSpec, clean: Clean, admits: Callable[[Mapping[str, Any]],
         yield Schedule("twins", clean.example, way=tuple(sorted({key[0] for key in clean.done})))
         yield from _meddled(spec, clean)
         yield from _lists(clean, admits)
+        yield from _alone(clean)
 
 
 def _meddled(spec: ExecutionSpec, clean: Clean) -> Iterator[Schedule]:
@@ -182,21 +191,37 @@ def _between(clean: Clean) -> Iterator[Schedule]:
 
 
 def _lists(clean: Clean, admits: Callable[[Mapping[str, Any]], bool]) -> Iterator[Schedule]:
-    """The one list of the arguments; where there are several, they may belong together, and stay as they are."""
+    """The lists of the arguments: those of one length together, for each may have something to say about the items of the others.
+
+    Item by item only where there is one list: of several it is not known what belongs to an item.
+    """
     args = clean.example.args
-    lists = [name for name, value in args.items() if isinstance(value, list) and len(value) > 1]
-    if len(lists) != 1:
+    lists = {name: value for name, value in args.items() if isinstance(value, list) and len(value) > 1}
+    for size in sorted({len(value) for value in lists.values()}):
+        some = {name: value for name, value in lists.items() if len(value) == size}
+        ways: dict[Kind, tuple[Mapping[str, Any], ...]] = {
+            "permuted": ({**args, **{name: _another_order(value) for name, value in some.items()}},),
+            "duplicated": ({**args, **{name: [*value, *value] for name, value in some.items()}},),
+        }
+        if len(lists) == 1 and size <= MOST_ITEMS:
+            ways["one_by_one"] = tuple({**args, **{name: [item] for name in some}} for value in some.values() for item in value)
+        for kind, calls in ways.items():
+            if all(admits(call) for call in calls) and (kind == "permuted" or itemised(clean, size)):
+                yield Schedule(kind, clean.example, calls=calls, way=tuple(some), size=size)
+
+
+def _another_order(items: list[Any]) -> list[Any]:
+    return [*items[::2], *reversed(items[1::2])] if len(items) > 2 else items[::-1]
+
+
+def _alone(clean: Clean) -> Iterator[Schedule]:
+    """Collections that the run pages through and of which some effect is asked for as often as there are records."""
+    if clean.played.state != "completed":
         return
-    name, items = lists[0], args[lists[0]]
-    ways: dict[Kind, tuple[Mapping[str, Any], ...]] = {
-        "permuted": ({**args, name: [*items[::2], *reversed(items[1::2])] if len(items) > 2 else items[::-1]},),
-        "duplicated": ({**args, name: [*items, *items]},),
-    }
-    if len(items) <= MOST_ITEMS:
-        ways["one_by_one"] = tuple({**args, name: [item]} for item in items)
-    for kind, calls in ways.items():
-        if all(admits(call) for call in calls) and (kind == "permuted" or itemised(clean)):
-            yield Schedule(kind, clean.example, calls=calls)
+    for collection in sorted({collection for collection, _ in clean.played.heard.rows}):
+        size = len(clean.example.world.records.get(collection, ()))
+        if size > 1 and itemised(clean, size):
+            yield Schedule("alone", clean.example, way=(collection,), size=size)
 
 
 def rewritten(spec: ExecutionSpec, heard: Heard, acts: Sequence[Act]) -> list[tuple[str, str]]:
@@ -205,13 +230,10 @@ def rewritten(spec: ExecutionSpec, heard: Heard, acts: Sequence[Act]) -> list[tu
     return [place for place in places if place in heard.rows]
 
 
-def itemised(clean: Clean) -> frozenset[str]:
-    """The effects that the tool asks for once for each item of its list: only of these it is known what another list must come to.
+def itemised(clean: Clean, size: int) -> frozenset[str]:
+    """The effects that the tool asks for once for each item of a list of this size: only of these it is known what another must come to.
 
     A tool that does a part of its work in each call may do another part for another list.
     """
-    if clean.goes_on:
-        return frozenset()
-    sizes = {len(value) for value in clean.example.args.values() if isinstance(value, list) and len(value) > 1}
     asked = Counter(one.effect for one in clean.played.done)
-    return frozenset(effect for effect, number in asked.items() if number in sizes)
+    return frozenset(effect for effect, number in asked.items() if number == size and not clean.goes_on)

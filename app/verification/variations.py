@@ -1,4 +1,5 @@
-"""The same work in other calls: two processes at once, the caller's list in another order, twice over, item by item.
+"""The same work in other calls: two processes at once, the caller's lists in another order, twice over, item by item, and worlds in which
+a collection has one record.
 
 Whatever the calls, the same items come to the same keys, and each is done once.
 
@@ -13,16 +14,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from app.spec.model import ExecutionSpec
+from app.spec.model import Example, ExecutionSpec
 from app.verification.clean import Clean
 from app.verification.declared import SETTLED, declared, is_repeated
 from app.verification.findings import Finding
-from app.verification.schedules import Kind, Schedule, itemised
-from app.verification.stage import Key, Played, Row, staged
+from app.verification.schedules import MOST_ITEMS, Kind, Schedule, itemised
+from app.verification.stage import Key, Played, Row, in_world, staged
 from app.verification.subject import Bench, Subject
 from app.verification.wording import found, named, some_keys, some_states
 
-VARIED: frozenset[Kind] = frozenset({"twins", "permuted", "duplicated", "one_by_one"})
+VARIED: frozenset[Kind] = frozenset({"twins", "permuted", "duplicated", "one_by_one", "alone"})
 _RULES: Mapping[Kind, str] = {"permuted": "order_changes_keys", "duplicated": "duplicates_change_keys", "one_by_one": "items_share_a_key"}
 
 
@@ -37,8 +38,10 @@ class Varied:
 
 
 async def run_varied(subject: Subject, bench: Bench, clean: Clean, schedule: Schedule) -> Varied:
-    """Play twins, or the calls of a list in its variations."""
+    """Play twins, or the calls of a list in its variations, or the call where records are alone."""
     program = subject.program()
+    if schedule.kind == "alone":
+        return Varied(schedule, clean, tuple([await _play_alone(subject, bench, world) for world in _alone_worlds(schedule)]), {})
     async with staged(bench, clean.example, subject.caller, program) as stage:
         if schedule.kind == "twins":
             plays = await stage.play_twins(program, clean.example.args)
@@ -47,9 +50,23 @@ async def run_varied(subject: Subject, bench: Bench, clean: Clean, schedule: Sch
         return Varied(schedule, clean, tuple(plays), await asyncio.to_thread(stage.ledger))
 
 
+def _alone_worlds(schedule: Schedule) -> Iterator[Example]:
+    """The example with the first few records and the last one of the collection, one at a time."""
+    (collection,), records = schedule.way, schedule.example.world.records
+    held = records[collection]
+    for record in (*held[: MOST_ITEMS - 1], *held[MOST_ITEMS - 1 :][-1:]):
+        yield in_world(schedule.example, records={**records, collection: (record,)})
+
+
+async def _play_alone(subject: Subject, bench: Bench, example: Example) -> Played:
+    program = subject.program()
+    async with staged(bench, example, subject.caller, program) as stage:
+        return await stage.play(program, example.args)
+
+
 def judge_varied(spec: ExecutionSpec, seen: Varied) -> list[Finding]:
     """What does not hold, by the first check that finds something."""
-    checks = (_twins,) if seen.schedule.kind == "twins" else (_calls_end, _keys, _one_key)
+    checks = {"twins": (_twins,), "alone": (_own_keys,)}.get(seen.schedule.kind, (_calls_end, _keys, _one_key))
     return next((findings for check in checks if (findings := list(check(spec, seen)))), [])
 
 
@@ -92,7 +109,7 @@ def _keys(spec: ExecutionSpec, seen: Varied) -> Iterator[Finding]:
     if any(played.state != "completed" for played in seen.plays):
         return
     clean, args = seen.clean, seen.schedule.calls[0]
-    ours = itemised(clean)
+    ours = itemised(clean, seen.schedule.size)
     expected, got = ({key for key in ledger if key[0] in ours} for ledger in (clean.ledger, seen.ledger))
     rule = _RULES[seen.schedule.kind]
     if expected != got:
@@ -117,6 +134,19 @@ def _one_key(_spec: ExecutionSpec, seen: Varied) -> Iterator[Finding]:
         if times > before[effect, key] > 0 and key is not None:
             message = f"Called {seen.schedule}, the tool asks {times} times for {named((effect, key))}; what comes second is lost."
             yield found(seen.clean.example, "one_key_for_two", message, before[effect, key], times, args=seen.schedule.calls[0])
+            return
+
+
+def _own_keys(_spec: ExecutionSpec, seen: Varied) -> Iterator[Finding]:
+    """Of an effect that is asked for once for each record, also where the record is alone, no two records have the same key."""
+    if any(played.state != "completed" for played in seen.plays):
+        return
+    for effect in sorted(itemised(seen.clean, seen.schedule.size)):
+        asked = [[one.key for one in played.done if one.effect == effect] for played in seen.plays]
+        keys = Counter(key for each in asked for key in each if key is not None)
+        if all(len(each) == 1 for each in asked) and (shared := [key for key, times in keys.items() if times > 1]):
+            message = f"Called {seen.schedule}, the tool asks for {named((effect, shared[0]))} for {keys[shared[0]]} of them."
+            yield found(seen.clean.example, "items_share_a_key", message, "a key for each", shared[0])
             return
 
 

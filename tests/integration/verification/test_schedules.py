@@ -74,7 +74,7 @@ def test_a_correct_tool_keeps_its_promises_under_every_schedule(lab: Lab, scratc
 
 def test_an_effect_whose_doubt_is_ended_by_doing_it_again_may_be_done_twice(lab: Lab, scratch: Path) -> None:
     effects = [{**effect, "on_unknown": "retry"} for effect in REFUND_SPEC["effects"]]
-    cues = [{"effect": "refund", "answer": "lose_reply", "times": 2}, {"effect": "tell", "answer": "lose_reply"}]
+    cues: list[dict[str, Any]] = [{"effect": "refund", "answer": "lose_reply", "times": 2}, {"effect": "tell", "answer": "lose_reply"}]
     found = by_kind(lab, subject(REFUND_TOOL, spec=refund_spec(effects=effects, examples=[scripted_refund(*cues)])), scratch)
     assert found == {}, found
 
@@ -225,7 +225,7 @@ def run(args: Args, ctx: Context) -> Result:
 '''
 
 
-def renaming() -> Any:
+def renaming(**effect: Any) -> Any:
     """The spec of `RENAME_TOOL`, whose world has two records."""
     marks = [{"key": key, "body": {"name": "Ann"}} for key in ("c1", "c2")]
     example = {
@@ -236,7 +236,7 @@ def renaming() -> Any:
         "effects": [{"id": "mark"}],
     }
     reads = [{"id": "mark", "connector": "records.query", "config": {"collections": ["marks"]}}]
-    effects = [{**pairs().effects[1].model_dump(), "key": "[item.key, item.body.name]"}]
+    effects = [{**pairs().effects[1].model_dump(), "key": "[item.key, item.body.name]", **effect}]
     return pairs(reads=reads, effects=effects, examples=[example], invariants=[])
 
 
@@ -245,6 +245,18 @@ def test_what_somebody_else_writes_meanwhile_is_not_overwritten(lab: Lab, scratc
     tool = changed(RENAME_TOOL, ', "expected_version": row["version"]', "")
     found = by_kind(lab, subject(tool, spec=renaming()), scratch)
     assert told(found) == {"meddled": {"overwrites_what_it_read"}}, found
+
+
+def test_a_place_among_the_records_that_were_read_is_no_key(lab: Lab, scratch: Path) -> None:
+    rows = 'list(ctx.read_pages("mark", collection="marks"))'
+    tool = changed(
+        changed(RENAME_TOOL, f"for row in {rows}", f"for place, row in enumerate({rows})"), '"key": row["key"]', '"key": f"m{place}"'
+    )
+    tool = changed(tool, ', "expected_version": row["version"]', "")
+    spec = renaming(config={"collection": "books"})
+    found = by_kind(lab, subject(tool, spec=spec), scratch)
+    assert told(found) == {"alone": {"items_share_a_key"}}, found
+    assert by_kind(lab, subject(tool.replace('f"m{place}"', "f\"m{row['key']}\""), spec=spec), scratch, ["alone"]) == {}
 
 
 def test_a_record_written_from_nothing_that_was_read_may_replace_what_is_there(lab: Lab, scratch: Path) -> None:

@@ -58,6 +58,16 @@ def test_the_list_comes_in_another_order_twice_over_and_item_by_item_where_the_i
     assert {row.kind for row in listed(spec, clean(spec, asked=["refund"])).all if row.calls} == {"permuted"}
 
 
+def test_of_several_lists_those_of_one_length_vary_together_and_none_comes_item_by_item() -> None:
+    spec = refund_spec(examples=[{**REFUND_SPEC["examples"][0], "args": {"lines": [1, 2], "notes": ["a", "b"], "tags": ["x", "y", "z"]}}])
+    rows = [row for row in listed(spec, clean(spec)).all if row.calls]
+    assert {(row.kind, row.way): row.calls for row in rows} == {
+        ("permuted", ("lines", "notes")): ({"lines": [2, 1], "notes": ["b", "a"], "tags": ["x", "y", "z"]},),
+        ("duplicated", ("lines", "notes")): ({"lines": [1, 2] * 2, "notes": ["a", "b"] * 2, "tags": ["x", "y", "z"]},),
+        ("permuted", ("tags",)): ({"lines": [1, 2], "notes": ["a", "b"], "tags": ["x", "z", "y"]},),
+    }
+
+
 def test_the_same_is_listed_each_time_and_another_seed_shuffles_what_is_not_needed() -> None:
     spec = refund_spec()
     runs = [clean(spec, 0), clean(spec, 1)]
