@@ -5,13 +5,13 @@ It refuses to be: printed here. The caller shows a new key once and names the fi
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from app.access import repository
 from app.access.authentication import forget
 from app.access.keys import digest_of, key_text
 from app.access.models import ApiKey
+from app.core import private_files
 from app.core.actor import DEFAULT_TENANT, EVERYTHING, SYSTEM
 from app.core.db import Database, now
 from app.core.errors import Invalid, Problem
@@ -36,7 +36,7 @@ def ensure_admin(database: Database, settings: Settings) -> Path | None:
         if not text:
             if row is not None:
                 return None
-            text, made = _make(path), True
+            text, made = _made(path)
         _check(text)
         digest = digest_of(text)
         if row is None:
@@ -65,13 +65,14 @@ def _kept(path: Path) -> str:
         return ""
 
 
-def _make(path: Path) -> str:
+def _made(path: Path) -> tuple[str, bool]:
+    """The text in the file, and whether it was made here and not by a process that was faster."""
     text = key_text(ADMIN_ID.replace("admin", "0" * 26))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(text + "\n")
-    return text
+    if not private_files.make_once(path, f"{text}\n"):
+        if kept := _kept(path):
+            return kept, False
+        private_files.replace(path, f"{text}\n")  # there it was, and empty
+    return text, True
 
 
 def _check(text: str) -> None:

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import hashlib
 import hmac
 import json
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+
+from app.core import private_files
+from app.core.errors import Failed
 
 LIFETIME_MS = 12 * 3600 * 1000
 NOTE_S = 30
@@ -98,16 +99,15 @@ class Sessions:
 
 
 def signing_secret(home: Path) -> bytes:
-    """The 32 bytes of `home/session.secret`, made at first use; several processes starting at once agree on one file."""
+    """What is in `home/session.secret`, made at first use; several processes starting at once agree on one file.
+
+    Raises Failed `session_secret_broken` where it is too short to be secret.
+    """
     path = home / "session.secret"
-    with contextlib.suppress(FileNotFoundError):
-        return path.read_bytes()
-    home.mkdir(parents=True, exist_ok=True)
-    draft = home / f".session.secret.{os.getpid()}.{secrets.token_hex(4)}"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_bytes(_SECRET_BYTES))
-    with contextlib.suppress(FileExistsError):
-        path.hardlink_to(draft)
-    draft.unlink()
-    return path.read_bytes()
+    if not path.exists():
+        private_files.make_once(path, secrets.token_hex(_SECRET_BYTES))
+    secret = path.read_bytes()
+    if len(secret) < _SECRET_BYTES:
+        fix = "Remove it, and it is made anew; everybody signs in again."
+        raise Failed("session_secret_broken", f"{path.name} is too short to be secret.", fix=fix)
+    return secret

@@ -13,6 +13,7 @@ from sqlmodel import col
 from app.access.keys import create_key, digest_of, revoke_key
 from app.access.models import ApiKey
 from app.core.actor import DEFAULT_TENANT, SYSTEM
+from app.core.errors import Failed
 from app.core.clock import ScriptedClock
 from app.core.feed import announce
 from app.web.routes import RESOURCES
@@ -205,6 +206,15 @@ def test_a_session_ends_when_the_text_of_its_key_is_replaced(site: Site) -> None
     answer = client.get("/audit")
     client.close()
     assert answer.status_code == 303 and answer.headers["location"].startswith("/sign-in")
+
+
+def test_the_secret_that_signs_sessions_is_made_once_for_its_owner_alone_and_an_empty_one_signs_nothing(tmp_path: Path) -> None:
+    secret, path = signing_secret(tmp_path), tmp_path / "session.secret"
+    assert signing_secret(tmp_path) == secret and len(secret) >= 32 and path.stat().st_mode & 0o777 == 0o600
+    path.write_bytes(b"")
+    with pytest.raises(Failed) as refused:
+        signing_secret(tmp_path)
+    assert refused.value.code == "session_secret_broken" and refused.value.fix
 
 
 def test_tokens_differ_between_sessions_of_one_key(tmp_path: Path) -> None:

@@ -164,6 +164,13 @@ def test_the_first_start_makes_an_admin_key_in_a_private_file(database: Database
     assert authentication.authenticate(database, text).id == "key_admin"
 
 
+def test_a_file_for_the_admin_key_that_is_empty_is_filled_at_the_first_start(database: Database, tmp_path: Path) -> None:
+    path = tmp_path / "admin.key"
+    path.touch()
+    assert admin.ensure_admin(database, Settings(home=tmp_path)) == path and path.stat().st_mode & 0o777 == 0o600
+    assert authentication.authenticate(database, path.read_text().strip()).id == "key_admin"
+
+
 def test_an_admin_key_from_the_settings_replaces_the_one_before(database: Database, tmp_path: Path) -> None:
     home = tmp_path / "home"
     path = admin.ensure_admin(database, Settings(home=home))
