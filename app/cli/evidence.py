@@ -62,10 +62,11 @@ def show_key(settings: Settings) -> int:
 
 def trust(settings: Settings, key: str) -> int:
     """Believe another public key. Raises Invalid `public_key_invalid`."""
-    public = _key(key)
-    with _audited(settings, "evidence.key_trusted", key_id(public)):
-        new = Keyring(settings.home).trust(public)
-    already = "" if new else ", as before"
+    public, keys = _key(key), Keyring(settings.home)
+    already = ", as before" if public in keys.trusted() else ""
+    if not already:
+        with _audited(settings, "evidence.key_trusted", key_id(public)):
+            keys.trust(public)
     say(f"Versions that key {key_id(public)} sealed load here{already}, until its line in {TRUSTED_FILE} is removed.")
     return DONE
 

@@ -179,6 +179,8 @@ def test_keys_are_shown_believed_and_replaced(home: Path, file: Path, tmp_path: 
     assert told(capfd, "verify-bundle", str(file))[0] == 1
     (tmp_path / "former.pub").write_text(key)
     assert told(capfd, "evidence", "trust", str(tmp_path / "former.pub"))[0] == 0
+    status, said = told(capfd, "evidence", "trust", str(tmp_path / "former.pub"))
+    assert status == 0 and "as before" in said, "nothing is done, and nothing is noted as done"
     assert told(capfd, "verify-bundle", str(file))[0] == 0
     with opened(home) as database, database.reading() as session:
         actions = (
