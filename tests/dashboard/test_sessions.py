@@ -13,8 +13,8 @@ from sqlmodel import col
 from app.access.keys import create_key, digest_of, revoke_key
 from app.access.models import ApiKey
 from app.core.actor import DEFAULT_TENANT, SYSTEM
-from app.core.errors import Failed
 from app.core.clock import ScriptedClock
+from app.core.errors import Failed
 from app.core.feed import announce
 from app.web.routes import RESOURCES
 from app.web.sessions import LIFETIME_MS, Sessions, Ticket, signing_secret
