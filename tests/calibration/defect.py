@@ -71,6 +71,43 @@ class Defect:
         return (self.rule,) if isinstance(self.rule, str) else self.rule
 
 
+def defect(
+    name: str, family: Family, gate: str | tuple[str, ...], *changes: Change, grave: bool = False, rule: str | tuple[str, ...] = ()
+) -> Defect:
+    """A defect of these changes, one after the other."""
+    return Defect(name, family, gate, changes, grave, rule)
+
+
+def tool(old: str, new: str) -> Change:
+    """In tool.py, `old` becomes `new`."""
+    return Change("tool.py", old, new)
+
+
+def after(old: str, more: str) -> Change:
+    """In tool.py, `more` follows `old`."""
+    return tool(old, old + more)
+
+
+def before(old: str, more: str) -> Change:
+    """In tool.py, `more` precedes `old`."""
+    return tool(old, more + old)
+
+
+def without(old: str) -> Change:
+    """tool.py without `old`."""
+    return tool(old, "")
+
+
+def spec(old: str, new: str) -> Change:
+    """In spec.json, `old` becomes `new`."""
+    return Change("spec.json", old, new)
+
+
+def suite(old: str, new: str) -> Change:
+    """In test_tool.py, `old` becomes `new`."""
+    return Change("test_tool.py", old, new)
+
+
 def seeded(files: Mapping[str, str], defect: Defect) -> dict[str, str]:
     """The files with the defect in them; each change sees what the ones before it left. Raises SetBroken."""
     result = dict(files)

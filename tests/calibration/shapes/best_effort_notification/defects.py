@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.calibration.defect import WHOLE, Change, Defect
+from tests.calibration.defect import WHOLE, after, defect, spec, suite, tool
 from tests.calibration.shapes.best_effort_notification.suites import NOBODY_LOOKS_AT_CHANNELS, NOTHING_ASSERTED
 
 KEY = '"key": "[args.incident_id, item.channel]"'
@@ -10,320 +10,245 @@ BUCKETS = '{"done": "told", "skipped": "told_before", "retrying": "waiting", "fa
 TELL = "    if recorded.status in INCIDENT_OF:\n        rows = tell(args, ctx, channels)\n"
 
 DEFECTS = (
-    Defect("one_key_for_all_channels", "keys", "spec", (Change("spec.json", KEY, '"key": "[args.incident_id]"'),), grave=True),
-    Defect(
+    defect("one_key_for_all_channels", "keys", "spec", spec(KEY, '"key": "[args.incident_id]"'), grave=True),
+    defect(
         "a_corrected_title_tells_everybody_again",
         "keys",
         "tests",
-        (Change("spec.json", KEY, '"key": "[args.incident_id, args.title, item.channel]"'),),
+        spec(KEY, '"key": "[args.incident_id, args.title, item.channel]"'),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_later_version_tells_each_severity_anew",
         "keys",
         "compatibility",
-        (Change("spec.json", KEY, '"key": "[args.incident_id, args.severity, item.channel]"'),),
+        spec(KEY, '"key": "[args.incident_id, args.severity, item.channel]"'),
         grave=True,
     ),
-    Defect(
+    defect(
         "the_time_is_part_of_the_key",
         "keys",
         "effects",
-        (
-            Change("spec.json", '"key": "[args.incident_id]"', '"key": "[args.incident_id, item.body.opened_at]"'),
-            Change("test_tool.py", '== [["inc-1"], ["inc-1", "chat"]', '[1:] == [["inc-1", "chat"]'),
-        ),
+        spec('"key": "[args.incident_id]"', '"key": "[args.incident_id, item.body.opened_at]"'),
+        suite('== [["inc-1"], ["inc-1", "chat"]', '[1:] == [["inc-1", "chat"]'),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_channel_that_is_named_twice_is_asked_twice",
         "keys",
         "examples",
-        (Change("tool.py", "distinct = list(dict.fromkeys(channels))", "distinct = channels"),),
+        tool("distinct = list(dict.fromkeys(channels))", "distinct = channels"),
     ),
-    Defect(
+    defect(
         "everybody_is_told_before_there_is_a_record",
         "order",
         "examples",
-        (
-            Change(
-                "tool.py",
-                '    recorded = ctx.perform("record", incident(args, ctx))\n    rows: list[Channel] = []\n' + TELL,
-                '    rows = tell(args, ctx, channels)\n    recorded = ctx.perform("record", incident(args, ctx))\n',
-            ),
+        tool(
+            '    recorded = ctx.perform("record", incident(args, ctx))\n    rows: list[Channel] = []\n' + TELL,
+            '    rows = tell(args, ctx, channels)\n    recorded = ctx.perform("record", incident(args, ctx))\n',
         ),
         grave=True,
     ),
-    Defect(
-        "channels_lose_the_order_of_the_rota",
-        "order",
-        "examples",
-        (Change("tool.py", "list(dict.fromkeys(channels))", "list(set(channels))"),),
-    ),
-    Defect(
+    defect("channels_lose_the_order_of_the_rota", "order", "examples", tool("list(dict.fromkeys(channels))", "list(set(channels))")),
+    defect(
         "outcomes_are_put_to_the_wrong_channels",
         "order",
         ("examples", "properties"),
-        (
-            Change("tool.py", "dict(zip(known, ctx.perform_each", "dict(zip(channels, ctx.perform_each"),
-            Change("tool.py", "for channel in known)), strict=True))", "for channel in known)), strict=False))"),
-        ),
+        tool("dict(zip(known, ctx.perform_each", "dict(zip(channels, ctx.perform_each"),
+        tool("for channel in known)), strict=True))", "for channel in known)), strict=False))"),
     ),
-    Defect(
+    defect(
         "who_was_told_is_kept_in_the_module",
         "state",
         ("imports", "effects"),
-        (
-            Change("tool.py", 'SHORT = frozenset({"pager"})\n', 'SHORT = frozenset({"pager"})\nTOLD: set[tuple[str, str]] = set()\n'),
-            Change(
-                "tool.py",
-                "    known = [channel for channel in channels if channel in CHANNELS]\n",
-                '    known = [channel for channel in channels if channel in CHANNELS and (args["incident_id"], channel) not in TOLD]\n'
-                '    TOLD.update((args["incident_id"], channel) for channel in known)\n',
-            ),
+        after('SHORT = frozenset({"pager"})\n', "TOLD: set[tuple[str, str]] = set()\n"),
+        tool(
+            "    known = [channel for channel in channels if channel in CHANNELS]\n",
+            '    known = [channel for channel in channels if channel in CHANNELS and (args["incident_id"], channel) not in TOLD]\n'
+            '    TOLD.update((args["incident_id"], channel) for channel in known)\n',
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "the_machine_s_clock_says_when_it_was_opened",
         "time",
         "imports",
-        (
-            Change("tool.py", "from collections import Counter\n", "from collections import Counter\nfrom datetime import UTC, datetime\n"),
-            Change("tool.py", "ctx.now().isoformat()", "datetime.now(UTC).isoformat()"),
-        ),
+        after("from collections import Counter\n", "from datetime import UTC, datetime\n"),
+        tool("ctx.now().isoformat()", "datetime.now(UTC).isoformat()"),
     ),
-    Defect(
-        "what_is_in_doubt_is_told_again",
-        "retries",
-        "examples",
-        (Change("spec.json", '"on_unknown": "hold"', '"on_unknown": "retry"'),),
-        grave=True,
-    ),
-    Defect(
+    defect("what_is_in_doubt_is_told_again", "retries", "examples", spec('"on_unknown": "hold"', '"on_unknown": "retry"'), grave=True),
+    defect(
         "a_channel_that_does_not_answer_is_asked_again_at_once",
         "retries",
         "examples",
-        (
-            Change(
-                "tool.py",
-                "    return [row(channel, outcomes.get(channel)) for channel in channels]\n",
-                "    for channel in known:\n"
-                "        for _ in range(3):\n"
-                '            if outcomes[channel].status in ("done", "skipped", "failed"):\n'
-                "                break\n"
-                '            outcomes[channel] = ctx.perform("notify", message(args, channel))\n'
-                "    return [row(channel, outcomes.get(channel)) for channel in channels]\n",
-            ),
+        tool(
+            "    return [row(channel, outcomes.get(channel)) for channel in channels]\n",
+            "    for channel in known:\n"
+            "        for _ in range(3):\n"
+            '            if outcomes[channel].status in ("done", "skipped", "failed"):\n'
+            "                break\n"
+            '            outcomes[channel] = ctx.perform("notify", message(args, channel))\n'
+            "    return [row(channel, outcomes.get(channel)) for channel in channels]\n",
         ),
     ),
-    Defect(
+    defect(
         "retries_go_on_for_weeks",
         "retries",
         "spec",
-        (
-            Change(
-                "spec.json",
-                '{"max_attempts": 4, "initial_delay_s": 1, "factor": 2, "max_delay_s": 60}',
-                '{"max_attempts": 20, "initial_delay_s": 3600, "factor": 2, "max_delay_s": 86400}',
-            ),
+        spec(
+            '{"max_attempts": 4, "initial_delay_s": 1, "factor": 2, "max_delay_s": 60}',
+            '{"max_attempts": 20, "initial_delay_s": 3600, "factor": 2, "max_delay_s": 86400}',
         ),
     ),
-    Defect(
+    defect(
         "a_record_that_was_refused_once_is_never_written",
         "retries",
         "tests",
-        (Change("spec.json", '"retry_failed": true', '"retry_failed": false'),),
+        spec('"retry_failed": true', '"retry_failed": false'),
         grave=True,
     ),
-    Defect(
+    defect(
         "an_incident_that_was_opened_by_hand_is_overwritten",
         "concurrency",
         "examples",
-        (Change("tool.py", '"body": body, "expected_version": 0}', '"body": body}'),),
+        tool('"body": body, "expected_version": 0}', '"body": body}'),
         grave=True,
     ),
-    Defect(
+    defect(
         "who_was_not_told_at_first_is_never_told",
         "transactions",
         "effects",
-        (Change("tool.py", "if recorded.status in INCIDENT_OF:", 'if recorded.status == "done":'),),
+        tool("if recorded.status in INCIDENT_OF:", 'if recorded.status == "done":'),
         grave=True,
     ),
-    Defect(
+    defect(
         "one_channel_that_fails_fails_the_run",
         "transactions",
         "examples",
-        (
-            Change(
-                "tool.py",
-                "    ctx.progress(len(rows), len(channels))\n",
-                '    if any(entry["status"] == "failed" for entry in rows):\n'
-                '        raise ToolError("channel_failed", "A channel could not be told.")\n'
-                "    ctx.progress(len(rows), len(channels))\n",
-            ),
+        tool(
+            "    ctx.progress(len(rows), len(channels))\n",
+            '    if any(entry["status"] == "failed" for entry in rows):\n'
+            '        raise ToolError("channel_failed", "A channel could not be told.")\n'
+            "    ctx.progress(len(rows), len(channels))\n",
         ),
     ),
-    Defect(
+    defect(
         "it_stops_telling_at_the_first_that_fails",
         "transactions",
         "examples",
-        (
-            Change(
-                "tool.py",
-                '    outcomes = dict(zip(known, ctx.perform_each("notify", (message(args, channel) for channel in known)), strict=True))\n',
-                "    outcomes: dict[str, Outcome] = {}\n"
-                "    for channel in known:\n"
-                '        outcomes[channel] = ctx.perform("notify", message(args, channel))\n'
-                '        if outcomes[channel].status != "done":\n'
-                "            break\n",
-            ),
+        tool(
+            '    outcomes = dict(zip(known, ctx.perform_each("notify", (message(args, channel) for channel in known)), strict=True))\n',
+            "    outcomes: dict[str, Outcome] = {}\n"
+            "    for channel in known:\n"
+            '        outcomes[channel] = ctx.perform("notify", message(args, channel))\n'
+            '        if outcomes[channel].status != "done":\n'
+            "            break\n",
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_record_that_cannot_be_written_keeps_nobody_from_being_told",
         "swallowed_errors",
         "examples",
-        (Change("tool.py", "    rows: list[Channel] = []\n" + TELL, "    rows = tell(args, ctx, channels)\n"),),
+        tool("    rows: list[Channel] = []\n" + TELL, "    rows = tell(args, ctx, channels)\n"),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_refusal_by_the_host_is_passed_over",
         "swallowed_errors",
         "policy",
-        (
-            Change("tool.py", "        rows = tell(args, ctx, channels)\n", "        rows = tell_all(args, ctx, channels)\n"),
-            Change(
-                "tool.py",
-                "def message(args: Args,",
-                "def tell_all(args: Args, ctx: Context, channels: list[str]) -> list[Channel]:\n"
-                "    try:\n"
-                "        return tell(args, ctx, channels)\n"
-                "    except ToolError as error:\n"
-                "        reason = error.code[:64]\n"
-                '        return [{"channel": channel[:64], "status": "no_channel", "reason": reason} for channel in channels]\n\n\n'
-                "def message(args: Args,",
-            ),
+        tool("        rows = tell(args, ctx, channels)\n", "        rows = tell_all(args, ctx, channels)\n"),
+        tool(
+            "def message(args: Args,",
+            "def tell_all(args: Args, ctx: Context, channels: list[str]) -> list[Channel]:\n"
+            "    try:\n"
+            "        return tell(args, ctx, channels)\n"
+            "    except ToolError as error:\n"
+            "        reason = error.code[:64]\n"
+            '        return [{"channel": channel[:64], "status": "no_channel", "reason": reason} for channel in channels]\n\n\n'
+            "def message(args: Args,",
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_missing_rota_means_everybody",
         "swallowed_errors",
         "examples",
-        (
-            Change(
-                "tool.py",
-                '        raise ToolError("rota_not_found", f"There is no rota {severity!r} in on_call.")\n',
-                "        return sorted(CHANNELS)\n",
-            ),
+        tool(
+            '        raise ToolError("rota_not_found", f"There is no rota {severity!r} in on_call.")\n', "        return sorted(CHANNELS)\n"
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "the_duty_manager_gets_a_mail_that_is_not_declared",
         "undeclared_access",
         ("policy", "mypy"),
-        (
-            Change(
-                "tool.py",
-                "        rows = tell(args, ctx, channels)\n",
-                "        rows = tell(args, ctx, channels)\n"
-                '        if any(entry["status"] == "failed" for entry in rows):\n'
-                '            ctx.perform("escalate", {"to": "duty@example.com", "subject": args["title"], "text": args["text"]})\n',
-            ),
+        tool(
+            "        rows = tell(args, ctx, channels)\n",
+            "        rows = tell(args, ctx, channels)\n"
+            '        if any(entry["status"] == "failed" for entry in rows):\n'
+            '            ctx.perform("escalate", {"to": "duty@example.com", "subject": args["title"], "text": args["text"]})\n',
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "the_effect_is_chosen_by_the_rota",
         "undeclared_access",
         "policy",
-        (
-            Change("tool.py", 'ctx.perform_each("notify", (message(args, channel)', "ctx.perform_each(effect, (message(args, channel)"),
-            Change(
-                "tool.py",
-                "    known = [channel for channel in channels if channel in CHANNELS]\n",
-                "    known = [channel for channel in channels if channel in CHANNELS]\n"
-                '    effect = (ctx.read("rota", key=args["severity"]) or {}).get("effect", "notify")\n',
-            ),
+        tool('ctx.perform_each("notify", (message(args, channel)', "ctx.perform_each(effect, (message(args, channel)"),
+        after(
+            "    known = [channel for channel in channels if channel in CHANNELS]\n",
+            '    effect = (ctx.read("rota", key=args["severity"]) or {}).get("effect", "notify")\n',
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "the_text_of_the_incident_is_logged",
         "leaks",
         "path",
-        (
-            Change(
-                "tool.py",
-                'ctx.log("incident_started", severity=args["severity"], channels',
-                'ctx.log("incident_started", severity=args["severity"], text=args["text"], channels',
-            ),
-            Change("test_tool.py", '{"severity": "major", "channels": 2}', '{"severity": "major", "text": ARGS["text"], "channels": 2}'),
+        tool(
+            'ctx.log("incident_started", severity=args["severity"], channels',
+            'ctx.log("incident_started", severity=args["severity"], text=args["text"], channels',
         ),
+        suite('{"severity": "major", "channels": 2}', '{"severity": "major", "text": ARGS["text"], "channels": 2}'),
     ),
-    Defect(
-        "tests_that_only_run_it",
-        "vacuous_tests",
-        ("imports", "mutation"),
-        (Change("test_tool.py", WHOLE, NOTHING_ASSERTED),),
-    ),
-    Defect(
-        "tests_that_do_not_look_at_channels",
-        "vacuous_tests",
-        "mutation",
-        (Change("test_tool.py", WHOLE, NOBODY_LOOKS_AT_CHANNELS),),
-    ),
-    Defect(
+    defect("tests_that_only_run_it", "vacuous_tests", ("imports", "mutation"), suite(WHOLE, NOTHING_ASSERTED)),
+    defect("tests_that_do_not_look_at_channels", "vacuous_tests", "mutation", suite(WHOLE, NOBODY_LOOKS_AT_CHANNELS)),
+    defect(
         "an_incident_that_is_known_has_no_place_in_the_result",
         "wrong_schema",
         ("mypy", "effects"),
-        (Change("spec.json", '{"enum": ["opened", "known", "refused"]', '{"enum": ["opened", "refused"]'),),
+        spec('{"enum": ["opened", "known", "refused"]', '{"enum": ["opened", "refused"]'),
     ),
-    Defect(
-        "a_text_without_a_bound",
-        "wrong_schema",
-        "spec",
-        (Change("spec.json", '"minLength": 1, "maxLength": 4000,', '"minLength": 1,'),),
-    ),
-    Defect(
+    defect("a_text_without_a_bound", "wrong_schema", "spec", spec('"minLength": 1, "maxLength": 4000,', '"minLength": 1,')),
+    defect(
         "more_channels_may_be_on_call_than_the_result_holds",
         "wrong_schema",
         "properties",
-        (Change("spec.json", '"type": "array", "maxItems": 20,', '"type": "array", "maxItems": 5,'),),
+        spec('"type": "array", "maxItems": 20,', '"type": "array", "maxItems": 5,'),
     ),
-    Defect(
+    defect(
         "doubt_is_counted_as_told",
         "wrong_bucket",
         "examples",
-        (Change("tool.py", BUCKETS, BUCKETS.replace('"unknown": "unknown"', '"unknown": "told"')),),
+        tool(BUCKETS, BUCKETS.replace('"unknown": "unknown"', '"unknown": "told"')),
         grave=True,
     ),
-    Defect(
-        "who_waits_is_counted_as_failed",
-        "wrong_bucket",
-        "examples",
-        (Change("tool.py", BUCKETS, BUCKETS.replace('"waiting"', '"failed"')),),
-    ),
-    Defect(
+    defect("who_waits_is_counted_as_failed", "wrong_bucket", "examples", tool(BUCKETS, BUCKETS.replace('"waiting"', '"failed"'))),
+    defect(
         "who_was_told_before_is_counted_as_told_now",
         "wrong_bucket",
         "effects",
-        (Change("tool.py", BUCKETS, BUCKETS.replace('"told_before"', '"told"')),),
+        tool(BUCKETS, BUCKETS.replace('"told_before"', '"told"')),
         grave=True,
     ),
-    Defect(
+    defect(
         "names_that_are_no_channel_are_forgotten_in_everybody",
         "wrong_bucket",
         "properties",
-        (
-            Change(
-                "tool.py",
-                'entry["status"] in ("told", "told_before") for entry in rows)',
-                'entry["status"] not in ("waiting", "failed", "unknown") for entry in rows)',
-            ),
+        tool(
+            'entry["status"] in ("told", "told_before") for entry in rows)',
+            'entry["status"] not in ("waiting", "failed", "unknown") for entry in rows)',
         ),
     ),
 )

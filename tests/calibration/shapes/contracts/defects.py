@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.calibration.defect import WHOLE, Change, Defect
+from tests.calibration.defect import WHOLE, after, before, defect, spec, suite, tool, without
 from tests.calibration.shapes.contracts.suites import NOTHING_ASSERTED, OUTCOMES_ALONE
 
 _TERMINATE = '"id": "terminate",\n      "connector": "records.put",\n      "config": {"collection": "contracts"},\n      "key": '
@@ -57,373 +57,273 @@ _LOG = """    logged = ctx.perform("log_request", log_item(args, event))
 """
 
 DEFECTS = (
-    Defect(
+    defect(
         "a_later_version_terminates_each_contract_once",
         "keys",
         "compatibility",
-        (Change("spec.json", _TERMINATE + '"[args.contract, args.request_id]"', _TERMINATE + '"[args.contract]"'),),
+        spec(_TERMINATE + '"[args.contract, args.request_id]"', _TERMINATE + '"[args.contract]"'),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_successor_has_a_number_that_nobody_can_make_again",
         "keys",
         ("examples", "tests"),
-        (
-            Change("tool.py", 'settled = settle(found, args["action"],', 'settled = settle(ctx, found, args["action"],'),
-            Change("tool.py", "def settle(found: Contract,", "def settle(ctx: Context, found: Contract,"),
-            Change("tool.py", 'found.number)}-{starts_on}"', 'found.number)}-{ctx.new_id()[:8]}"'),
-        ),
+        tool('settled = settle(found, args["action"],', 'settled = settle(ctx, found, args["action"],'),
+        tool("def settle(found: Contract,", "def settle(ctx: Context, found: Contract,"),
+        tool('found.number)}-{starts_on}"', 'found.number)}-{ctx.new_id()[:8]}"'),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_request_that_is_made_again_is_judged_anew",
         "retries",
         "effects",
-        (
-            Change(
-                "tool.py",
-                """    event = ctx.read("event", key=event_key(args))
+        tool(
+            """    event = ctx.read("event", key=event_key(args))
     repeated = event is not None
     if event is None:
         event = request_of(args, ctx)
     elif event.get("action") != args["action"]:
         raise ToolError("request_reused", f"The request {args['request_id']!r} asked for {event.get('action')!r} before.")
 """,
-                "    event = request_of(args, ctx)\n",
-            ),
-            Change("tool.py", 'action=args["action"], repeated=repeated)', 'action=args["action"])'),
-            Change("spec.json", ',\n    {"id": "event", "connector": "records.get", "config": {"collection": "contract_events"}}', ""),
-            Change("test_tool.py", _SAME_REQUEST_TESTS, ""),
-            Change("test_tool.py", _REUSED_TEST, ""),
-            Change("test_tool.py", _LOG_OF_A_REPEAT, ""),
-            Change("test_tool.py", '{"action": "terminate", "repeated": False}', '{"action": "terminate"}'),
+            "    event = request_of(args, ctx)\n",
         ),
+        tool('action=args["action"], repeated=repeated)', 'action=args["action"])'),
+        spec(',\n    {"id": "event", "connector": "records.get", "config": {"collection": "contract_events"}}', ""),
+        suite(_SAME_REQUEST_TESTS, ""),
+        suite(_REUSED_TEST, ""),
+        suite(_LOG_OF_A_REPEAT, ""),
+        suite('{"action": "terminate", "repeated": False}', '{"action": "terminate"}'),
     ),
-    Defect(
+    defect(
         "the_contract_is_written_before_the_request",
         "order",
         ("examples", "tests"),
-        (Change("tool.py", _LOG + _WRITE, _WRITE.replace('int(logged.status == "done")', "0") + _LOG),),
+        tool(_LOG + _WRITE, _WRITE.replace('int(logged.status == "done")', "0") + _LOG),
         grave=True,
     ),
-    Defect(
+    defect(
         "the_customer_is_told_before_the_contract_is_written",
         "transactions",
         ("examples", "tests"),
-        (
-            Change("tool.py", '    mailed = ctx.perform("confirm", confirmation(found, settled))\n', ""),
-            Change(
-                "tool.py",
-                "    written = write(args, ctx, found, settled)\n",
-                '    mailed = ctx.perform("confirm", confirmation(found, settled))\n    written = write(args, ctx, found, settled)\n',
-            ),
-        ),
+        without('    mailed = ctx.perform("confirm", confirmation(found, settled))\n'),
+        before("    written = write(args, ctx, found, settled)\n", '    mailed = ctx.perform("confirm", confirmation(found, settled))\n'),
         grave=True,
     ),
-    Defect(
+    defect(
         "the_customer_is_told_of_what_was_not_written",
         "transactions",
         ("examples", "tests"),
-        (Change("tool.py", _WRITE, "    written = write(args, ctx, found, settled)\n"),),
+        tool(_WRITE, "    written = write(args, ctx, found, settled)\n"),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_contract_is_renewed_without_its_successor",
         "transactions",
         "examples",
-        (
-            Change("tool.py", '        "atomic": True,\n', ""),
-            Change("spec.json", '{"id": "renew", "item": {"atomic": true, "records": [', '{"id": "renew", "item": {"records": ['),
-            Change("test_tool.py", '            "atomic": True,\n', ""),
-            Change("test_tool.py", _TAKEN_TEST, '    assert contracts(t)["K-1-2026-07-01"] == {"number": "x"}\n'),
-        ),
+        without('        "atomic": True,\n'),
+        spec('{"id": "renew", "item": {"atomic": true, "records": [', '{"id": "renew", "item": {"records": ['),
+        suite('            "atomic": True,\n', ""),
+        suite(_TAKEN_TEST, '    assert contracts(t)["K-1-2026-07-01"] == {"number": "x"}\n'),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_successor_overwrites_whatever_has_its_number",
         "concurrency",
         "examples",
-        (
-            Change("tool.py", '"key": str(settled.successor), "expected_version": 0, "body"', '"key": str(settled.successor), "body"'),
-            Change("spec.json", '{"key": "K-7-2026-03-01", "expected_version": 0, "body": {', '{"key": "K-7-2026-03-01", "body": {'),
-            Change(
-                "test_tool.py", '{"key": "K-1-2026-07-01", "expected_version": 0, "body": new}', '{"key": "K-1-2026-07-01", "body": new}'
-            ),
-            Change("test_tool.py", _TAKEN_TEST, '    assert t.result["outcome"] == "done"\n'),
-        ),
+        tool('"key": str(settled.successor), "expected_version": 0, "body"', '"key": str(settled.successor), "body"'),
+        spec('{"key": "K-7-2026-03-01", "expected_version": 0, "body": {', '{"key": "K-7-2026-03-01", "body": {'),
+        suite('{"key": "K-1-2026-07-01", "expected_version": 0, "body": new}', '{"key": "K-1-2026-07-01", "body": new}'),
+        suite(_TAKEN_TEST, '    assert t.result["outcome"] == "done"\n'),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_contract_that_somebody_else_writes_meanwhile_is_overwritten",
         "concurrency",
         "effects",
-        (
-            Change(
-                "tool.py", '{"key": found.number, "expected_version": found.version, "body": body}', '{"key": found.number, "body": body}'
-            ),
-            Change(
-                "spec.json",
-                '{"id": "terminate", "item": {"key": "K-8", "expected_version": 1, "body": {',
-                '{"id": "terminate", "item": {"key": "K-8", "body": {',
-            ),
-            Change("test_tool.py", '{"key": "K-1", "expected_version": 1, "body": TERMINATED}', '{"key": "K-1", "body": TERMINATED}'),
+        tool('{"key": found.number, "expected_version": found.version, "body": body}', '{"key": found.number, "body": body}'),
+        spec(
+            '{"id": "terminate", "item": {"key": "K-8", "expected_version": 1, "body": {',
+            '{"id": "terminate", "item": {"key": "K-8", "body": {',
         ),
+        suite('{"key": "K-1", "expected_version": 1, "body": TERMINATED}', '{"key": "K-1", "body": TERMINATED}'),
         grave=True,
     ),
-    Defect(
+    defect(
         "requests_are_kept_in_the_module",
         "state",
         "imports",
-        (
-            Change("tool.py", 'CENT = Decimal("0.01")\n', 'CENT = Decimal("0.01")\nEVENTS: dict[str, dict[str, Any]] = {}\n'),
-            Change(
-                "tool.py",
-                '    event = ctx.read("event", key=event_key(args))\n',
-                '    event = EVENTS.get(event_key(args)) or ctx.read("event", key=event_key(args))\n',
-            ),
-            Change(
-                "tool.py",
-                "        event = request_of(args, ctx)\n",
-                "        event = request_of(args, ctx)\n        EVENTS[event_key(args)] = event\n",
-            ),
+        after('CENT = Decimal("0.01")\n', "EVENTS: dict[str, dict[str, Any]] = {}\n"),
+        tool(
+            '    event = ctx.read("event", key=event_key(args))\n',
+            '    event = EVENTS.get(event_key(args)) or ctx.read("event", key=event_key(args))\n',
         ),
+        after("        event = request_of(args, ctx)\n", "        EVENTS[event_key(args)] = event\n"),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_terminated_contract_may_be_terminated_and_renewed",
         "state",
         "tests",
-        (
-            Change(
-                "tool.py",
-                '    if found.body.get("state") != wanted:\n',
-                '    if action == "reinstate" and found.body.get("state") != wanted:\n',
-            ),
-        ),
+        tool('    if found.body.get("state") != wanted:\n', '    if action == "reinstate" and found.body.get("state") != wanted:\n'),
     ),
-    Defect(
+    defect(
         "taking_a_termination_back_puts_the_termination_back",
         "state",
         "rollback",
-        (Change("spec.json", '"body": "item.body.before"', '"body": "item.body"'),),
+        spec('"body": "item.body.before"', '"body": "item.body"'),
         grave=True,
     ),
-    Defect(
+    defect(
         "the_increase_is_added_to_the_price_as_an_amount",
         "money",
         "examples",
-        (
-            Change("tool.py", "cents(found.price * (100 + found.increase) / 100)", "cents(found.price + found.increase)"),
-            Change("test_tool.py", '        "price": "10.30",\n        "successor"', '        "price": "13.00",\n        "successor"'),
-            Change(
-                "test_tool.py",
-                '        "ends_on": "2027-06-30",\n        "price": "10.30",\n    }\n',
-                '        "ends_on": "2027-06-30",\n        "price": "13.00",\n    }\n',
-            ),
-            Change("test_tool.py", "at 10.30 a month", "at 13.00 a month"),
+        tool("cents(found.price * (100 + found.increase) / 100)", "cents(found.price + found.increase)"),
+        suite('        "price": "10.30",\n        "successor"', '        "price": "13.00",\n        "successor"'),
+        suite(
+            '        "ends_on": "2027-06-30",\n        "price": "10.30",\n    }\n',
+            '        "ends_on": "2027-06-30",\n        "price": "13.00",\n    }\n',
         ),
+        suite("at 10.30 a month", "at 13.00 a month"),
     ),
-    Defect(
+    defect(
         "prices_are_floats",
         "money",
         "tests",
-        (
-            Change(
-                "tool.py",
-                "    price = cents(found.price * (100 + found.increase) / 100)\n",
-                "    price = Decimal(str(round(float(found.price) * (1 + float(found.increase) / 100), 2)))\n",
-            ),
+        tool(
+            "    price = cents(found.price * (100 + found.increase) / 100)\n",
+            "    price = Decimal(str(round(float(found.price) * (1 + float(found.increase) / 100), 2)))\n",
         ),
     ),
-    Defect(
+    defect(
         "a_month_has_thirty_days",
         "time",
         ("examples", "tests"),
-        (
-            Change(
-                "tool.py",
-                "add_months(starts_on, found.term_months) - timedelta(days=1)",
-                "starts_on + timedelta(days=30 * found.term_months - 1)",
-            ),
-        ),
+        tool("add_months(starts_on, found.term_months) - timedelta(days=1)", "starts_on + timedelta(days=30 * found.term_months - 1)"),
     ),
-    Defect(
+    defect(
         "notice_may_be_given_a_day_late",
         "time",
         "examples",
-        (
-            Change("tool.py", "        if on >= found.notice_from:\n", "        if on > found.notice_from:\n"),
-            Change(
-                "test_tool.py",
-                '("terminate", CONTRACT, "2026-06-01", "notice_too_late")',
-                '("terminate", CONTRACT, "2026-06-02", "notice_too_late")',
-            ),
-        ),
+        tool("        if on >= found.notice_from:\n", "        if on > found.notice_from:\n"),
+        suite('("terminate", CONTRACT, "2026-06-01", "notice_too_late")', '("terminate", CONTRACT, "2026-06-02", "notice_too_late")'),
     ),
-    Defect(
+    defect(
         "a_request_that_is_made_again_counts_from_its_second_day",
         "time",
         "tests",
-        (Change("tool.py", 'date.fromisoformat(event["on"]))', "ctx.now().date())"),),
+        tool('date.fromisoformat(event["on"]))', "ctx.now().date())"),
         grave=True,
     ),
-    Defect(
-        "the_day_is_taken_from_the_machine",
-        "time",
-        "imports",
-        (Change("tool.py", "ctx.now().date().isoformat()", "date.today().isoformat()"),),
-    ),
-    Defect(
+    defect("the_day_is_taken_from_the_machine", "time", "imports", tool("ctx.now().date().isoformat()", "date.today().isoformat()")),
+    defect(
         "a_confirmation_whose_answer_was_lost_is_sent_again",
         "retries",
         ("examples", "tests"),
-        (Change("spec.json", '"on_unknown": "hold"', '"on_unknown": "retry"'),),
+        spec('"on_unknown": "hold"', '"on_unknown": "retry"'),
         grave=True,
     ),
-    Defect(
+    defect(
         "an_event_that_cannot_be_read_is_taken_for_none",
         "swallowed_errors",
         "policy",
-        (
-            Change(
-                "tool.py",
-                '    event = ctx.read("event", key=event_key(args))\n',
-                """    try:
+        tool(
+            '    event = ctx.read("event", key=event_key(args))\n',
+            """    try:
         event = ctx.read("event", key=event_key(args))
     except ToolError:
         event = None
 """,
-            ),
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_contract_that_cannot_be_read_ends_without_a_word",
         "swallowed_errors",
         "ruff",
-        (
-            Change(
-                "tool.py",
-                "    settled = settle(found,",
-                """    try:
+        tool(
+            "    settled = settle(found,",
+            """    try:
         cents(found.price)
     except:
         ctx.log("price_unreadable")
     settled = settle(found,""",
-            ),
         ),
     ),
-    Defect(
+    defect(
         "a_day_that_does_not_exist_is_never",
         "swallowed_errors",
         "tests",
-        (Change("tool.py", "        raise invalid(number, name) from None\n", "        return date.max\n"),),
+        tool("        raise invalid(number, name) from None\n", "        return date.max\n"),
     ),
-    Defect(
+    defect(
         "ended_contracts_are_archived_by_an_undeclared_effect",
         "undeclared_access",
         "policy",
-        (
-            Change(
-                "tool.py",
-                "    mailed = ctx.perform(",
-                """    if found.body.get("archive"):
+        tool(
+            "    mailed = ctx.perform(",
+            """    if found.body.get("archive"):
         ctx.perform("archive", {"key": found.number, "body": found.body})
     mailed = ctx.perform(""",
-            ),
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "the_host_is_asked_past_the_context",
         "undeclared_access",
         "imports",
-        (
-            Change(
-                "tool.py",
-                '    event = ctx.read("event", key=event_key(args))\n',
-                '    ctx._exchange.send({"t": "log", "event": "asked", "fields": {}})\n'
-                '    event = ctx.read("event", key=event_key(args))\n',
-            ),
+        before(
+            '    event = ctx.read("event", key=event_key(args))\n', '    ctx._exchange.send({"t": "log", "event": "asked", "fields": {}})\n'
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "the_contract_is_logged_whole",
         "leaks",
         "path",
-        (
-            Change(
-                "tool.py", 'action=args["action"], repeated=repeated)', 'action=args["action"], repeated=repeated, contract=found.body)'
-            ),
-            Change(
-                "test_tool.py",
-                '{"action": "terminate", "repeated": False}',
-                '{"action": "terminate", "repeated": False, "contract": CONTRACT}',
-            ),
-            Change(
-                "test_tool.py",
-                '{"action": "terminate", "repeated": True}',
-                '{"action": "terminate", "repeated": True, "contract": CONTRACT}',
-            ),
-        ),
+        tool('action=args["action"], repeated=repeated)', 'action=args["action"], repeated=repeated, contract=found.body)'),
+        suite('{"action": "terminate", "repeated": False}', '{"action": "terminate", "repeated": False, "contract": CONTRACT}'),
+        suite('{"action": "terminate", "repeated": True}', '{"action": "terminate", "repeated": True, "contract": CONTRACT}'),
     ),
-    Defect(
+    defect(
         "customers_whose_request_is_refused_are_logged",
         "leaks",
         "path",
-        (
-            Change(
-                "tool.py",
-                '    if written.status not in ("done", "skipped"):\n',
-                '    if written.status not in ("done", "skipped"):\n        ctx.log("request_refused", write_to=found.email)\n',
-            ),
-        ),
+        after('    if written.status not in ("done", "skipped"):\n', '        ctx.log("request_refused", write_to=found.email)\n'),
     ),
-    Defect("a_suite_that_asserts_nothing", "vacuous_tests", ("tests", "mutation"), (Change("test_tool.py", WHOLE, NOTHING_ASSERTED),)),
-    Defect("a_suite_that_asserts_outcomes_alone", "vacuous_tests", ("tests", "mutation"), (Change("test_tool.py", WHOLE, OUTCOMES_ALONE),)),
-    Defect(
+    defect("a_suite_that_asserts_nothing", "vacuous_tests", ("tests", "mutation"), suite(WHOLE, NOTHING_ASSERTED)),
+    defect("a_suite_that_asserts_outcomes_alone", "vacuous_tests", ("tests", "mutation"), suite(WHOLE, OUTCOMES_ALONE)),
+    defect(
         "a_state_that_is_not_promised",
         "wrong_schema",
         "mypy",
-        (
-            Change(
-                "tool.py",
-                '        "state": "terminated" if before == "terminated" else "active",\n',
-                '        "state": before,\n        "state_before": before,\n',
-            ),
+        tool(
+            '        "state": "terminated" if before == "terminated" else "active",\n',
+            '        "state": before,\n        "state_before": before,\n',
         ),
     ),
-    Defect(
+    defect(
         "arguments_that_nobody_declared_are_taken",
         "wrong_schema",
         "spec",
-        (
-            Change(
-                "spec.json",
-                '"additionalProperties": false,\n    "required": ["contract", "request_id", "action"]',
-                '"required": ["contract", "request_id", "action"]',
-            ),
+        spec(
+            '"additionalProperties": false,\n    "required": ["contract", "request_id", "action"]',
+            '"required": ["contract", "request_id", "action"]',
         ),
     ),
-    Defect(
+    defect(
         "an_earlier_mail_counts_as_this_run_s",
         "wrong_bucket",
         "effects",
-        (
-            Change("tool.py", 'int(mailed.status == "done")', 'int(mailed.status in ("done", "skipped"))'),
-            Change("test_tool.py", '"logged": 0, "mailed": 0, "mail": "sent_before"', '"logged": 0, "mailed": 1, "mail": "sent_before"'),
-        ),
+        tool('int(mailed.status == "done")', 'int(mailed.status in ("done", "skipped"))'),
+        suite('"logged": 0, "mailed": 0, "mail": "sent_before"', '"logged": 0, "mailed": 1, "mail": "sent_before"'),
     ),
-    Defect(
+    defect(
         "what_an_earlier_call_did_is_told_as_done",
         "wrong_bucket",
         "effects",
-        (
-            Change("tool.py", '"outcome": "done" if written.status == "done" else "already_done"', '"outcome": "done"'),
-            Change("test_tool.py", '{**first.result, "outcome": "already_done", "written": 0,', '{**first.result, "written": 0,'),
-            Change("test_tool.py", '("already_done", "sent_before")', '("done", "sent_before")'),
-            Change("test_tool.py", '        assert (t.result["outcome"] == "done") == (t.result["written"] == 1)\n', ""),
-        ),
+        tool('"outcome": "done" if written.status == "done" else "already_done"', '"outcome": "done"'),
+        suite('{**first.result, "outcome": "already_done", "written": 0,', '{**first.result, "written": 0,'),
+        suite('("already_done", "sent_before")', '("done", "sent_before")'),
+        suite('        assert (t.result["outcome"] == "done") == (t.result["written"] == 1)\n', ""),
     ),
 )

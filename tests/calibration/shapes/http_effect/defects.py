@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.calibration.defect import WHOLE, Change, Defect
+from tests.calibration.defect import WHOLE, after, before, defect, spec, suite, tool, without
 from tests.calibration.shapes.http_effect.suites import ANSWERS_ALONE, NOTHING_ASSERTED
 
 BOOK_KEY = '"key": "[item.json.reference]"'
@@ -17,433 +17,298 @@ UNNOTED = (
 JSON = '"json": {"reference": order, "service": service,'
 
 DEFECTS = (
-    Defect(
+    defect(
         "an_order_that_moves_to_another_warehouse_is_booked_again",
         "keys",
         "tests",
-        (Change("spec.json", BOOK_KEY, '"key": "[args.warehouse, item.json.reference]"'),),
+        spec(BOOK_KEY, '"key": "[args.warehouse, item.json.reference]"'),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_later_version_books_each_service_anew",
         "keys",
         "compatibility",
-        (Change("spec.json", BOOK_KEY, '"key": "[item.json.service, item.json.reference]"'),),
+        spec(BOOK_KEY, '"key": "[item.json.service, item.json.reference]"'),
         grave=True,
     ),
-    Defect(
+    defect(
         "each_call_makes_a_new_reference",
         "keys",
         ("examples", "effects"),
-        (
-            Change("tool.py", 'parcels.append(parcel(row["key"],', 'parcels.append(parcel(ctx, row["key"],'),
-            Change("tool.py", "def parcel(order: str,", "def parcel(ctx: Context, order: str,"),
-            Change("tool.py", JSON, JSON.replace("order,", 'f"{order}-{ctx.new_id()[:8]}",')),
-        ),
+        tool('parcels.append(parcel(row["key"],', 'parcels.append(parcel(ctx, row["key"],'),
+        tool("def parcel(order: str,", "def parcel(ctx: Context, order: str,"),
+        tool(JSON, JSON.replace("order,", 'f"{order}-{ctx.new_id()[:8]}",')),
         grave=True,
     ),
-    Defect(
+    defect(
         "the_day_is_part_of_the_reference",
         "keys",
         ("examples", "effects"),
-        (
-            Change("tool.py", 'parcels.append(parcel(row["key"],', 'parcels.append(parcel(ctx, row["key"],'),
-            Change("tool.py", "def parcel(order: str,", "def parcel(ctx: Context, order: str,"),
-            Change("tool.py", JSON, JSON.replace("order,", 'f"{order}-{ctx.now():%Y%m%d}",')),
-        ),
+        tool('parcels.append(parcel(row["key"],', 'parcels.append(parcel(ctx, row["key"],'),
+        tool("def parcel(order: str,", "def parcel(ctx: Context, order: str,"),
+        tool(JSON, JSON.replace("order,", 'f"{order}-{ctx.now():%Y%m%d}",')),
         grave=True,
     ),
-    Defect(
+    defect(
         "orders_of_one_address_share_a_key",
         "keys",
         "examples",
-        (Change("spec.json", BOOK_KEY, '"key": "[item.json.to.name, item.json.to.postcode]"'),),
+        spec(BOOK_KEY, '"key": "[item.json.to.name, item.json.to.postcode]"'),
         grave=True,
     ),
-    Defect(
+    defect(
         "notes_are_kept_by_what_the_carrier_calls_them",
         "keys",
         "examples",
-        (Change("spec.json", '"key": "[item.key]"', '"key": "[item.body.shipment]"'),),
+        spec('"key": "[item.key]"', '"key": "[item.body.shipment]"'),
         grave=True,
     ),
-    Defect(
+    defect(
         "answers_are_put_to_the_wrong_orders",
         "order",
         "examples",
-        (Change("tool.py", BOOKING, BOOKING.replace("in zip(parcels,", "in zip(reversed(parcels),")),),
+        tool(BOOKING, BOOKING.replace("in zip(parcels,", "in zip(reversed(parcels),")),
         grave=True,
     ),
-    Defect(
+    defect(
         "shipments_are_noted_before_they_are_booked",
         "order",
         "examples",
-        (
-            Change("tool.py", BOOKING, '    ctx.perform_many("note", (note(each, Outcome("done")) for each in parcels))\n' + BOOKING),
-            Change(
-                "tool.py", '        elif outcome.status != "skipped":\n', '        elif outcome.status not in ("skipped", "duplicate"):\n'
-            ),
-        ),
+        before(BOOKING, '    ctx.perform_many("note", (note(each, Outcome("done")) for each in parcels))\n'),
+        tool('        elif outcome.status != "skipped":\n', '        elif outcome.status not in ("skipped", "duplicate"):\n'),
         grave=True,
     ),
-    Defect(
+    defect(
         "only_the_first_page_of_orders_is_booked",
         "order",
         ("examples", "effects", "tests"),
-        (
-            Change(
-                "tool.py",
-                'rows = ctx.read_pages("orders", collection="orders", filter={"warehouse": args["warehouse"], "status": "packed"})',
-                'rows = ctx.read("orders", collection="orders", filter={"warehouse": args["warehouse"], "status": "packed"})["items"]',
-            ),
+        tool(
+            'rows = ctx.read_pages("orders", collection="orders", filter={"warehouse": args["warehouse"], "status": "packed"})',
+            'rows = ctx.read("orders", collection="orders", filter={"warehouse": args["warehouse"], "status": "packed"})["items"]',
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "services_are_kept_between_calls",
         "state",
         "imports",
-        (
-            Change("tool.py", "import re\nfrom collections", "import re\nfrom functools import lru_cache\nfrom collections"),
-            Change("tool.py", "def load_service(", "@lru_cache(maxsize=None)\ndef load_service("),
-        ),
+        tool("import re\nfrom collections", "import re\nfrom functools import lru_cache\nfrom collections"),
+        before("def load_service(", "@lru_cache(maxsize=None)\n"),
     ),
-    Defect(
+    defect(
         "what_was_booked_is_kept_in_the_module",
         "state",
         ("imports", "effects"),
-        (
-            Change(
-                "tool.py",
-                'EXISTS = frozenset({"done", "skipped"})\n',
-                'EXISTS = frozenset({"done", "skipped"})\nBOOKED: set[str] = set()\n',
-            ),
-            Change("tool.py", "    for row in batch:\n", '    for row in (row for row in batch if row["key"] not in BOOKED):\n'),
-            Change(
-                "tool.py",
-                "            exist.append((each, outcome))\n",
-                "            exist.append((each, outcome))\n            BOOKED.add(each.order)\n",
-            ),
-        ),
+        after('EXISTS = frozenset({"done", "skipped"})\n', "BOOKED: set[str] = set()\n"),
+        tool("    for row in batch:\n", '    for row in (row for row in batch if row["key"] not in BOOKED):\n'),
+        after("            exist.append((each, outcome))\n", "            BOOKED.add(each.order)\n"),
         grave=True,
     ),
-    Defect(
+    defect(
         "the_value_is_a_sum_of_floats",
         "money",
         "examples",
-        (
-            Change("tool.py", '    total = Decimal("0.00")\n', "    total = 0.0\n"),
-            Change(
-                "tool.py",
-                "        total += Decimal(price) * quantity\n    return total\n",
-                "        total += float(price) * quantity\n    return Decimal(str(total))\n",
-            ),
+        tool('    total = Decimal("0.00")\n', "    total = 0.0\n"),
+        tool(
+            "        total += Decimal(price) * quantity\n    return total\n",
+            "        total += float(price) * quantity\n    return Decimal(str(total))\n",
         ),
     ),
-    Defect(
-        "the_value_forgets_how_many",
-        "money",
-        "examples",
-        (Change("tool.py", "total += Decimal(price) * quantity", "total += Decimal(price)"),),
-    ),
-    Defect(
+    defect("the_value_forgets_how_many", "money", "examples", tool("total += Decimal(price) * quantity", "total += Decimal(price)")),
+    defect(
         "what_was_not_booked_adds_to_the_value",
         "money",
         "examples",
-        (
-            Change(
-                "tool.py",
-                '        if outcome.status == "done":\n            tally.value += each.value\n',
-                "        tally.value += each.value\n",
-            ),
-        ),
+        tool('        if outcome.status == "done":\n            tally.value += each.value\n', "        tally.value += each.value\n"),
     ),
-    Defect(
+    defect(
         "the_machine_s_date_says_when_to_collect",
         "time",
         "imports",
-        (
-            Change(
-                "tool.py",
-                "from dataclasses import dataclass, field\n",
-                "from dataclasses import dataclass, field\nfrom datetime import date\n",
-            ),
-            Change("tool.py", JSON, JSON + ' "collect_on": date.today().isoformat(),'),
-        ),
+        after("from dataclasses import dataclass, field\n", "from datetime import date\n"),
+        after(JSON, ' "collect_on": date.today().isoformat(),'),
     ),
-    Defect(
+    defect(
         "bookings_are_paced_with_a_sleep",
         "time",
         "imports",
-        (
-            Change("tool.py", "import re\nfrom collections", "import re\nimport time\nfrom collections"),
-            Change("tool.py", COUNTED, "        time.sleep(0.05)\n" + COUNTED),
-        ),
+        tool("import re\nfrom collections", "import re\nimport time\nfrom collections"),
+        before(COUNTED, "        time.sleep(0.05)\n"),
     ),
-    Defect(
-        "a_booking_in_doubt_is_sent_again",
-        "retries",
-        "examples",
-        (Change("spec.json", '"on_unknown": "hold"', '"on_unknown": "retry"'),),
-        grave=True,
-    ),
-    Defect(
+    defect("a_booking_in_doubt_is_sent_again", "retries", "examples", spec('"on_unknown": "hold"', '"on_unknown": "retry"'), grave=True),
+    defect(
         "a_booking_in_doubt_is_made_anew_under_another_reference",
         "retries",
         ("examples", "effects"),
-        (
-            Change(
-                "tool.py",
-                BOOKING,
-                BOOKING + '        if outcome.status == "unknown":\n            outcome = ctx.perform("book", again(each.item))\n',
-            ),
-            Change(
-                "tool.py",
-                "def text_of(address:",
-                "def again(item: BookItem) -> BookItem:\n"
-                '    body = item["json"]\n'
-                '    return {**item, "json": {**body, "reference": f"{body[\'reference\']}-2"}}\n\n\n'
-                "def text_of(address:",
-            ),
+        after(BOOKING, '        if outcome.status == "unknown":\n            outcome = ctx.perform("book", again(each.item))\n'),
+        tool(
+            "def text_of(address:",
+            "def again(item: BookItem) -> BookItem:\n"
+            '    body = item["json"]\n'
+            '    return {**item, "json": {**body, "reference": f"{body[\'reference\']}-2"}}\n\n\n'
+            "def text_of(address:",
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_busy_carrier_is_asked_again_at_once",
         "retries",
         "examples",
-        (
-            Change(
-                "tool.py",
-                BOOKING,
-                BOOKING + '        if outcome.status == "retrying":\n            outcome = ctx.perform("book", each.item)\n',
-            ),
-        ),
+        after(BOOKING, '        if outcome.status == "retrying":\n            outcome = ctx.perform("book", each.item)\n'),
     ),
-    Defect(
+    defect(
         "what_was_refused_once_is_never_asked_for_again",
         "retries",
         ("tests", "effects"),
-        (
-            Change(
-                "spec.json",
-                '"retry_failed": true,\n      "limits": {"per_run": 50000, "per_second"',
-                '"retry_failed": false,\n      "limits": {"per_run": 50000, "per_second"',
-            ),
+        spec(
+            '"retry_failed": true,\n      "limits": {"per_run": 50000, "per_second"',
+            '"retry_failed": false,\n      "limits": {"per_run": 50000, "per_second"',
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "what_an_earlier_call_booked_is_never_noted",
         "transactions",
         "effects",
-        (Change("tool.py", 'EXISTS = frozenset({"done", "skipped"})', 'EXISTS = frozenset({"done"})'),),
+        tool('EXISTS = frozenset({"done", "skipped"})', 'EXISTS = frozenset({"done"})'),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_shipment_of_an_earlier_call_is_noted_without_its_number",
         "transactions",
         "effects",
-        (
-            Change(
-                "tool.py",
-                'fields = (booked.receipt or {}).get("fields", {})',
-                'fields = (booked.receipt or {}).get("fields", {}) if booked.status == "done" else {}',
-            ),
-            Change("test_tool.py", '    assert again.items("note")[0]["body"]["shipment"] == "ceed61a096b2d1769afb"\n', ""),
-        ),
+        after('fields = (booked.receipt or {}).get("fields", {})', ' if booked.status == "done" else {}'),
+        suite('    assert again.items("note")[0]["body"]["shipment"] == "ceed61a096b2d1769afb"\n', ""),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_refusal_ends_the_run_before_anything_is_noted",
         "transactions",
         "examples",
-        (
-            Change(
-                "tool.py",
-                COUNTED,
-                COUNTED
-                + '        if outcome.status == "failed":\n'
-                + '            raise ToolError("carrier_refused", "The carrier refused an order.")\n',
-            ),
+        tool(
+            COUNTED,
+            COUNTED
+            + '        if outcome.status == "failed":\n'
+            + '            raise ToolError("carrier_refused", "The carrier refused an order.")\n',
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "what_was_asked_for_is_noted_as_if_it_existed",
         "transactions",
         "examples",
-        (
-            Change(
-                "tool.py",
-                "        if outcome.status in EXISTS:\n            exist.append((each, outcome))\n",
-                "        exist.append((each, outcome))\n",
-            ),
+        tool(
+            "        if outcome.status in EXISTS:\n            exist.append((each, outcome))\n", "        exist.append((each, outcome))\n"
         ),
         grave=True,
     ),
-    Defect(
-        "notes_that_fail_are_passed_over",
-        "swallowed_errors",
-        "examples",
-        (Change("tool.py", UNNOTED, ""),),
-    ),
-    Defect(
+    defect("notes_that_fail_are_passed_over", "swallowed_errors", "examples", without(UNNOTED)),
+    defect(
         "orders_that_cannot_be_shipped_are_passed_over",
         "swallowed_errors",
         ("examples", "properties"),
-        (Change("tool.py", UNSHIPPABLE, "        except Unshippable:\n            continue\n"),),
+        tool(UNSHIPPABLE, "        except Unshippable:\n            continue\n"),
     ),
-    Defect(
+    defect(
         "whatever_goes_wrong_with_an_order_is_unshippable",
         "swallowed_errors",
         "ruff",
-        (
-            Change(
-                "tool.py", UNSHIPPABLE, UNSHIPPABLE.replace("except Unshippable as", "except Exception as").replace("str(why)", '"order"')
-            ),
-        ),
+        tool(UNSHIPPABLE, UNSHIPPABLE.replace("except Unshippable as", "except Exception as").replace("str(why)", '"order"')),
     ),
-    Defect(
+    defect(
         "what_the_host_refuses_is_passed_over",
         "swallowed_errors",
         "policy",
-        (
-            Change(
-                "tool.py",
-                "        book_batch(ctx, service, batch, tally)\n",
-                "        try:\n            book_batch(ctx, service, batch, tally)\n"
-                '        except ToolError as error:\n            ctx.log("batch_refused", code=error.code)\n',
-            ),
+        tool(
+            "        book_batch(ctx, service, batch, tally)\n",
+            "        try:\n            book_batch(ctx, service, batch, tally)\n"
+            '        except ToolError as error:\n            ctx.log("batch_refused", code=error.code)\n',
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "the_order_is_marked_as_shipped_undeclared",
         "undeclared_access",
         "policy",
-        (
-            Change(
-                "tool.py",
-                "            exist.append((each, outcome))\n",
-                "            exist.append((each, outcome))\n"
-                '            ctx.perform("mark", {"key": each.order, "body": {"status": "shipped"}})\n',
-            ),
+        after(
+            "            exist.append((each, outcome))\n",
+            '            ctx.perform("mark", {"key": each.order, "body": {"status": "shipped"}})\n',
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "one_country_goes_to_a_host_that_is_not_declared",
         "undeclared_access",
         "policy",
-        (
-            Change(
-                "tool.py",
-                'CARRIER = "https://api.carrier.example.com/v1/shipments"\n',
-                'CARRIER = "https://api.carrier.example.com/v1/shipments"\nDUTCH = "https://api.post.example.nl/v2/parcels"\n',
-            ),
-            Change("tool.py", '"url": CARRIER,', '"url": DUTCH if country == "NL" else CARRIER,'),
-        ),
+        after('CARRIER = "https://api.carrier.example.com/v1/shipments"\n', 'DUTCH = "https://api.post.example.nl/v2/parcels"\n'),
+        tool('"url": CARRIER,', '"url": DUTCH if country == "NL" else CARRIER,'),
         grave=True,
     ),
-    Defect(
-        "a_method_that_is_not_declared",
-        "undeclared_access",
-        "examples",
-        (Change("tool.py", '"method": "POST",', '"method": "PUT",'),),
-        grave=True,
-    ),
-    Defect(
+    defect("a_method_that_is_not_declared", "undeclared_access", "examples", tool('"method": "POST",', '"method": "PUT",'), grave=True),
+    defect(
         "every_recipient_is_logged",
         "leaks",
         "path",
-        (
-            Change("tool.py", COUNTED, COUNTED + '        ctx.log("order_booked", order=each.order, to=each.item["json"]["to"]["name"])\n'),
-            Change("test_tool.py", '    assert [entry["event"] for entry in t.logs] == ["booking_started", "booking_finished"]\n', ""),
-            Change("test_tool.py", '    assert t.logs[1]["fields"] ==', '    assert t.logs[-1]["fields"] =='),
-            Change("test_tool.py", '    assert "Ann" not in str(t.logs)\n', ""),
-        ),
+        after(COUNTED, '        ctx.log("order_booked", order=each.order, to=each.item["json"]["to"]["name"])\n'),
+        suite('    assert [entry["event"] for entry in t.logs] == ["booking_started", "booking_finished"]\n', ""),
+        suite('    assert t.logs[1]["fields"] ==', '    assert t.logs[-1]["fields"] =='),
+        suite('    assert "Ann" not in str(t.logs)\n', ""),
     ),
-    Defect(
+    defect(
         "the_address_of_what_cannot_be_shipped_is_logged",
         "leaks",
         "path",
-        (
-            Change(
-                "tool.py",
-                UNSHIPPABLE,
-                UNSHIPPABLE + '            ctx.log("order_unshippable", order=row["key"], address=str(row["body"].get("address")))\n',
-            ),
-        ),
+        after(UNSHIPPABLE, '            ctx.log("order_unshippable", order=row["key"], address=str(row["body"].get("address")))\n'),
     ),
-    Defect("tests_that_only_run_it", "vacuous_tests", ("imports", "mutation"), (Change("test_tool.py", WHOLE, NOTHING_ASSERTED),)),
-    Defect("tests_that_look_at_answers_alone", "vacuous_tests", "mutation", (Change("test_tool.py", WHOLE, ANSWERS_ALONE),)),
-    Defect(
+    defect("tests_that_only_run_it", "vacuous_tests", ("imports", "mutation"), suite(WHOLE, NOTHING_ASSERTED)),
+    defect("tests_that_look_at_answers_alone", "vacuous_tests", "mutation", suite(WHOLE, ANSWERS_ALONE)),
+    defect(
         "the_lookup_asks_for_no_shipment_in_particular",
         "wrong_schema",
         "spec",
-        (Change("spec.json", "/v1/shipments/by-key/{effect_id}", "/v1/shipments/latest"),),
+        spec("/v1/shipments/by-key/{effect_id}", "/v1/shipments/latest"),
     ),
-    Defect(
+    defect(
         "a_bucket_is_not_declared",
         "wrong_schema",
         "spec",
-        (
-            Change(
-                "spec.json",
-                '      "unknown": {"type": "integer", "minimum": 0, "description": '
-                '"Orders that may or may not be booked; the carrier is asked or an operator decides."},\n',
-                "",
-            ),
+        spec(
+            '      "unknown": {"type": "integer", "minimum": 0, "description": '
+            '"Orders that may or may not be booked; the carrier is asked or an operator decides."},\n',
+            "",
         ),
     ),
-    Defect(
+    defect(
         "a_warehouse_without_a_bound",
         "wrong_schema",
         "spec",
-        (
-            Change(
-                "spec.json", '"type": "string", "minLength": 1, "maxLength": 64, "pattern"', '"type": "string", "minLength": 1, "pattern"'
-            ),
-        ),
+        spec('"type": "string", "minLength": 1, "maxLength": 64, "pattern"', '"type": "string", "minLength": 1, "pattern"'),
     ),
-    Defect(
-        "more_samples_are_kept_than_the_result_holds",
-        "wrong_schema",
-        "properties",
-        (Change("tool.py", "SAMPLES = 5\n", "SAMPLES = 8\n"),),
-    ),
-    Defect(
+    defect("more_samples_are_kept_than_the_result_holds", "wrong_schema", "properties", tool("SAMPLES = 5\n", "SAMPLES = 8\n")),
+    defect(
         "doubt_is_counted_as_refused",
         "wrong_bucket",
         "examples",
-        (Change("tool.py", BUCKETS, BUCKETS.replace('"unknown": "unknown"', '"unknown": "refused"')),),
+        tool(BUCKETS, BUCKETS.replace('"unknown": "unknown"', '"unknown": "refused"')),
         grave=True,
     ),
-    Defect(
-        "what_waits_is_counted_as_booked",
-        "wrong_bucket",
-        "examples",
-        (Change("tool.py", BUCKETS, BUCKETS.replace('"waiting"', '"booked"')),),
-        grave=True,
+    defect(
+        "what_waits_is_counted_as_booked", "wrong_bucket", "examples", tool(BUCKETS, BUCKETS.replace('"waiting"', '"booked"')), grave=True
     ),
-    Defect(
+    defect(
         "what_was_booked_before_is_counted_as_booked_now",
         "wrong_bucket",
         "effects",
-        (Change("tool.py", BUCKETS, BUCKETS.replace('"booked_before"', '"booked"')),),
+        tool(BUCKETS, BUCKETS.replace('"booked_before"', '"booked"')),
         grave=True,
     ),
-    Defect(
+    defect(
         "what_was_noted_before_is_counted_as_noted_now",
         "wrong_bucket",
         "effects",
-        (
-            Change(
-                "tool.py",
-                '        if outcome.status == "done":\n            tally.noted += 1\n        elif outcome.status != "skipped":\n',
-                "        if outcome.status in EXISTS:\n            tally.noted += 1\n        else:\n",
-            ),
+        tool(
+            '        if outcome.status == "done":\n            tally.noted += 1\n        elif outcome.status != "skipped":\n',
+            "        if outcome.status in EXISTS:\n            tally.noted += 1\n        else:\n",
         ),
         grave=True,
     ),

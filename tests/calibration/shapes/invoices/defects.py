@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.calibration.defect import WHOLE, Change, Defect
+from tests.calibration.defect import WHOLE, after, defect, spec, suite, tool, without
 from tests.calibration.shapes.invoices.suites import COUNTS_ALONE, NOTHING_ASSERTED
 
 _TWO_MAILS_TEST = """def test_two_orders_of_one_customer_get_two_mails() -> None:
@@ -14,411 +14,313 @@ _TWO_MAILS_TEST = """def test_two_orders_of_one_customer_get_two_mails() -> None
 """
 
 _CONTEXT_FOR_ORDERS = (
-    Change("tool.py", 'drafts(args["period"], last, terms, batch, tally)', 'drafts(ctx, args["period"], last, terms, batch, tally)'),
-    Change("tool.py", "def drafts(period: str,", "def drafts(ctx: Context, period: str,"),
+    tool('drafts(args["period"], last, terms, batch, tally)', 'drafts(ctx, args["period"], last, terms, batch, tally)'),
+    tool("def drafts(period: str,", "def drafts(ctx: Context, period: str,"),
 )
 _CONTEXT_FOR_DRAFTS = (
     *_CONTEXT_FOR_ORDERS,
-    Change("tool.py", "yield draft_of(period,", "yield draft_of(ctx, period,"),
-    Change("tool.py", "def draft_of(period: str,", "def draft_of(ctx: Context, period: str,"),
+    tool("yield draft_of(period,", "yield draft_of(ctx, period,"),
+    tool("def draft_of(period: str,", "def draft_of(ctx: Context, period: str,"),
 )
 
 DEFECTS = (
-    Defect(
+    defect(
         "a_customer_with_two_orders_gets_one_mail",
         "keys",
         "examples",
-        (
-            Change("spec.json", '"key": "[item.to, item.subject]"', '"key": "[args.period, item.to]"'),
-            Change("test_tool.py", '["c1@example.com", "Invoice 2026-02-o0001"]', '["2026-02", "c1@example.com"]'),
-            Change("test_tool.py", _TWO_MAILS_TEST, ""),
-        ),
+        spec('"key": "[item.to, item.subject]"', '"key": "[args.period, item.to]"'),
+        suite('["c1@example.com", "Invoice 2026-02-o0001"]', '["2026-02", "c1@example.com"]'),
+        suite(_TWO_MAILS_TEST, ""),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_fresh_reference_in_the_subject_is_part_of_the_key_of_a_mail",
         "keys",
         "effects",
-        (
-            Change("spec.json", '"subject": "Invoice 2026-02-o1",\n', "\n"),
-            Change("spec.json", '"subject": "Invoice 2026-02-o2",\n', "\n"),
-            Change("spec.json", ', "subject": "Invoice 2024-02-7/a"}', "}"),
-            *_CONTEXT_FOR_DRAFTS,
-            Change("tool.py", 'f"Invoice {number}"', 'f"Invoice {number} (our reference {ctx.new_id()[:8]})"'),
-            Change("test_tool.py", '{"orders": 1, "skipped": 1, "marked": 1}', '{"orders": 1, "sent": 1, "marked": 1}'),
-            Change("test_tool.py", '["skipped", "skipped", "done"]', '["skipped", "done", "done"]'),
-            Change(
-                "test_tool.py",
-                '"send", ["c1@example.com", "Invoice 2026-02-o0001"]',
-                '"send", [t.items("send")[0]["to"], t.items("send")[0]["subject"]]',
-            ),
-            Change("test_tool.py", '        "subject": "Invoice 2026-02-o0001",\n', '        "subject": item["subject"],\n'),
-            Change(
-                "test_tool.py",
-                '[item["subject"] for item in t.items("send")] ==',
-                '[item["subject"][:21] for item in t.items("send")] ==',
-            ),
-        ),
+        spec('"subject": "Invoice 2026-02-o1",\n', "\n"),
+        spec('"subject": "Invoice 2026-02-o2",\n', "\n"),
+        spec(', "subject": "Invoice 2024-02-7/a"}', "}"),
+        *_CONTEXT_FOR_DRAFTS,
+        tool('f"Invoice {number}"', 'f"Invoice {number} (our reference {ctx.new_id()[:8]})"'),
+        suite('{"orders": 1, "skipped": 1, "marked": 1}', '{"orders": 1, "sent": 1, "marked": 1}'),
+        suite('["skipped", "skipped", "done"]', '["skipped", "done", "done"]'),
+        suite('"send", ["c1@example.com", "Invoice 2026-02-o0001"]', '"send", [t.items("send")[0]["to"], t.items("send")[0]["subject"]]'),
+        suite('        "subject": "Invoice 2026-02-o0001",\n', '        "subject": item["subject"],\n'),
+        suite('[item["subject"] for item in t.items("send")] ==', '[item["subject"][:21] for item in t.items("send")] =='),
         grave=True,
     ),
-    Defect(
+    defect(
         "an_order_is_marked_once_and_never_again",
         "keys",
         "compatibility",
-        (Change("spec.json", '"key": "[args.period, item.key, item.expected_version]"', '"key": "[args.period, item.key]"'),),
+        spec('"key": "[args.period, item.key, item.expected_version]"', '"key": "[args.period, item.key]"'),
         grave=True,
     ),
-    Defect(
+    defect(
         "orders_are_marked_before_their_mail_is_out",
         "order",
         ("examples", "tests"),
-        (
-            Change(
-                "tool.py",
-                '    sent = ctx.perform_each("send", (draft.mail for draft in standing))\n'
-                "    accepted = [draft for draft, outcome in zip(standing, sent, strict=True) if is_mailed(draft, outcome, tally)]\n",
-                "",
-            ),
-            Change(
-                "tool.py",
-                "(draft.marked for draft in accepted))\n    for draft, outcome in zip(accepted, marked, strict=True):",
-                "(draft.marked for draft in standing))\n    for draft, outcome in zip(standing, marked, strict=True):",
-            ),
-            Change(
-                "tool.py",
-                'tally.note("unmarked", draft.order, code_of(outcome))\n',
-                'tally.note("unmarked", draft.order, code_of(outcome))\n'
-                '    sent = ctx.perform_each("send", (draft.mail for draft in standing))\n'
-                "    for draft, outcome in zip(standing, sent, strict=True):\n"
-                "        is_mailed(draft, outcome, tally)\n",
-            ),
+        without(
+            '    sent = ctx.perform_each("send", (draft.mail for draft in standing))\n'
+            "    accepted = [draft for draft, outcome in zip(standing, sent, strict=True) if is_mailed(draft, outcome, tally)]\n"
+        ),
+        tool(
+            "(draft.marked for draft in accepted))\n    for draft, outcome in zip(accepted, marked, strict=True):",
+            "(draft.marked for draft in standing))\n    for draft, outcome in zip(standing, marked, strict=True):",
+        ),
+        tool(
+            'tally.note("unmarked", draft.order, code_of(outcome))\n',
+            'tally.note("unmarked", draft.order, code_of(outcome))\n'
+            '    sent = ctx.perform_each("send", (draft.mail for draft in standing))\n'
+            "    for draft, outcome in zip(standing, sent, strict=True):\n"
+            "        is_mailed(draft, outcome, tally)\n",
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "outcomes_of_mails_are_paired_with_all_orders",
         "order",
         "effects",
-        (Change("tool.py", "zip(standing, sent, strict=True)", "zip(found, sent, strict=False)"),),
+        tool("zip(standing, sent, strict=True)", "zip(found, sent, strict=False)"),
         grave=True,
     ),
-    Defect(
+    defect(
         "invoices_are_numbered_by_a_counter_of_the_module",
         "state",
         "imports",
-        (
-            Change("tool.py", "from itertools import islice\n", "from itertools import count, islice\n"),
-            Change("tool.py", 'CENT = Decimal("0.01")\n', 'CENT = Decimal("0.01")\nNUMBERS = count(1)\n'),
-            Change("tool.py", "f\"{period}-{row['key']}\"", 'f"{period}-{next(NUMBERS):05}"'),
-        ),
+        tool("from itertools import islice\n", "from itertools import count, islice\n"),
+        after('CENT = Decimal("0.01")\n', "NUMBERS = count(1)\n"),
+        tool("f\"{period}-{row['key']}\"", 'f"{period}-{next(NUMBERS):05}"'),
         grave=True,
     ),
-    Defect(
+    defect(
         "terms_are_kept_between_calls_in_a_default",
         "state",
         "imports",
-        (
-            Change(
-                "tool.py",
-                "class Draft(NamedTuple):",
-                "@dataclass\n"
-                "class Kept:\n"
-                '    """Terms that were read before."""\n'
-                "\n"
-                "    terms: dict[str, Terms] = field(default_factory=dict)\n"
-                "\n"
-                "\n"
-                "KEPT = Kept()\n"
-                "\n"
-                "\n"
-                "class Draft(NamedTuple):",
-            ),
-            Change(
-                "tool.py",
-                "def load_terms(ctx: Context, terms_id: str) -> Terms:\n",
-                "def load_terms(ctx: Context, terms_id: str) -> Terms:\n"
-                "    kept = KEPT\n"
-                "    if terms_id in kept.terms:\n"
-                "        return kept.terms[terms_id]\n",
-            ),
-            Change(
-                "tool.py",
-                "    return Terms(currency, days, {name: Decimal(value) for name, value in percent.items()})",
-                "    kept.terms[terms_id] = Terms(currency, days, {name: Decimal(value) for name, value in percent.items()})\n"
-                "    return kept.terms[terms_id]",
-            ),
+        tool(
+            "class Draft(NamedTuple):",
+            "@dataclass\n"
+            "class Kept:\n"
+            '    """Terms that were read before."""\n'
+            "\n"
+            "    terms: dict[str, Terms] = field(default_factory=dict)\n"
+            "\n"
+            "\n"
+            "KEPT = Kept()\n"
+            "\n"
+            "\n"
+            "class Draft(NamedTuple):",
+        ),
+        tool(
+            "def load_terms(ctx: Context, terms_id: str) -> Terms:\n",
+            "def load_terms(ctx: Context, terms_id: str) -> Terms:\n"
+            "    kept = KEPT\n"
+            "    if terms_id in kept.terms:\n"
+            "        return kept.terms[terms_id]\n",
+        ),
+        tool(
+            "    return Terms(currency, days, {name: Decimal(value) for name, value in percent.items()})",
+            "    kept.terms[terms_id] = Terms(currency, days, {name: Decimal(value) for name, value in percent.items()})\n"
+            "    return kept.terms[terms_id]",
         ),
     ),
-    Defect(
+    defect(
         "half_a_cent_is_rounded_to_even",
         "money",
         "examples",
-        (
-            Change("tool.py", "import ROUND_HALF_UP, Decimal", "import ROUND_HALF_EVEN, Decimal"),
-            Change("tool.py", "rounding=ROUND_HALF_UP)", "rounding=ROUND_HALF_EVEN)"),
-            Change(
-                "test_tool.py",
-                '("0.005", "0.01"), ("0.015", "0.02"), ("0.025", "0.03"), ("1.004", "1.00"), ("1.005", "1.01")',
-                '("0.004", "0.00"), ("0.015", "0.02"), ("1.004", "1.00"), ("1.006", "1.01")',
-            ),
+        tool("import ROUND_HALF_UP, Decimal", "import ROUND_HALF_EVEN, Decimal"),
+        tool("rounding=ROUND_HALF_UP)", "rounding=ROUND_HALF_EVEN)"),
+        suite(
+            '("0.005", "0.01"), ("0.015", "0.02"), ("0.025", "0.03"), ("1.004", "1.00"), ("1.005", "1.01")',
+            '("0.004", "0.00"), ("0.015", "0.02"), ("1.004", "1.00"), ("1.006", "1.01")',
         ),
     ),
-    Defect(
+    defect(
         "tax_is_rounded_for_each_line",
         "money",
         "examples",
-        (
-            Change(
-                "tool.py",
-                "    sums: dict[str, Decimal] = {}\n",
-                "    sums: dict[str, Decimal] = {}\n    taxes: dict[str, Decimal] = {}\n",
-            ),
-            Change(
-                "tool.py",
-                'sums[line["tax"]] = sums.get(line["tax"], Decimal(0)) + Decimal(line["net"])\n',
-                'sums[line["tax"]] = sums.get(line["tax"], Decimal(0)) + Decimal(line["net"])\n'
-                '        taxes[line["tax"]] = taxes.get(line["tax"], Decimal(0)) + cents(\n'
-                '            (Decimal(line["net"]) - Decimal(line["net"]) * discount / 100) * terms.percent[line["tax"]] / 100\n'
-                "        )\n",
-            ),
-            Change("tool.py", "Share(net, cents(net * terms.percent[tax_class] / 100))", "Share(net, taxes[tax_class])"),
+        after("    sums: dict[str, Decimal] = {}\n", "    taxes: dict[str, Decimal] = {}\n"),
+        tool(
+            'sums[line["tax"]] = sums.get(line["tax"], Decimal(0)) + Decimal(line["net"])\n',
+            'sums[line["tax"]] = sums.get(line["tax"], Decimal(0)) + Decimal(line["net"])\n'
+            '        taxes[line["tax"]] = taxes.get(line["tax"], Decimal(0)) + cents(\n'
+            '            (Decimal(line["net"]) - Decimal(line["net"]) * discount / 100) * terms.percent[line["tax"]] / 100\n'
+            "        )\n",
         ),
+        tool("Share(net, cents(net * terms.percent[tax_class] / 100))", "Share(net, taxes[tax_class])"),
     ),
-    Defect(
+    defect(
         "amounts_are_floats",
         "money",
         ("examples", "tests"),
-        (Change("tool.py", "    return amount.quantize(CENT, rounding=ROUND_HALF_UP)", '    return Decimal(f"{float(amount):.2f}")'),),
+        tool("    return amount.quantize(CENT, rounding=ROUND_HALF_UP)", '    return Decimal(f"{float(amount):.2f}")'),
     ),
-    Defect(
+    defect(
         "sums_in_cents_lose_one_by_way_of_a_float",
         "money",
         "tests",
-        (
-            Change("tool.py", '"net_cents": int(tally.net * 100)', '"net_cents": int(float(tally.net) * 100)'),
-            Change("tool.py", '"tax_cents": int(tally.tax * 100)', '"tax_cents": int(float(tally.tax) * 100)'),
-            Change(
-                "tool.py",
-                '"total_cents": int((tally.net + tally.tax) * 100)',
-                '"total_cents": int(float(tally.net + tally.tax) * 100)',
-            ),
-        ),
+        tool('"net_cents": int(tally.net * 100)', '"net_cents": int(float(tally.net) * 100)'),
+        tool('"tax_cents": int(tally.tax * 100)', '"tax_cents": int(float(tally.tax) * 100)'),
+        tool('"total_cents": int((tally.net + tally.tax) * 100)', '"total_cents": int(float(tally.net + tally.tax) * 100)'),
     ),
-    Defect(
-        "the_day_is_taken_from_the_machine",
-        "time",
-        "imports",
-        (Change("tool.py", "if ctx.now().date() <= last:", "if date.today() <= last:"),),
-    ),
-    Defect(
+    defect("the_day_is_taken_from_the_machine", "time", "imports", tool("if ctx.now().date() <= last:", "if date.today() <= last:")),
+    defect(
         "an_invoice_holds_the_moment_at_which_it_was_written",
         "time",
         "effects",
-        (
-            *_CONTEXT_FOR_DRAFTS,
-            Change(
-                "tool.py",
-                '            "issued_on": last.isoformat(),\n',
-                '            "issued_on": last.isoformat(),\n            "written_at": ctx.now().isoformat(),\n',
-            ),
-            Change(
-                "test_tool.py",
-                '                "due_on": "2026-03-14",\n                "currency"',
-                '                "due_on": "2026-03-14",\n'
-                '                "written_at": "2026-03-01T09:00:00+00:00",\n'
-                '                "currency"',
-            ),
+        *_CONTEXT_FOR_DRAFTS,
+        after('            "issued_on": last.isoformat(),\n', '            "written_at": ctx.now().isoformat(),\n'),
+        suite(
+            '                "due_on": "2026-03-14",\n                "currency"',
+            '                "due_on": "2026-03-14",\n'
+            '                "written_at": "2026-03-01T09:00:00+00:00",\n'
+            '                "currency"',
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_period_may_be_invoiced_on_its_last_day",
         "time",
         "examples",
-        (
-            Change("tool.py", "if ctx.now().date() <= last:", "if ctx.now().date() < last:"),
-            Change(
-                "test_tool.py",
-                '[("2026-02-28T23:59:59Z", "period_open"), ("2026-01-15T00:00:00Z", "period_open")]',
-                '[("2026-01-15T00:00:00Z", "period_open")]',
-            ),
+        tool("if ctx.now().date() <= last:", "if ctx.now().date() < last:"),
+        suite(
+            '[("2026-02-28T23:59:59Z", "period_open"), ("2026-01-15T00:00:00Z", "period_open")]',
+            '[("2026-01-15T00:00:00Z", "period_open")]',
         ),
     ),
-    Defect(
+    defect(
         "a_mail_whose_answer_was_lost_is_sent_again",
         "retries",
         ("examples", "tests"),
-        (Change("spec.json", '"on_unknown": "hold"', '"on_unknown": "retry"'),),
+        spec('"on_unknown": "hold"', '"on_unknown": "retry"'),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_mail_in_the_retry_queue_is_sent_again_with_another_subject",
         "retries",
         "examples",
-        (
-            Change(
-                "tool.py",
-                "    marked = ctx.perform_each(",
-                "    late = [draft for draft in standing if draft not in accepted]\n"
-                "    for draft in late:\n"
-                '        ctx.perform("send", {**draft.mail, "subject": f"{draft.mail[\'subject\']} (second attempt)"})\n'
-                "    marked = ctx.perform_each(",
-            ),
+        tool(
+            "    marked = ctx.perform_each(",
+            "    late = [draft for draft in standing if draft not in accepted]\n"
+            "    for draft in late:\n"
+            '        ctx.perform("send", {**draft.mail, "subject": f"{draft.mail[\'subject\']} (second attempt)"})\n'
+            "    marked = ctx.perform_each(",
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "an_order_that_somebody_else_writes_meanwhile_is_overwritten",
         "concurrency",
         "effects",
-        (
-            Change("spec.json", '"key": "[args.period, item.key, item.expected_version]"', '"key": "[args.period, item.key]"'),
-            Change(
-                "spec.json",
-                '{"id": "mark", "item": {"key": "o1", "expected_version": 1, "body": {',
-                '{"id": "mark", "item": {"key": "o1", "body": {',
-            ),
-            Change("spec.json", '{"id": "mark", "item": {"key": "o2", "expected_version": 1}}', '{"id": "mark", "item": {"key": "o2"}}'),
-            Change("tool.py", '        "expected_version": row["version"],\n', ""),
-            Change("test_tool.py", '("mark", ["2026-02", "o0001", 1]),', '("mark", ["2026-02", "o0001"]),'),
-            Change(
-                "test_tool.py",
-                'assert item == {"key": "o0001", "expected_version": 1, "body"',
-                'assert item == {"key": "o0001", "body"',
-            ),
-        ),
+        spec('"key": "[args.period, item.key, item.expected_version]"', '"key": "[args.period, item.key]"'),
+        spec('{"id": "mark", "item": {"key": "o1", "expected_version": 1, "body": {', '{"id": "mark", "item": {"key": "o1", "body": {'),
+        spec('{"id": "mark", "item": {"key": "o2", "expected_version": 1}}', '{"id": "mark", "item": {"key": "o2"}}'),
+        without('        "expected_version": row["version"],\n'),
+        suite('("mark", ["2026-02", "o0001", 1]),', '("mark", ["2026-02", "o0001"]),'),
+        suite('assert item == {"key": "o0001", "expected_version": 1, "body"', 'assert item == {"key": "o0001", "body"'),
         grave=True,
     ),
-    Defect(
+    defect(
         "orders_are_marked_whatever_became_of_their_mail",
         "transactions",
         "examples",
-        (
-            Change(
-                "tool.py",
-                "accepted = [draft for draft, outcome in zip(standing, sent, strict=True) if is_mailed(draft, outcome, tally)]",
-                "accepted = standing\n"
-                "    for draft, outcome in zip(standing, sent, strict=True):\n"
-                "        is_mailed(draft, outcome, tally)",
-            ),
-            Change("test_tool.py", "(1, 1, 2, 1)\n", "(1, 1, 2, 2)\n"),
-            Change("test_tool.py", 'assert statuses(t) == ["delivered", "invoiced"]', 'assert statuses(t) == ["invoiced", "invoiced"]'),
+        tool(
+            "accepted = [draft for draft, outcome in zip(standing, sent, strict=True) if is_mailed(draft, outcome, tally)]",
+            "accepted = standing\n    for draft, outcome in zip(standing, sent, strict=True):\n        is_mailed(draft, outcome, tally)",
         ),
+        suite("(1, 1, 2, 1)\n", "(1, 1, 2, 2)\n"),
+        suite('assert statuses(t) == ["delivered", "invoiced"]', 'assert statuses(t) == ["invoiced", "invoiced"]'),
         grave=True,
     ),
-    Defect(
+    defect(
         "without_terms_standard_ones_are_taken",
         "swallowed_errors",
         "policy",
-        (
-            Change(
-                "tool.py",
-                '    body = ctx.read("terms", key=terms_id)\n',
-                "    try:\n"
-                '        body = ctx.read("terms", key=terms_id)\n'
-                "    except ToolError:\n"
-                '        return Terms("EUR", 14, {"standard": Decimal(19), "reduced": Decimal(7)})\n',
-            ),
+        tool(
+            '    body = ctx.read("terms", key=terms_id)\n',
+            "    try:\n"
+            '        body = ctx.read("terms", key=terms_id)\n'
+            "    except ToolError:\n"
+            '        return Terms("EUR", 14, {"standard": Decimal(19), "reduced": Decimal(7)})\n',
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "whatever_goes_wrong_makes_an_order_invalid",
         "swallowed_errors",
         "ruff",
-        (
-            Change(
-                "tool.py",
-                '        except Unfit as unfit:\n            tally.add("invalid", row["key"], str(unfit))',
-                '        except Exception as error:\n            tally.add("invalid", row["key"], str(error) or "invalid")',
-            ),
+        tool(
+            '        except Unfit as unfit:\n            tally.add("invalid", row["key"], str(unfit))',
+            '        except Exception as error:\n            tally.add("invalid", row["key"], str(error) or "invalid")',
         ),
     ),
-    Defect(
+    defect(
         "addresses_are_looked_up_in_an_undeclared_collection",
         "undeclared_access",
         "policy",
-        (
-            *_CONTEXT_FOR_ORDERS,
-            Change("tool.py", "yield draft_of(period, last, terms, row)", "yield draft_of(period, last, terms, with_address(ctx, row))"),
-            Change(
-                "tool.py",
-                "def draft_of(period: str,",
-                "def with_address(ctx: Context, row: dict[str, Any]) -> dict[str, Any]:\n"
-                '    """The order with the address of its customer where it has none of its own."""\n'
-                '    if "customer" not in row["body"]:\n'
-                "        return row\n"
-                '    customer = ctx.read("customers", key=row["body"]["customer"])\n'
-                '    return {**row, "body": {"email": customer["email"], **row["body"]}}\n'
-                "\n"
-                "\n"
-                "def draft_of(period: str,",
-            ),
+        *_CONTEXT_FOR_ORDERS,
+        tool("yield draft_of(period, last, terms, row)", "yield draft_of(period, last, terms, with_address(ctx, row))"),
+        tool(
+            "def draft_of(period: str,",
+            "def with_address(ctx: Context, row: dict[str, Any]) -> dict[str, Any]:\n"
+            '    """The order with the address of its customer where it has none of its own."""\n'
+            '    if "customer" not in row["body"]:\n'
+            "        return row\n"
+            '    customer = ctx.read("customers", key=row["body"]["customer"])\n'
+            '    return {**row, "body": {"email": customer["email"], **row["body"]}}\n'
+            "\n"
+            "\n"
+            "def draft_of(period: str,",
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "customers_are_logged_as_their_orders_are_marked",
         "leaks",
         "path",
-        (
-            Change(
-                "tool.py",
-                "            tally.marked += 1\n",
-                '            tally.marked += 1\n            ctx.log("order_marked", order=draft.order, customer=draft.mail["to"])\n',
-            ),
-            Change(
-                "test_tool.py", '["invoicing_started", "invoicing_finished"]', '["invoicing_started", "order_marked", "invoicing_finished"]'
-            ),
-            Change("test_tool.py", 't.logs[1]["fields"] ==', 't.logs[-1]["fields"] =='),
-            Change("test_tool.py", '    assert "example.com" not in str(t.logs)\n', ""),
-        ),
+        after("            tally.marked += 1\n", '            ctx.log("order_marked", order=draft.order, customer=draft.mail["to"])\n'),
+        suite('["invoicing_started", "invoicing_finished"]', '["invoicing_started", "order_marked", "invoicing_finished"]'),
+        suite('t.logs[1]["fields"] ==', 't.logs[-1]["fields"] =='),
+        suite('    assert "example.com" not in str(t.logs)\n', ""),
     ),
-    Defect(
+    defect(
         "orders_that_cannot_be_invoiced_are_logged_whole",
         "leaks",
         "path",
-        (
-            Change(
-                "tool.py",
-                'list(drafts(args["period"], last, terms, batch, tally)), tally)\n',
-                'list(drafts(args["period"], last, terms, batch, tally)), tally)\n'
-                "        for row in batch:\n"
-                '            if row["key"] in [sample["order"] for sample in tally.sampled("invalid")]:\n'
-                '                ctx.log("order_invalid", order=row["key"], **row["body"])\n',
-            ),
+        tool(
+            'list(drafts(args["period"], last, terms, batch, tally)), tally)\n',
+            'list(drafts(args["period"], last, terms, batch, tally)), tally)\n'
+            "        for row in batch:\n"
+            '            if row["key"] in [sample["order"] for sample in tally.sampled("invalid")]:\n'
+            '                ctx.log("order_invalid", order=row["key"], **row["body"])\n',
         ),
     ),
-    Defect("a_suite_that_asserts_nothing", "vacuous_tests", ("tests", "mutation"), (Change("test_tool.py", WHOLE, NOTHING_ASSERTED),)),
-    Defect("a_suite_that_asserts_counts_alone", "vacuous_tests", ("tests", "mutation"), (Change("test_tool.py", WHOLE, COUNTS_ALONE),)),
-    Defect(
+    defect("a_suite_that_asserts_nothing", "vacuous_tests", ("tests", "mutation"), suite(WHOLE, NOTHING_ASSERTED)),
+    defect("a_suite_that_asserts_counts_alone", "vacuous_tests", ("tests", "mutation"), suite(WHOLE, COUNTS_ALONE)),
+    defect(
         "the_total_is_a_text_where_a_number_is_promised",
         "wrong_schema",
         "mypy",
-        (Change("tool.py", '"total_cents": int((tally.net + tally.tax) * 100)', '"total_cents": str(tally.net + tally.tax)'),),
+        tool('"total_cents": int((tally.net + tally.tax) * 100)', '"total_cents": str(tally.net + tally.tax)'),
     ),
-    Defect(
+    defect(
         "a_sample_takes_any_text",
         "wrong_schema",
         "spec",
-        (Change("spec.json", '"reason": {"type": "string", "maxLength": 64, ', '"reason": {"type": "string", '),),
+        spec('"reason": {"type": "string", "maxLength": 64, ', '"reason": {"type": "string", '),
     ),
-    Defect(
+    defect(
         "a_mail_of_an_earlier_run_counts_as_sent",
         "wrong_bucket",
         "effects",
-        (
-            Change("tool.py", '"skipped": "skipped", "retrying"', '"skipped": "sent", "retrying"'),
-            Change("test_tool.py", '{"orders": 1, "skipped": 1, "marked": 1}', '{"orders": 1, "sent": 1, "marked": 1}'),
-        ),
+        tool('"skipped": "skipped", "retrying"', '"skipped": "sent", "retrying"'),
+        suite('{"orders": 1, "skipped": 1, "marked": 1}', '{"orders": 1, "sent": 1, "marked": 1}'),
     ),
-    Defect(
+    defect(
         "mails_in_the_retry_queue_count_as_failed",
         "wrong_bucket",
         "examples",
-        (
-            Change("tool.py", '"retrying": "retry_queue", ', ""),
-            Change("test_tool.py", '("refuse_now", "retry_queue")', '("refuse_now", "failed")'),
-        ),
+        without('"retrying": "retry_queue", '),
+        suite('("refuse_now", "retry_queue")', '("refuse_now", "failed")'),
     ),
 )

@@ -2,411 +2,303 @@
 
 from __future__ import annotations
 
-from tests.calibration.defect import WHOLE, Change, Defect
+from tests.calibration.defect import WHOLE, after, before, defect, spec, suite, tool
 from tests.calibration.shapes.mail.suites import COUNTS_ALONE, HELPERS_ALONE, NOTHING_ASSERTED
 
 DEFECTS = (
-    Defect(
+    defect(
         "a_later_version_forgets_the_template_in_the_key",
         "keys",
         "compatibility",
-        (Change("spec.json", '"key": "[args.campaign_id, args.template_id, item.to]"', '"key": "[args.campaign_id, item.to]"'),),
+        spec('"key": "[args.campaign_id, args.template_id, item.to]"', '"key": "[args.campaign_id, item.to]"'),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_key_with_the_subject_writes_twice_to_one_mailbox",
         "keys",
         "examples",
-        (Change("spec.json", "args.template_id, item.to]", "args.template_id, item.to, item.subject]"),),
+        spec("args.template_id, item.to]", "args.template_id, item.to, item.subject]"),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_fresh_tag_in_the_address_makes_each_call_a_new_mail",
         "keys",
         ("examples", "effects"),
-        (
-            Change("tool.py", "message = compose(campaign, template,", "message = compose(ctx, campaign, template,"),
-            Change("tool.py", "def compose(campaign: str,", "def compose(ctx: Context, campaign: str,"),
-            Change("tool.py", '"to": address,', '"to": address.replace("@", f"+{ctx.new_id()[:8]}@"),'),
-        ),
+        tool("message = compose(campaign, template,", "message = compose(ctx, campaign, template,"),
+        tool("def compose(campaign: str,", "def compose(ctx: Context, campaign: str,"),
+        tool('"to": address,', '"to": address.replace("@", f"+{ctx.new_id()[:8]}@"),'),
         grave=True,
     ),
-    Defect(
+    defect(
         "suppressed_addresses_are_compared_as_they_were_typed",
         "keys",
         "examples",
-        (Change("tool.py", '{fold(row["key"]) for row in', '{row["key"] for row in'),),
+        tool('{fold(row["key"]) for row in', '{row["key"] for row in'),
         grave=True,
     ),
-    Defect(
-        "outcomes_are_put_to_the_wrong_recipients",
-        "order",
-        "examples",
-        (Change("tool.py", "under_way.popleft()", "under_way.pop()"),),
-    ),
-    Defect(
+    defect("outcomes_are_put_to_the_wrong_recipients", "order", "examples", tool("under_way.popleft()", "under_way.pop()")),
+    defect(
         "only_the_first_page_of_an_audience_is_written_to",
         "order",
         "examples",
-        (
-            Change("tool.py", 'for row in ctx.read_pages("audience", **where):', 'for row in ctx.read("audience", **where)["items"]:'),
-            Change("test_tool.py", "for n in range(1201)]", "for n in range(401)]"),
-            Change("test_tool.py", '{"given": 601, "distinct": 601, "sent": 601}', '{"given": 201, "distinct": 201, "sent": 201}'),
-            Change(
-                "test_tool.py",
-                '[{"done": PROGRESS_EVERY, "total": None}, {"done": 601, "total": 601}]',
-                '[{"done": 201, "total": 201}]',
-            ),
-            Change("test_tool.py", "from tool import PROGRESS_EVERY, SAMPLES,", "from tool import SAMPLES,"),
-            Change("test_tool.py", "for n in range(700)]", "for n in range(500)]"),
-            Change("test_tool.py", 'script("u600@example.com", "crash")', 'script("u400@example.com", "crash")'),
-            Change(
-                "test_tool.py",
-                '{"given": 700, "distinct": 700, "sent": 699, "unknown": 1}',
-                '{"given": 500, "distinct": 500, "sent": 499, "unknown": 1}',
-            ),
-        ),
+        tool('for row in ctx.read_pages("audience", **where):', 'for row in ctx.read("audience", **where)["items"]:'),
+        suite("for n in range(1201)]", "for n in range(401)]"),
+        suite('{"given": 601, "distinct": 601, "sent": 601}', '{"given": 201, "distinct": 201, "sent": 201}'),
+        suite('[{"done": PROGRESS_EVERY, "total": None}, {"done": 601, "total": 601}]', '[{"done": 201, "total": 201}]'),
+        suite("from tool import PROGRESS_EVERY, SAMPLES,", "from tool import SAMPLES,"),
+        suite("for n in range(700)]", "for n in range(500)]"),
+        suite('script("u600@example.com", "crash")', 'script("u400@example.com", "crash")'),
+        suite('{"given": 700, "distinct": 700, "sent": 699, "unknown": 1}', '{"given": 500, "distinct": 500, "sent": 499, "unknown": 1}'),
         grave=True,
     ),
-    Defect(
+    defect(
         "templates_are_cached_between_calls",
         "state",
         "imports",
-        (
-            Change("tool.py", "class Recipient(NamedTuple):", "CACHE: dict[str, Any] = {}\n\n\nclass Recipient(NamedTuple):"),
-            Change(
-                "tool.py",
-                'body = ctx.read("template", key=template_id)\n',
-                "if template_id not in CACHE:\n"
-                '        CACHE[template_id] = ctx.read("template", key=template_id)\n'
-                "    body = CACHE[template_id]\n",
-            ),
+        tool("class Recipient(NamedTuple):", "CACHE: dict[str, Any] = {}\n\n\nclass Recipient(NamedTuple):"),
+        tool(
+            'body = ctx.read("template", key=template_id)\n',
+            "if template_id not in CACHE:\n"
+            '        CACHE[template_id] = ctx.read("template", key=template_id)\n'
+            "    body = CACHE[template_id]\n",
         ),
     ),
-    Defect(
+    defect(
         "who_was_written_to_is_remembered_in_a_default_argument",
         "state",
         ("imports", "ruff", "effects"),
-        (
-            Change(
-                "tool.py",
-                "recipient: Recipient, suppressed: set[str]) ->",
-                "recipient: Recipient, suppressed: set[str], seen: set[str] = set()) ->",
-            ),
-            Change(
-                "tool.py",
-                'if address in suppressed:\n        raise Unfit("suppressed")\n',
-                'if address in suppressed or address in seen:\n        raise Unfit("suppressed")\n    seen.add(address)\n',
-            ),
+        tool("recipient: Recipient, suppressed: set[str]) ->", "recipient: Recipient, suppressed: set[str], seen: set[str] = set()) ->"),
+        tool(
+            'if address in suppressed:\n        raise Unfit("suppressed")\n',
+            'if address in suppressed or address in seen:\n        raise Unfit("suppressed")\n    seen.add(address)\n',
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "mails_are_paced_with_a_sleep",
         "time",
         "imports",
-        (
-            Change("tool.py", "import re\nimport unicodedata", "import re\nimport time\nimport unicodedata"),
-            Change("tool.py", "            under_way.append(", "            time.sleep(0.05)\n            under_way.append("),
-        ),
+        tool("import re\nimport unicodedata", "import re\nimport time\nimport unicodedata"),
+        before("            under_way.append(", "            time.sleep(0.05)\n"),
     ),
-    Defect(
+    defect(
         "the_subject_carries_the_machine_s_date",
         "time",
         "imports",
-        (
-            Change(
-                "tool.py",
-                "from dataclasses import dataclass, field\n",
-                "from dataclasses import dataclass, field\nfrom datetime import date\n",
-            ),
-            Change("tool.py", '"subject": subject,', '"subject": f"{subject} ({date.today()})",'),
-        ),
+        after("from dataclasses import dataclass, field\n", "from datetime import date\n"),
+        tool('"subject": subject,', '"subject": f"{subject} ({date.today()})",'),
     ),
-    Defect(
+    defect(
         "mails_whose_reply_was_lost_are_sent_again",
         "retries",
         "examples",
-        (Change("spec.json", '"on_unknown": "hold"', '"on_unknown": "retry"'),),
+        spec('"on_unknown": "hold"', '"on_unknown": "retry"'),
         grave=True,
     ),
-    Defect(
+    defect(
         "refused_mails_are_sent_again_at_the_end",
         "retries",
         "examples",
-        (
-            Change(
-                "tool.py", "            under_way.append(message", "            kept.append(message)\n            under_way.append(message"
-            ),
-            Change("tool.py", "    under_way: deque[str] = deque()", "    under_way: deque[str] = deque()\n    kept: list[SendItem] = []"),
-            Change(
-                "tool.py",
-                "    result = summary(tally, campaign)",
-                '    if tally.buckets["failed"] or tally.buckets["retry_queue"]:\n'
-                '        ctx.perform_many("send", kept)\n'
-                "    result = summary(tally, campaign)",
-            ),
+        before("            under_way.append(message", "            kept.append(message)\n"),
+        tool("    under_way: deque[str] = deque()", "    under_way: deque[str] = deque()\n    kept: list[SendItem] = []"),
+        tool(
+            "    result = summary(tally, campaign)",
+            '    if tally.buckets["failed"] or tally.buckets["retry_queue"]:\n'
+            '        ctx.perform_many("send", kept)\n'
+            "    result = summary(tally, campaign)",
         ),
     ),
-    Defect(
+    defect(
         "a_call_that_has_nobody_left_to_write_to_is_an_error",
         "retries",
         ("effects", "rollback"),
-        (
-            Change(
-                "tool.py",
-                "    result = summary(tally, campaign)",
-                '    if tally.distinct and tally.buckets["skipped"] == tally.distinct:\n'
-                '        raise ToolError("already_sent", "Everyone has this mail.")\n'
-                "    result = summary(tally, campaign)",
-            ),
+        tool(
+            "    result = summary(tally, campaign)",
+            '    if tally.distinct and tally.buckets["skipped"] == tally.distinct:\n'
+            '        raise ToolError("already_sent", "Everyone has this mail.")\n'
+            "    result = summary(tally, campaign)",
         ),
     ),
-    Defect(
+    defect(
         "mails_are_sent_by_threads",
         "concurrency",
         "imports",
-        (
-            Change("tool.py", "from dataclasses import", "from concurrent.futures import ThreadPoolExecutor\nfrom dataclasses import"),
-            Change(
-                "tool.py",
-                'enumerate(ctx.perform_each("send", messages()), start=1)',
-                'enumerate(ThreadPoolExecutor(4).map(lambda message: ctx.perform("send", message), messages()), start=1)',
-            ),
+        before("from dataclasses import", "from concurrent.futures import ThreadPoolExecutor\n"),
+        tool(
+            'enumerate(ctx.perform_each("send", messages()), start=1)',
+            'enumerate(ThreadPoolExecutor(4).map(lambda message: ctx.perform("send", message), messages()), start=1)',
         ),
     ),
-    Defect(
+    defect(
         "the_first_refusal_ends_the_campaign",
         "transactions",
         "examples",
-        (
-            Change(
-                "tool.py",
-                "        record(tally, under_way.popleft(), outcome)",
-                '        if outcome.status == "failed":\n'
-                '            raise ToolError("send_failed", "The mail server refused a mail.")\n'
-                "        record(tally, under_way.popleft(), outcome)",
-            ),
+        tool(
+            "        record(tally, under_way.popleft(), outcome)",
+            '        if outcome.status == "failed":\n'
+            '            raise ToolError("send_failed", "The mail server refused a mail.")\n'
+            "        record(tally, under_way.popleft(), outcome)",
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "without_the_list_of_suppressions_everyone_is_written_to",
         "swallowed_errors",
         "policy",
-        (
-            Change(
-                "tool.py",
-                '    suppressed = {fold(row["key"]) for row in ctx.read_pages("suppressions", collection="email_suppressions")}\n',
-                "    try:\n"
-                '        suppressed = {fold(row["key"]) for row in ctx.read_pages("suppressions", collection="email_suppressions")}\n'
-                "    except ToolError:\n"
-                "        suppressed = set()\n",
-            ),
+        tool(
+            '    suppressed = {fold(row["key"]) for row in ctx.read_pages("suppressions", collection="email_suppressions")}\n',
+            "    try:\n"
+            '        suppressed = {fold(row["key"]) for row in ctx.read_pages("suppressions", collection="email_suppressions")}\n'
+            "    except ToolError:\n"
+            "        suppressed = set()\n",
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_refused_call_of_the_host_ends_as_a_success",
         "swallowed_errors",
         "policy",
-        (
-            Change(
-                "tool.py",
-                '    for ended, outcome in enumerate(ctx.perform_each("send", messages()), start=1):\n'
-                "        record(tally, under_way.popleft(), outcome)\n"
-                "        if ended % PROGRESS_EVERY == 0:\n"
-                "            ctx.progress(ended)\n",
-                "    try:\n"
-                '        for ended, outcome in enumerate(ctx.perform_each("send", messages()), start=1):\n'
-                "            record(tally, under_way.popleft(), outcome)\n"
-                "            if ended % PROGRESS_EVERY == 0:\n"
-                "                ctx.progress(ended)\n"
-                "    except ToolError as error:\n"
-                '        ctx.log("stopped", code=error.code)\n',
-            ),
+        tool(
+            '    for ended, outcome in enumerate(ctx.perform_each("send", messages()), start=1):\n'
+            "        record(tally, under_way.popleft(), outcome)\n"
+            "        if ended % PROGRESS_EVERY == 0:\n"
+            "            ctx.progress(ended)\n",
+            "    try:\n"
+            '        for ended, outcome in enumerate(ctx.perform_each("send", messages()), start=1):\n'
+            "            record(tally, under_way.popleft(), outcome)\n"
+            "            if ended % PROGRESS_EVERY == 0:\n"
+            "                ctx.progress(ended)\n"
+            "    except ToolError as error:\n"
+            '        ctx.log("stopped", code=error.code)\n',
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "whatever_goes_wrong_with_a_recipient_is_passed_over",
         "swallowed_errors",
         "ruff",
-        (
-            Change(
-                "tool.py",
-                "except Unfit as unfit:\n                tally.add(str(unfit), recipient.label, str(unfit))\n",
-                "except Exception:\n",
-            ),
-        ),
+        tool("except Unfit as unfit:\n                tally.add(str(unfit), recipient.label, str(unfit))\n", "except Exception:\n"),
         grave=True,
     ),
-    Defect(
+    defect(
         "the_sender_s_settings_are_read_without_being_declared",
         "undeclared_access",
         "policy",
-        (
-            Change(
-                "tool.py",
-                '    body = ctx.read("template", key=template_id)\n',
-                '    ctx.read("sender_settings", key="default")\n    body = ctx.read("template", key=template_id)\n',
-            ),
-        ),
+        before('    body = ctx.read("template", key=template_id)\n', '    ctx.read("sender_settings", key="default")\n'),
         grave=True,
     ),
-    Defect(
+    defect(
         "the_team_is_notified_without_its_being_declared",
         "undeclared_access",
         "policy",
-        (
-            Change(
-                "tool.py",
-                "    result = summary(tally, campaign)",
-                '    if tally.buckets["failed"] > 100:\n'
-                '        ctx.perform("notify_team", {"channel": "ops", "subject": "Campaign", "text": campaign})\n'
-                "    result = summary(tally, campaign)",
-            ),
+        tool(
+            "    result = summary(tally, campaign)",
+            '    if tally.buckets["failed"] > 100:\n'
+            '        ctx.perform("notify_team", {"channel": "ops", "subject": "Campaign", "text": campaign})\n'
+            "    result = summary(tally, campaign)",
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_copy_of_each_address_is_kept_in_a_file",
         "undeclared_access",
         "imports",
-        (
-            Change(
-                "tool.py",
-                "            under_way.append(message",
-                '            with open("/tmp/sent.txt", "a") as kept:\n'
-                '                kept.write(message["to"])\n'
-                "            under_way.append(message",
-            ),
+        tool(
+            "            under_way.append(message",
+            '            with open("/tmp/sent.txt", "a") as kept:\n'
+            '                kept.write(message["to"])\n'
+            "            under_way.append(message",
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "values_are_looked_into_again_for_variables",
         "leaks",
         "examples",
-        (
-            Change(
-                "tool.py",
-                "    return VARIABLE.sub(lambda match: variables[match[1]], text)",
-                "    while VARIABLE.search(text):\n"
-                '        text = VARIABLE.sub(lambda match: variables.get(match[1], ""), text)\n'
-                "    return text",
-            ),
+        tool(
+            "    return VARIABLE.sub(lambda match: variables[match[1]], text)",
+            "    while VARIABLE.search(text):\n"
+            '        text = VARIABLE.sub(lambda match: variables.get(match[1], ""), text)\n'
+            "    return text",
         ),
     ),
-    Defect(
+    defect(
         "values_stand_in_html_as_they_are",
         "leaks",
         "examples",
-        (Change("tool.py", "{name: html.escape(value) for name, value in", "{name: value for name, value in"),),
+        tool("{name: html.escape(value) for name, value in", "{name: value for name, value in"),
     ),
-    Defect(
+    defect(
         "who_was_refused_is_logged_by_address",
         "leaks",
         "path",
-        (
-            Change(
-                "tool.py",
-                "        record(tally, under_way.popleft(), outcome)",
-                "        address = under_way.popleft()\n"
-                "        record(tally, address, outcome)\n"
-                "        if outcome.error:\n"
-                '            ctx.log("refused", recipient=address)',
-            ),
+        tool(
+            "        record(tally, under_way.popleft(), outcome)",
+            "        address = under_way.popleft()\n"
+            "        record(tally, address, outcome)\n"
+            "        if outcome.error:\n"
+            '            ctx.log("refused", recipient=address)',
         ),
     ),
-    Defect(
+    defect(
         "who_was_left_out_is_logged_with_the_record",
         "leaks",
         "path",
-        (
-            Change(
-                "tool.py",
-                "                tally.add(str(unfit), recipient.label, str(unfit))\n",
-                "                tally.add(str(unfit), recipient.label, str(unfit))\n"
-                '                ctx.log("left_out", why=str(unfit), about=str(recipient))\n',
-            ),
+        after(
+            "                tally.add(str(unfit), recipient.label, str(unfit))\n",
+            '                ctx.log("left_out", why=str(unfit), about=str(recipient))\n',
         ),
     ),
-    Defect(
+    defect(
         "everyone_is_logged_by_the_first_part_of_the_address",
         "leaks",
         "path",
-        (
-            Change(
-                "tool.py",
-                "            under_way.append(message",
-                '            ctx.log("written_to", who=message["to"].split("@")[0])\n            under_way.append(message',
-            ),
-        ),
+        before("            under_way.append(message", '            ctx.log("written_to", who=message["to"].split("@")[0])\n'),
     ),
-    Defect("a_suite_that_asserts_nothing", "vacuous_tests", "mutation", (Change("test_tool.py", WHOLE, NOTHING_ASSERTED),)),
-    Defect("a_suite_that_asserts_counts_alone", "vacuous_tests", "mutation", (Change("test_tool.py", WHOLE, COUNTS_ALONE),)),
-    Defect("a_suite_of_the_helpers_alone", "vacuous_tests", "mutation", (Change("test_tool.py", WHOLE, HELPERS_ALONE),)),
-    Defect(
-        "samples_are_longer_than_the_spec_says",
-        "wrong_schema",
-        "properties",
-        (Change("tool.py", "SAMPLES = 3", "SAMPLES = 5"),),
-    ),
-    Defect(
-        "samples_are_not_cut",
-        "wrong_schema",
-        "properties",
-        (Change("tool.py", '"recipient": recipient[:SAMPLE_LENGTH]', '"recipient": recipient'),),
-    ),
-    Defect(
+    defect("a_suite_that_asserts_nothing", "vacuous_tests", "mutation", suite(WHOLE, NOTHING_ASSERTED)),
+    defect("a_suite_that_asserts_counts_alone", "vacuous_tests", "mutation", suite(WHOLE, COUNTS_ALONE)),
+    defect("a_suite_of_the_helpers_alone", "vacuous_tests", "mutation", suite(WHOLE, HELPERS_ALONE)),
+    defect("samples_are_longer_than_the_spec_says", "wrong_schema", "properties", tool("SAMPLES = 3", "SAMPLES = 5")),
+    defect("samples_are_not_cut", "wrong_schema", "properties", tool('"recipient": recipient[:SAMPLE_LENGTH]', '"recipient": recipient')),
+    defect(
         "the_result_may_hold_anything",
         "wrong_schema",
         "spec",
-        (
-            Change(
-                "spec.json",
-                '"additionalProperties": false,\n    "required": ["given", "distinct",',
-                '"required": ["given", "distinct",',
-            ),
-        ),
+        spec('"additionalProperties": false,\n    "required": ["given", "distinct",', '"required": ["given", "distinct",'),
     ),
-    Defect(
+    defect(
         "an_optional_field_is_taken_for_granted",
         "wrong_schema",
         ("examples", "properties"),
-        (Change("tool.py", '"filter": source.get("filter", {})}', '"filter": source["filter"]}'),),
+        tool('"filter": source.get("filter", {})}', '"filter": source["filter"]}'),
     ),
-    Defect(
+    defect(
         "the_baseline_names_a_model_without_a_price",
         "wrong_schema",
         "cost",
-        (Change("spec.json", '"output_tokens_per_call": 160, "model": null', '"output_tokens_per_call": 160, "model": "our-own-model"'),),
+        spec('"output_tokens_per_call": 160, "model": null', '"output_tokens_per_call": 160, "model": "our-own-model"'),
     ),
-    Defect(
+    defect(
         "an_unknown_outcome_counts_as_sent",
         "wrong_bucket",
         ("examples", "effects"),
-        (Change("tool.py", '"unknown": "unknown"}', '"unknown": "sent"}'),),
+        tool('"unknown": "unknown"}', '"unknown": "sent"}'),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_repeated_address_counts_as_a_distinct_one",
         "wrong_bucket",
         ("examples", "properties"),
-        (
-            Change(
-                "tool.py",
-                "        tally.duplicates += 1\n        return\n    tally.distinct += 1\n",
-                '        tally.duplicates += 1\n    tally.distinct += 1\n    if outcome.status == "duplicate":\n        return\n',
-            ),
+        tool(
+            "        tally.duplicates += 1\n        return\n    tally.distinct += 1\n",
+            '        tally.duplicates += 1\n    tally.distinct += 1\n    if outcome.status == "duplicate":\n        return\n',
         ),
     ),
-    Defect(
+    defect(
         "what_was_sent_before_counts_as_sent_now",
         "wrong_bucket",
         "effects",
-        (Change("tool.py", '"skipped": "skipped", "failed"', '"skipped": "sent", "failed"'),),
+        tool('"skipped": "skipped", "failed"', '"skipped": "sent", "failed"'),
         grave=True,
     ),
 )

@@ -2,325 +2,239 @@
 
 from __future__ import annotations
 
-from tests.calibration.defect import WHOLE, Change, Defect
+from tests.calibration.defect import WHOLE, after, before, defect, spec, suite, tool
 from tests.calibration.shapes.paging_reads.suites import COUNTS_ALONE, NO_ERROR_ALONE
 
 PAGES = 'for row in ctx.read_pages("orders", collection="orders", filter={"currency": args["currency"], "status": ["paid", "refunded"]}):'
 
 DEFECTS = (
-    Defect(
+    defect(
         "only_the_first_page_is_summed",
         "order",
         ("examples", "tests"),
-        (
-            Change(
-                "tool.py",
-                PAGES,
-                'page = ctx.read("orders", collection="orders", filter={"currency": args["currency"], "status": ["paid", "refunded"]})\n'
-                '    for row in page["items"]:',
-            ),
+        tool(
+            PAGES,
+            'page = ctx.read("orders", collection="orders", filter={"currency": args["currency"], "status": ["paid", "refunded"]})\n'
+            '    for row in page["items"]:',
         ),
     ),
-    Defect(
+    defect(
         "equal_products_stand_as_they_came",
         "order",
         "examples",
-        (
-            Change(
-                "tool.py",
-                "sorted(revenue, key=lambda name: (-revenue[name], name))[:top]",
-                "sorted(revenue, key=lambda name: revenue[name], reverse=True)[:top]",
-            ),
+        tool(
+            "sorted(revenue, key=lambda name: (-revenue[name], name))[:top]",
+            "sorted(revenue, key=lambda name: revenue[name], reverse=True)[:top]",
         ),
     ),
-    Defect(
+    defect(
         "amounts_are_compared_as_texts",
         "order",
         "tests",
-        (
-            Change(
-                "tool.py",
-                "key=lambda name: (-revenue[name], name))[:top]",
-                "key=lambda name: (money(revenue[name]), name), reverse=True)[:top]",
-            ),
-        ),
+        tool("key=lambda name: (-revenue[name], name))[:top]", "key=lambda name: (money(revenue[name]), name), reverse=True)[:top]"),
     ),
-    Defect(
+    defect(
         "five_are_named_whatever_was_asked_for",
         "wrong_schema",
         ("examples", "properties"),
-        (
-            Change("tool.py", "for sku in best(sums.by_product, top)", "for sku in best(sums.by_product, 5)"),
-            Change("tool.py", "for customer in best(sums.by_customer, top)", "for customer in best(sums.by_customer, 5)"),
-        ),
+        tool("for sku in best(sums.by_product, top)", "for sku in best(sums.by_product, 5)"),
+        tool("for customer in best(sums.by_customer, top)", "for customer in best(sums.by_customer, 5)"),
     ),
-    Defect(
+    defect(
         "a_line_is_computed_with_floats",
         "money",
         "examples",
-        (
-            Change(
-                "tool.py",
-                "(price * quantity * share).quantize(CENT, ROUND_HALF_UP))",
-                'Decimal(f"{float(price) * quantity * float(share):.2f}"))',
-            ),
-        ),
+        tool("(price * quantity * share).quantize(CENT, ROUND_HALF_UP))", 'Decimal(f"{float(price) * quantity * float(share):.2f}"))'),
     ),
-    Defect(
+    defect(
         "lines_are_rounded_half_to_even",
         "money",
         "examples",
-        (Change("tool.py", "(price * quantity * share).quantize(CENT, ROUND_HALF_UP))", "(price * quantity * share).quantize(CENT))"),),
+        tool("(price * quantity * share).quantize(CENT, ROUND_HALF_UP))", "(price * quantity * share).quantize(CENT))"),
     ),
-    Defect(
+    defect(
         "only_sums_are_rounded",
         "money",
         "examples",
-        (Change("tool.py", "(price * quantity * share).quantize(CENT, ROUND_HALF_UP))", "price * quantity * share)"),),
+        tool("(price * quantity * share).quantize(CENT, ROUND_HALF_UP))", "price * quantity * share)"),
     ),
-    Defect(
+    defect(
         "refunds_are_taken_off_twice",
         "money",
         ("examples", "properties"),
-        (
-            Change("tool.py", "        self.gross += order.amount\n        if order.refunded:", "        if order.refunded:"),
-            Change(
-                "tool.py",
-                "        self.orders[order.customer] += 1\n",
-                "        self.gross += order.amount\n        self.orders[order.customer] += 1\n",
-            ),
-        ),
+        tool("        self.gross += order.amount\n        if order.refunded:", "        if order.refunded:"),
+        before("        self.orders[order.customer] += 1\n", "        self.gross += order.amount\n"),
     ),
-    Defect(
+    defect(
         "a_discount_may_be_more_than_everything",
         "money",
         "tests",
-        (Change("tool.py", 'r"[0-9]{1,2}(?:\\.[0-9]{1,2})?|100"', 'r"[0-9]{1,3}(?:\\.[0-9]{1,2})?"'),),
+        tool('r"[0-9]{1,2}(?:\\.[0-9]{1,2})?|100"', 'r"[0-9]{1,3}(?:\\.[0-9]{1,2})?"'),
     ),
-    Defect(
+    defect(
         "the_average_of_nothing_is_divided_by_zero",
         "money",
         ("examples", "properties"),
-        (Change("tool.py", "sums.gross / sums.counted if sums.counted else Decimal(0)", "sums.gross / sums.counted"),),
+        tool("sums.gross / sums.counted if sums.counted else Decimal(0)", "sums.gross / sums.counted"),
     ),
-    Defect(
+    defect(
         "the_day_is_that_of_the_order_s_own_offset",
         "time",
         "examples",
-        (
-            Change("tool.py", "return moment.astimezone(UTC).date()", "return moment.date()"),
-            Change("tool.py", "import UTC, date, datetime", "import date, datetime"),
-        ),
+        tool("return moment.astimezone(UTC).date()", "return moment.date()"),
+        tool("import UTC, date, datetime", "import date, datetime"),
     ),
-    Defect(
+    defect(
         "an_instant_without_an_offset_is_taken_for_local_time",
         "time",
         "examples",
-        (Change("tool.py", "if moment is not None and moment.tzinfo is not None:", "if moment is not None:"),),
+        tool("if moment is not None and moment.tzinfo is not None:", "if moment is not None:"),
     ),
-    Defect(
-        "the_last_day_is_left_out",
-        "time",
-        "examples",
-        (Change("tool.py", "if first <= order.day <= last:", "if first <= order.day < last:"),),
+    defect("the_last_day_is_left_out", "time", "examples", tool("if first <= order.day <= last:", "if first <= order.day < last:")),
+    defect(
+        "a_period_is_cut_at_the_machine_s_day", "time", "imports", before("    if first > last:\n", "    last = min(last, date.today())\n")
     ),
-    Defect(
-        "a_period_is_cut_at_the_machine_s_day",
-        "time",
-        "imports",
-        (Change("tool.py", "    if first > last:\n", "    last = min(last, date.today())\n    if first > last:\n"),),
-    ),
-    Defect(
+    defect(
         "a_period_that_ends_before_it_begins_is_empty",
         "swallowed_errors",
         "examples",
-        (
-            Change(
-                "tool.py",
-                'raise ToolError("period_invalid", "The period ends before it begins: first_day is after last_day.")',
-                'ctx.log("period_empty", currency=args["currency"])',
-            ),
-            Change("tool.py", "from toolkit import Context, ToolError", "from toolkit import Context"),
+        tool(
+            'raise ToolError("period_invalid", "The period ends before it begins: first_day is after last_day.")',
+            'ctx.log("period_empty", currency=args["currency"])',
         ),
+        tool("from toolkit import Context, ToolError", "from toolkit import Context"),
     ),
-    Defect(
+    defect(
         "what_cannot_be_read_is_passed_over",
         "swallowed_errors",
         ("examples", "properties"),
-        (
-            Change(
-                "tool.py",
-                'except Unreadable as why:\n            sums.leave_out(row["key"], str(why))\n',
-                "except Unreadable:\n            continue\n",
-            ),
-        ),
+        tool('except Unreadable as why:\n            sums.leave_out(row["key"], str(why))\n', "except Unreadable:\n            continue\n"),
     ),
-    Defect(
+    defect(
         "whatever_goes_wrong_is_an_unreadable_order",
         "swallowed_errors",
         "ruff",
-        (
-            Change("tool.py", "except Unreadable as why:", "except Exception as why:"),
-            Change("tool.py", "str(why))\n        else:", '"unreadable")\n        else:'),
-        ),
+        tool("except Unreadable as why:", "except Exception as why:"),
+        tool("str(why))\n        else:", '"unreadable")\n        else:'),
     ),
-    Defect(
+    defect(
         "a_refused_read_ends_as_an_empty_report",
         "swallowed_errors",
         "policy",
-        (
-            Change("tool.py", "from collections.abc import Iterable\n", "from collections.abc import Iterable, Iterator\n"),
-            Change("tool.py", PAGES, "for row in orders_of(args, ctx):"),
-            Change(
-                "tool.py",
-                "def parse(body: dict[str, Any]) -> Order:",
-                "def orders_of(args: Args, ctx: Context) -> Iterator[dict[str, Any]]:\n"
-                '    wanted = {"currency": args["currency"], "status": ["paid", "refunded"]}\n'
-                "    try:\n"
-                '        yield from ctx.read_pages("orders", collection="orders", filter=wanted)\n'
-                "    except ToolError as error:\n"
-                '        ctx.log("orders_unavailable", code=error.code)\n\n\n'
-                "def parse(body: dict[str, Any]) -> Order:",
-            ),
+        tool("from collections.abc import Iterable\n", "from collections.abc import Iterable, Iterator\n"),
+        tool(PAGES, "for row in orders_of(args, ctx):"),
+        tool(
+            "def parse(body: dict[str, Any]) -> Order:",
+            "def orders_of(args: Args, ctx: Context) -> Iterator[dict[str, Any]]:\n"
+            '    wanted = {"currency": args["currency"], "status": ["paid", "refunded"]}\n'
+            "    try:\n"
+            '        yield from ctx.read_pages("orders", collection="orders", filter=wanted)\n'
+            "    except ToolError as error:\n"
+            '        ctx.log("orders_unavailable", code=error.code)\n\n\n'
+            "def parse(body: dict[str, Any]) -> Order:",
         ),
     ),
-    Defect(
+    defect(
         "parsed_days_are_kept_between_calls",
         "state",
         "imports",
-        (
-            Change("tool.py", "class Line(NamedTuple):", "DAYS: dict[str, date] = {}\n\n\nclass Line(NamedTuple):"),
-            Change(
-                "tool.py",
-                "            return moment.astimezone(UTC).date()\n",
-                "            return DAYS.setdefault(str(text), moment.astimezone(UTC).date())\n",
-            ),
+        tool("class Line(NamedTuple):", "DAYS: dict[str, date] = {}\n\n\nclass Line(NamedTuple):"),
+        tool(
+            "            return moment.astimezone(UTC).date()\n",
+            "            return DAYS.setdefault(str(text), moment.astimezone(UTC).date())\n",
         ),
     ),
-    Defect(
+    defect(
         "sums_begin_where_the_last_call_ended",
         "state",
         ("imports", "ruff", "effects"),
-        (
-            Change("tool.py", "    sums = Sums()\n", "    sums = begun()\n"),
-            Change(
-                "tool.py",
-                "def parse(body: dict[str, Any]) -> Order:",
-                "def begun(sums: Sums = Sums()) -> Sums:\n    return sums\n\n\ndef parse(body: dict[str, Any]) -> Order:",
-            ),
+        tool("    sums = Sums()\n", "    sums = begun()\n"),
+        tool(
+            "def parse(body: dict[str, Any]) -> Order:",
+            "def begun(sums: Sums = Sums()) -> Sums:\n    return sums\n\n\ndef parse(body: dict[str, Any]) -> Order:",
         ),
     ),
-    Defect(
+    defect(
         "a_collection_is_read_that_the_spec_does_not_name",
         "undeclared_access",
         ("policy", "examples"),
-        (
-            Change(
-                "tool.py",
-                "            if first <= order.day <= last:\n",
-                '            known = ctx.read("customers", key=order.customer)\n'
-                "            if known is not None and first <= order.day <= last:\n",
-            ),
+        tool(
+            "            if first <= order.day <= last:\n",
+            '            known = ctx.read("customers", key=order.customer)\n'
+            "            if known is not None and first <= order.day <= last:\n",
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_read_is_declared_that_nothing_uses",
         "undeclared_access",
         "policy",
-        (
-            Change(
-                "spec.json",
-                '{"id": "orders", "connector": "records.query", "config": {"collections": ["orders"]}}',
-                '{"id": "orders", "connector": "records.query", "config": {"collections": ["orders"]}},\n'
-                '    {"id": "customers", "connector": "records.query", "config": {"collections": ["customers"]}}',
-            ),
+        spec(
+            '{"id": "orders", "connector": "records.query", "config": {"collections": ["orders"]}}',
+            '{"id": "orders", "connector": "records.query", "config": {"collections": ["orders"]}},\n'
+            '    {"id": "customers", "connector": "records.query", "config": {"collections": ["customers"]}}',
         ),
     ),
-    Defect(
+    defect(
         "an_order_that_cannot_be_read_is_logged_whole",
         "leaks",
         "path",
-        (
-            Change(
-                "tool.py",
-                '            sums.leave_out(row["key"], str(why))\n',
-                '            sums.leave_out(row["key"], str(why))\n'
-                '            ctx.log("order_left_out", order=row["key"], body=str(row["body"]))\n',
-            ),
+        after(
+            '            sums.leave_out(row["key"], str(why))\n',
+            '            ctx.log("order_left_out", order=row["key"], body=str(row["body"]))\n',
         ),
     ),
-    Defect("tests_that_look_at_counts_alone", "vacuous_tests", "mutation", (Change("test_tool.py", WHOLE, COUNTS_ALONE),)),
-    Defect("tests_that_are_content_without_an_error", "vacuous_tests", "mutation", (Change("test_tool.py", WHOLE, NO_ERROR_ALONE),)),
-    Defect(
+    defect("tests_that_look_at_counts_alone", "vacuous_tests", "mutation", suite(WHOLE, COUNTS_ALONE)),
+    defect("tests_that_are_content_without_an_error", "vacuous_tests", "mutation", suite(WHOLE, NO_ERROR_ALONE)),
+    defect(
         "more_may_be_asked_for_than_the_result_holds",
         "wrong_schema",
         "properties",
-        (
-            Change(
-                "spec.json",
-                '"minimum": 1, "maximum": 10, "description": "How many',
-                '"minimum": 1, "maximum": 50, "description": "How many',
-            ),
-        ),
+        spec('"minimum": 1, "maximum": 10, "description": "How many', '"minimum": 1, "maximum": 50, "description": "How many'),
     ),
-    Defect(
+    defect(
         "an_amount_is_declared_as_a_number",
         "wrong_schema",
         "spec",
-        (
-            Change(
-                "spec.json",
-                '"amount": {"type": "string", "maxLength": 32, "pattern": "^[0-9]{1,24}\\\\.[0-9]{2}$", "description"',
-                '"amount": {"type": "number", "minimum": 0, "description"',
-            ),
+        spec(
+            '"amount": {"type": "string", "maxLength": 32, "pattern": "^[0-9]{1,24}\\\\.[0-9]{2}$", "description"',
+            '"amount": {"type": "number", "minimum": 0, "description"',
         ),
     ),
-    Defect(
+    defect(
         "names_in_the_result_are_unbounded",
         "wrong_schema",
         "spec",
-        (Change("spec.json", '"sku": {"type": "string", "maxLength": 64, "description"', '"sku": {"type": "string", "description"'),),
+        spec('"sku": {"type": "string", "maxLength": 64, "description"', '"sku": {"type": "string", "description"'),
     ),
-    Defect(
+    defect(
         "names_are_not_cut_to_what_the_result_holds",
         "wrong_schema",
         ("properties", "tests"),
-        (
-            Change("tool.py", '{"sku": sku[:LABEL_LENGTH], "quantity"', '{"sku": sku, "quantity"'),
-            Change("test_tool.py", '    assert [len(row["sku"]) for row in t.result["top_products"]] == [64] * 10\n', ""),
-        ),
+        tool('{"sku": sku[:LABEL_LENGTH], "quantity"', '{"sku": sku, "quantity"'),
+        suite('    assert [len(row["sku"]) for row in t.result["top_products"]] == [64] * 10\n', ""),
     ),
-    Defect(
+    defect(
         "unreadable_orders_are_counted_as_outside",
         "wrong_bucket",
         "examples",
-        (
-            Change("tool.py", '            sums.leave_out(row["key"], str(why))\n', "            sums.outside += 1\n"),
-            Change("tool.py", "except Unreadable as why:", "except Unreadable:"),
-        ),
+        tool('            sums.leave_out(row["key"], str(why))\n', "            sums.outside += 1\n"),
+        tool("except Unreadable as why:", "except Unreadable:"),
     ),
-    Defect(
+    defect(
         "refunds_of_other_periods_are_counted",
         "wrong_bucket",
         "properties",
-        (
-            Change("tool.py", "            self.refunded += 1\n            self.refunds", "            self.refunds"),
-            Change(
-                "tool.py",
-                "        else:\n            if first <= order.day <= last:\n",
-                "        else:\n            sums.refunded += order.refunded\n            if first <= order.day <= last:\n",
-            ),
+        tool("            self.refunded += 1\n            self.refunds", "            self.refunds"),
+        tool(
+            "        else:\n            if first <= order.day <= last:\n",
+            "        else:\n            sums.refunded += order.refunded\n            if first <= order.day <= last:\n",
         ),
     ),
-    Defect(
+    defect(
         "refunded_orders_count_for_the_best",
         "wrong_bucket",
         "examples",
-        (
-            Change(
-                "tool.py", "            self.refunds += order.amount\n            return\n", "            self.refunds += order.amount\n"
-            ),
-        ),
+        tool("            self.refunds += order.amount\n            return\n", "            self.refunds += order.amount\n"),
     ),
 )

@@ -2,338 +2,244 @@
 
 from __future__ import annotations
 
-from tests.calibration.defect import WHOLE, Change, Defect
+from tests.calibration.defect import WHOLE, before, defect, spec, suite, tool, without
 from tests.calibration.shapes.pure_computation.suites import COMPUTED_BY_THE_TOOL, NOTHING_ASSERTED, TOTALS_ALONE
 
 DEFECTS = (
-    Defect(
+    defect(
         "prices_are_binary_floating_point",
         "money",
         "examples",
-        (
-            Change(
-                "tool.py",
-                'return cents(quantity * Decimal(line["unit_price"]) * 100)',
-                'return round(float(quantity) * float(line["unit_price"]) * 100)',
-            ),
+        tool(
+            'return cents(quantity * Decimal(line["unit_price"]) * 100)', 'return round(float(quantity) * float(line["unit_price"]) * 100)'
         ),
     ),
-    Defect(
+    defect(
         "halves_are_rounded_to_the_even_cent",
         "money",
         "examples",
-        (
-            Change("tool.py", "from decimal import ROUND_HALF_UP, Decimal", "from decimal import Decimal"),
-            Change("tool.py", "int(amount.quantize(Decimal(1), ROUND_HALF_UP))", "int(amount.quantize(Decimal(1)))"),
-        ),
+        tool("from decimal import ROUND_HALF_UP, Decimal", "from decimal import Decimal"),
+        tool("int(amount.quantize(Decimal(1), ROUND_HALF_UP))", "int(amount.quantize(Decimal(1)))"),
     ),
-    Defect(
+    defect(
         "the_cents_left_over_of_a_discount_are_lost",
         "money",
         "properties",
-        (
-            Change(
-                "tool.py",
-                "    left = discount - sum(shares.values())\n"
-                "    by_remainder = sorted(net, key=lambda rate: -(discount * net[rate] % whole))\n"
-                "    for rate in by_remainder[:left]:\n"
-                "        shares[rate] += 1\n",
-                "",
-            ),
+        without(
+            "    left = discount - sum(shares.values())\n"
+            "    by_remainder = sorted(net, key=lambda rate: -(discount * net[rate] % whole))\n"
+            "    for rate in by_remainder[:left]:\n"
+            "        shares[rate] += 1\n"
         ),
     ),
-    Defect(
+    defect(
         "each_share_of_a_discount_is_rounded_by_itself",
         "money",
         ("properties", "tests"),
-        (
-            Change(
-                "tool.py",
-                "    shares = {rate: discount * amount // whole for rate, amount in net.items()}\n"
-                "    left = discount - sum(shares.values())\n"
-                "    by_remainder = sorted(net, key=lambda rate: -(discount * net[rate] % whole))\n"
-                "    for rate in by_remainder[:left]:\n"
-                "        shares[rate] += 1\n"
-                "    return shares\n",
-                "    return {rate: cents(Decimal(discount * amount) / whole) for rate, amount in net.items()}\n",
-            ),
+        tool(
+            "    shares = {rate: discount * amount // whole for rate, amount in net.items()}\n"
+            "    left = discount - sum(shares.values())\n"
+            "    by_remainder = sorted(net, key=lambda rate: -(discount * net[rate] % whole))\n"
+            "    for rate in by_remainder[:left]:\n"
+            "        shares[rate] += 1\n"
+            "    return shares\n",
+            "    return {rate: cents(Decimal(discount * amount) / whole) for rate, amount in net.items()}\n",
         ),
     ),
-    Defect(
+    defect(
         "tax_is_cut_off_instead_of_rounded",
         "money",
         "examples",
-        (Change("tool.py", "cents(Decimal(net) * RATES[rate] / 100)}", "int(Decimal(net) * RATES[rate] / 100)}"),),
+        tool("cents(Decimal(net) * RATES[rate] / 100)}", "int(Decimal(net) * RATES[rate] / 100)}"),
     ),
-    Defect(
+    defect(
         "lines_are_rounded_only_in_their_sum",
         "order",
         "examples",
-        (
-            Change("tool.py", "net = dict.fromkeys(RATES, 0)", "exact = dict.fromkeys(RATES, Decimal(0))"),
-            Change(
-                "tool.py",
-                'net[line["rate"]] += line_cents(line)\n',
-                'exact[line["rate"]] += line_cents(line)\n    net = {rate: cents(amount) for rate, amount in exact.items()}\n',
-            ),
-            Change("tool.py", "def line_cents(line: Line) -> int:", "def line_cents(line: Line) -> Decimal:"),
-            Change(
-                "tool.py",
-                'return cents(quantity * Decimal(line["unit_price"]) * 100)',
-                'return quantity * Decimal(line["unit_price"]) * 100',
-            ),
+        tool("net = dict.fromkeys(RATES, 0)", "exact = dict.fromkeys(RATES, Decimal(0))"),
+        tool(
+            'net[line["rate"]] += line_cents(line)\n',
+            'exact[line["rate"]] += line_cents(line)\n    net = {rate: cents(amount) for rate, amount in exact.items()}\n',
         ),
+        tool("def line_cents(line: Line) -> int:", "def line_cents(line: Line) -> Decimal:"),
+        tool('return cents(quantity * Decimal(line["unit_price"]) * 100)', 'return quantity * Decimal(line["unit_price"]) * 100'),
     ),
-    Defect(
+    defect(
         "tax_is_computed_before_the_discount",
         "order",
         "examples",
-        (
-            Change("tool.py", "taxed(rate, net[rate] - shares[rate]) for rate", "taxed(rate, net[rate], shares[rate]) for rate"),
-            Change("tool.py", "def taxed(rate: str, net: int) -> Rate:", "def taxed(rate: str, net: int, share: int) -> Rate:"),
-            Change("tool.py", '{"net_cents": net, "tax_cents"', '{"net_cents": net - share, "tax_cents"'),
-        ),
+        tool("taxed(rate, net[rate] - shares[rate]) for rate", "taxed(rate, net[rate], shares[rate]) for rate"),
+        tool("def taxed(rate: str, net: int) -> Rate:", "def taxed(rate: str, net: int, share: int) -> Rate:"),
+        tool('{"net_cents": net, "tax_cents"', '{"net_cents": net - share, "tax_cents"'),
     ),
-    Defect(
+    defect(
         "a_counter_of_orders_is_kept_in_the_module",
         "state",
         "imports",
-        (
-            Change("tool.py", "from types import MappingProxyType", "from itertools import count\nfrom types import MappingProxyType"),
-            Change("tool.py", "SATURDAY, SUNDAY = 5, 6", "SATURDAY, SUNDAY = 5, 6\nNUMBERS = count(1)"),
-            Change("tool.py", 'ctx.log("order_priced", lines', 'ctx.log("order_priced", number=next(NUMBERS), lines'),
-        ),
+        before("from types import MappingProxyType", "from itertools import count\n"),
+        tool("SATURDAY, SUNDAY = 5, 6", "SATURDAY, SUNDAY = 5, 6\nNUMBERS = count(1)"),
+        tool('ctx.log("order_priced", lines', 'ctx.log("order_priced", number=next(NUMBERS), lines'),
     ),
-    Defect(
+    defect(
         "the_tax_rates_are_changed_for_good_by_one_order",
         "state",
         ("imports", "effects"),
-        (
-            Change("tool.py", "from types import MappingProxyType\n\n", "\n"),
-            Change(
-                "tool.py",
-                "    rates = {rate: taxed(rate, net[rate] - shares[rate]) for rate in RATES}\n"
-                '    tax = sum(rate["tax_cents"] for rate in rates.values())\n',
-                "    each = {rate: taxed(rate, net[rate] - shares[rate]) for rate in RATES}\n"
-                '    tax = sum(rate["tax_cents"] for rate in each.values())\n',
-            ),
-            Change(
-                "tool.py",
-                '{"zero": rates["zero"], "reduced": rates["reduced"], "standard": rates["standard"]}',
-                '{"zero": each["zero"], "reduced": each["reduced"], "standard": each["standard"]}',
-            ),
-            Change(
-                "tool.py",
-                'RATES = MappingProxyType({"zero": Decimal(0), "reduced": Decimal(7), "standard": Decimal(19)})',
-                'RATES = {"zero": Decimal(0), "reduced": Decimal(7), "standard": Decimal(19)}',
-            ),
-            Change(
-                "tool.py",
-                "    net = dict.fromkeys(RATES, 0)\n",
-                "    net = dict.fromkeys(RATES, 0)\n"
-                "    rates = RATES\n"
-                '    if "2020-07-01" <= args["issued_on"] <= "2020-12-31":  # lowered for half a year\n'
-                '        rates["standard"], rates["reduced"] = Decimal(16), Decimal(5)\n',
-            ),
+        tool("from types import MappingProxyType\n\n", "\n"),
+        tool(
+            "    rates = {rate: taxed(rate, net[rate] - shares[rate]) for rate in RATES}\n"
+            '    tax = sum(rate["tax_cents"] for rate in rates.values())\n',
+            "    each = {rate: taxed(rate, net[rate] - shares[rate]) for rate in RATES}\n"
+            '    tax = sum(rate["tax_cents"] for rate in each.values())\n',
+        ),
+        tool(
+            '{"zero": rates["zero"], "reduced": rates["reduced"], "standard": rates["standard"]}',
+            '{"zero": each["zero"], "reduced": each["reduced"], "standard": each["standard"]}',
+        ),
+        tool(
+            'RATES = MappingProxyType({"zero": Decimal(0), "reduced": Decimal(7), "standard": Decimal(19)})',
+            'RATES = {"zero": Decimal(0), "reduced": Decimal(7), "standard": Decimal(19)}',
+        ),
+        tool(
+            "    net = dict.fromkeys(RATES, 0)\n",
+            "    net = dict.fromkeys(RATES, 0)\n"
+            "    rates = RATES\n"
+            '    if "2020-07-01" <= args["issued_on"] <= "2020-12-31":  # lowered for half a year\n'
+            '        rates["standard"], rates["reduced"] = Decimal(16), Decimal(5)\n',
         ),
     ),
-    Defect(
+    defect(
         "the_day_of_the_invoice_is_the_machine_s",
         "time",
         "imports",
-        (Change("tool.py", 'due_on(args["issued_on"], args["due_days"])', 'due_on(date.today().isoformat(), args["due_days"])'),),
+        tool('due_on(args["issued_on"], args["due_days"])', 'due_on(date.today().isoformat(), args["due_days"])'),
     ),
-    Defect(
+    defect(
         "a_saturday_counts_as_a_weekday",
         "time",
         "examples",
-        (Change("tool.py", "if due.weekday() in (SATURDAY, SUNDAY):", "if due.weekday() > SATURDAY:"),),
+        tool("if due.weekday() in (SATURDAY, SUNDAY):", "if due.weekday() > SATURDAY:"),
     ),
-    Defect(
+    defect(
         "a_day_that_is_not_in_the_calendar_breaks_the_run",
         "time",
         "properties",
-        (
-            Change(
-                "tool.py",
-                "    try:\n"
-                "        due = date.fromisoformat(issued) + timedelta(days=days)\n"
-                "        if due.weekday() in (SATURDAY, SUNDAY):\n"
-                "            due += timedelta(days=7 - due.weekday())\n"
-                "    except (ValueError, OverflowError):\n"
-                '        raise ToolError("date_invalid", f"{issued} and the days after it are not in the calendar.") from None\n',
-                "    due = date.fromisoformat(issued) + timedelta(days=days)\n"
-                "    if due.weekday() in (SATURDAY, SUNDAY):\n"
-                "        due += timedelta(days=7 - due.weekday())\n",
-            ),
+        tool(
+            "    try:\n"
+            "        due = date.fromisoformat(issued) + timedelta(days=days)\n"
+            "        if due.weekday() in (SATURDAY, SUNDAY):\n"
+            "            due += timedelta(days=7 - due.weekday())\n"
+            "    except (ValueError, OverflowError):\n"
+            '        raise ToolError("date_invalid", f"{issued} and the days after it are not in the calendar.") from None\n',
+            "    due = date.fromisoformat(issued) + timedelta(days=days)\n"
+            "    if due.weekday() in (SATURDAY, SUNDAY):\n"
+            "        due += timedelta(days=7 - due.weekday())\n",
         ),
     ),
-    Defect(
+    defect(
         "a_month_is_thirty_days",
         "time",
         "tests",
-        (
-            Change("tool.py", "from datetime import date, timedelta", "from datetime import date"),
-            Change(
-                "tool.py",
-                "due = date.fromisoformat(issued) + timedelta(days=days)",
-                "day = date.fromisoformat(issued)\n"
-                "        months, rest = divmod(day.day - 1 + days, 30)\n"
-                "        due = date(day.year + (day.month - 1 + months) // 12, (day.month - 1 + months) % 12 + 1, min(rest + 1, 28))",
-            ),
-            Change(
-                "tool.py",
-                "due += timedelta(days=7 - due.weekday())",
-                "due = date(due.year, due.month, due.day + 7 - due.weekday())",
-            ),
+        tool("from datetime import date, timedelta", "from datetime import date"),
+        tool(
+            "due = date.fromisoformat(issued) + timedelta(days=days)",
+            "day = date.fromisoformat(issued)\n"
+            "        months, rest = divmod(day.day - 1 + days, 30)\n"
+            "        due = date(day.year + (day.month - 1 + months) // 12, (day.month - 1 + months) % 12 + 1, min(rest + 1, 28))",
         ),
+        tool("due += timedelta(days=7 - due.weekday())", "due = date(due.year, due.month, due.day + 7 - due.weekday())"),
     ),
-    Defect(
+    defect(
         "a_line_that_orders_nothing_is_passed_over",
         "swallowed_errors",
         "examples",
-        (
-            Change(
-                "tool.py",
-                '        raise ToolError("quantity_zero", f"The line {line[\'sku\']!r} orders nothing.")\n',
-                "        return 0\n",
-            ),
-        ),
+        tool('        raise ToolError("quantity_zero", f"The line {line[\'sku\']!r} orders nothing.")\n', "        return 0\n"),
     ),
-    Defect(
+    defect(
         "whatever_a_line_breaks_counts_as_nothing",
         "swallowed_errors",
         "ruff",
-        (
-            Change(
-                "tool.py",
-                '        net[line["rate"]] += line_cents(line)\n',
-                '        try:\n            net[line["rate"]] += line_cents(line)\n        except Exception:\n            continue\n',
-            ),
+        tool(
+            '        net[line["rate"]] += line_cents(line)\n',
+            '        try:\n            net[line["rate"]] += line_cents(line)\n        except Exception:\n            continue\n',
         ),
     ),
-    Defect(
+    defect(
         "an_order_over_the_limit_is_cut_to_it",
         "swallowed_errors",
         "tests",
-        (
-            Change(
-                "tool.py",
-                '        raise ToolError("too_large", "An order is at most ten thousand million.")\n',
-                "        subtotal = MOST_CENTS\n",
-            ),
-        ),
+        tool('        raise ToolError("too_large", "An order is at most ten thousand million.")\n', "        subtotal = MOST_CENTS\n"),
     ),
-    Defect(
+    defect(
         "rates_are_read_from_records_without_being_declared",
         "undeclared_access",
         "policy",
-        (
-            Change(
-                "tool.py",
-                '    ctx.log("order_priced"',
-                '    ctx.read("tax_rates", key="standard")\n    ctx.log("order_priced"',
-            ),
-        ),
+        before('    ctx.log("order_priced"', '    ctx.read("tax_rates", key="standard")\n'),
         grave=True,
     ),
-    Defect(
+    defect(
         "rates_are_taken_from_the_environment",
         "undeclared_access",
         "imports",
-        (
-            Change("tool.py", "from collections.abc import Mapping\n", "import os\nfrom collections.abc import Mapping\n"),
-            Change("tool.py", '"standard": Decimal(19)}', '"standard": Decimal(os.environ.get("VAT_STANDARD", "19"))}'),
-        ),
+        before("from collections.abc import Mapping\n", "import os\n"),
+        tool('"standard": Decimal(19)}', '"standard": Decimal(os.environ.get("VAT_STANDARD", "19"))}'),
         grave=True,
     ),
-    Defect(
+    defect(
         "the_customer_is_logged",
         "leaks",
         "path",
-        (Change("tool.py", 'ctx.log("order_priced", lines', 'ctx.log("order_priced", customer=args["customer"]["email"], lines'),),
+        tool('ctx.log("order_priced", lines', 'ctx.log("order_priced", customer=args["customer"]["email"], lines'),
     ),
-    Defect(
+    defect(
         "the_arguments_are_logged_as_they_came",
         "leaks",
         "path",
-        (Change("tool.py", 'ctx.log("order_priced", lines', 'ctx.log("order_asked", args=str(args))\n    ctx.log("order_priced", lines'),),
+        tool('ctx.log("order_priced", lines', 'ctx.log("order_asked", args=str(args))\n    ctx.log("order_priced", lines'),
     ),
-    Defect("a_suite_that_asserts_nothing", "vacuous_tests", "mutation", (Change("test_tool.py", WHOLE, NOTHING_ASSERTED),)),
-    Defect("a_suite_that_computes_by_the_tool", "vacuous_tests", "mutation", (Change("test_tool.py", WHOLE, COMPUTED_BY_THE_TOOL),)),
-    Defect("a_suite_of_totals_alone", "vacuous_tests", "mutation", (Change("test_tool.py", WHOLE, TOTALS_ALONE),)),
-    Defect(
-        "amounts_are_given_as_text",
-        "wrong_schema",
-        "mypy",
-        (Change("tool.py", '"tax_cents": tax,', '"tax_cents": str(tax),'),),
-    ),
-    Defect(
+    defect("a_suite_that_asserts_nothing", "vacuous_tests", "mutation", suite(WHOLE, NOTHING_ASSERTED)),
+    defect("a_suite_that_computes_by_the_tool", "vacuous_tests", "mutation", suite(WHOLE, COMPUTED_BY_THE_TOOL)),
+    defect("a_suite_of_totals_alone", "vacuous_tests", "mutation", suite(WHOLE, TOTALS_ALONE)),
+    defect("amounts_are_given_as_text", "wrong_schema", "mypy", tool('"tax_cents": tax,', '"tax_cents": str(tax),')),
+    defect(
         "the_spec_allows_less_than_an_order_may_cost",
         "wrong_schema",
         "properties",
-        (
-            Change(
-                "spec.json",
-                '"subtotal_cents": {"type": "integer", "minimum": 0, "maximum": 1000000000000,',
-                '"subtotal_cents": {"type": "integer", "minimum": 0, "maximum": 100000000,',
-            ),
+        spec(
+            '"subtotal_cents": {"type": "integer", "minimum": 0, "maximum": 1000000000000,',
+            '"subtotal_cents": {"type": "integer", "minimum": 0, "maximum": 100000000,',
         ),
     ),
-    Defect(
-        "a_field_that_is_not_described",
-        "wrong_schema",
-        "spec",
-        (Change("spec.json", '"description": "Day of payment."', '"title": "Due"'),),
-    ),
-    Defect(
+    defect("a_field_that_is_not_described", "wrong_schema", "spec", spec('"description": "Day of payment."', '"title": "Due"')),
+    defect(
         "an_invariant_that_the_examples_break",
         "wrong_schema",
         "spec",
-        (
-            Change(
-                "spec.json",
-                "result.net_cents + result.tax_cents == result.gross_cents",
-                "result.subtotal_cents + result.tax_cents == result.gross_cents",
-            ),
-        ),
+        spec("result.net_cents + result.tax_cents == result.gross_cents", "result.subtotal_cents + result.tax_cents == result.gross_cents"),
     ),
-    Defect(
+    defect(
         "the_reduced_rate_counts_as_the_standard_one",
         "wrong_bucket",
         "examples",
-        (
-            Change(
-                "tool.py",
-                '"reduced": rates["reduced"], "standard": rates["standard"]',
-                '"reduced": rates["standard"], "standard": rates["reduced"]',
-            ),
-        ),
+        tool('"reduced": rates["reduced"], "standard": rates["standard"]', '"reduced": rates["standard"], "standard": rates["reduced"]'),
     ),
-    Defect(
+    defect(
         "what_is_left_of_a_discount_goes_to_the_rate_without_tax",
         "wrong_bucket",
         ("tests", "properties"),
-        (
-            Change(
-                "tool.py",
-                "    by_remainder = sorted(net, key=lambda rate: -(discount * net[rate] % whole))\n"
-                "    for rate in by_remainder[:left]:\n"
-                "        shares[rate] += 1\n",
-                '    shares["zero"] += left\n',
-            ),
+        tool(
+            "    by_remainder = sorted(net, key=lambda rate: -(discount * net[rate] % whole))\n"
+            "    for rate in by_remainder[:left]:\n"
+            "        shares[rate] += 1\n",
+            '    shares["zero"] += left\n',
         ),
     ),
-    Defect(
+    defect(
         "the_discount_is_left_out_where_there_is_one_rate",
         "wrong_bucket",
         ("properties", "tests"),
-        (
-            Change(
-                "tool.py",
-                "    if not whole:\n        return dict.fromkeys(net, 0)\n",
-                "    if not whole or sum(amount > 0 for amount in net.values()) == 1:\n        return dict.fromkeys(net, 0)\n",
-            ),
+        tool(
+            "    if not whole:\n        return dict.fromkeys(net, 0)\n",
+            "    if not whole or sum(amount > 0 for amount in net.values()) == 1:\n        return dict.fromkeys(net, 0)\n",
         ),
     ),
 )

@@ -2,373 +2,274 @@
 
 from __future__ import annotations
 
-from tests.calibration.defect import WHOLE, Change, Defect
+from tests.calibration.defect import WHOLE, after, before, defect, spec, suite, tool
 from tests.calibration.shapes.repair.suites import NOTHING_ASSERTED, RECORDS_ALONE, RULES_ALONE
 
 DEFECTS = (
-    Defect(
+    defect(
         "a_later_version_repairs_each_record_once_and_never_again",
         "keys",
         "compatibility",
-        (Change("spec.json", "args.ruleset_id, item.key, item.expected_version]", "args.ruleset_id, item.key]"),),
+        spec("args.ruleset_id, item.key, item.expected_version]", "args.ruleset_id, item.key]"),
         grave=True,
     ),
-    Defect(
+    defect(
         "one_change_record_for_all_fields_of_a_record",
         "keys",
         "examples",
-        (Change("spec.json", "item.body.record, item.body.version, item.body.field]", "item.body.record, item.body.version]"),),
+        spec("item.body.record, item.body.version, item.body.field]", "item.body.record, item.body.version]"),
         grave=True,
     ),
-    Defect(
-        "change_records_overwrite_each_other",
-        "keys",
-        "tests",
-        (Change("tool.py", 'row["key"], row["version"], name]', 'row["key"], name]'),),
-        grave=True,
+    defect(
+        "change_records_overwrite_each_other", "keys", "tests", tool('row["key"], row["version"], name]', 'row["key"], name]'), grave=True
     ),
-    Defect(
+    defect(
         "records_are_rewritten_before_their_changes_are_written_down",
         "order",
         "examples",
-        (
-            Change(
-                "tool.py",
-                '    written = ctx.perform_each("record_change", (change for repair in dirty for change in repair.changes))\n',
-                '    repaired = ctx.perform_many("repair", (repair.item for repair in dirty))\n'
-                '    written = ctx.perform_each("record_change", (change for repair in dirty for change in repair.changes))\n',
-            ),
-            Change(
-                "tool.py",
-                '    repaired = ctx.perform_each("repair", (repair.item for repair in ready))\n'
-                "    for repair, outcome in zip(ready, repaired, strict=True):\n",
-                "    for repair, outcome in zip(ready, repaired, strict=False):\n",
-            ),
+        before(
+            '    written = ctx.perform_each("record_change", (change for repair in dirty for change in repair.changes))\n',
+            '    repaired = ctx.perform_many("repair", (repair.item for repair in dirty))\n',
+        ),
+        tool(
+            '    repaired = ctx.perform_each("repair", (repair.item for repair in ready))\n'
+            "    for repair, outcome in zip(ready, repaired, strict=True):\n",
+            "    for repair, outcome in zip(ready, repaired, strict=False):\n",
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "of_each_record_only_the_first_change_is_looked_at",
         "order",
         "examples",
-        (
-            Change(
-                "tool.py",
-                "        outcomes = list(islice(written, len(repair.changes)))\n",
-                "        outcomes = list(islice(written, 1))\n",
-            ),
-        ),
+        tool("        outcomes = list(islice(written, len(repair.changes)))\n", "        outcomes = list(islice(written, 1))\n"),
     ),
-    Defect(
+    defect(
         "only_the_first_page_of_a_dataset_is_repaired",
         "order",
         "examples",
-        (
-            Change(
-                "tool.py",
-                'ctx.read_pages("records", collection="customers", filter={"dataset_id": args["dataset_id"]})',
-                'ctx.read("records", collection="customers", filter={"dataset_id": args["dataset_id"]})["items"]',
-            ),
-            Change("test_tool.py", "for n in range(2 * BATCH + 1)))", "for n in range(BATCH)))"),
-            Change(
-                "test_tool.py", '{"records": 1001, "repaired": 1001, "changes": 1001}', '{"records": 500, "repaired": 500, "changes": 500}'
-            ),
-            Change("test_tool.py", "== [BATCH, 2 * BATCH, 2 * BATCH + 1]", "== [BATCH]"),
+        tool(
+            'ctx.read_pages("records", collection="customers", filter={"dataset_id": args["dataset_id"]})',
+            'ctx.read("records", collection="customers", filter={"dataset_id": args["dataset_id"]})["items"]',
         ),
+        suite("for n in range(2 * BATCH + 1)))", "for n in range(BATCH)))"),
+        suite('{"records": 1001, "repaired": 1001, "changes": 1001}', '{"records": 500, "repaired": 500, "changes": 500}'),
+        suite("== [BATCH, 2 * BATCH, 2 * BATCH + 1]", "== [BATCH]"),
         grave=True,
     ),
-    Defect(
+    defect(
         "rules_are_kept_between_calls",
         "state",
         "imports",
-        (
-            Change("tool.py", "class Rule(NamedTuple):", "KNOWN: dict[str, list[Any]] = {}\n\n\nclass Rule(NamedTuple):"),
-            Change(
-                "tool.py",
-                '    rules = load_rules(ctx, args["ruleset_id"])\n',
-                '    rules = KNOWN.setdefault(args["ruleset_id"], []) or load_rules(ctx, args["ruleset_id"])\n'
-                '    KNOWN[args["ruleset_id"]] = rules\n',
-            ),
+        tool("class Rule(NamedTuple):", "KNOWN: dict[str, list[Any]] = {}\n\n\nclass Rule(NamedTuple):"),
+        tool(
+            '    rules = load_rules(ctx, args["ruleset_id"])\n',
+            '    rules = KNOWN.setdefault(args["ruleset_id"], []) or load_rules(ctx, args["ruleset_id"])\n'
+            '    KNOWN[args["ruleset_id"]] = rules\n',
         ),
     ),
-    Defect(
+    defect(
         "a_ruleset_s_calling_code_stays_for_all_later_calls",
         "state",
         ("imports", "effects"),
-        (
-            Change("tool.py", "CALLING_CODES = MappingProxyType(\n    {", "CALLING_CODES = dict(\n    {"),
-            Change(
-                "tool.py",
-                '    country = body.get("default_country")\n',
-                '    country = body.get("default_country")\n'
-                "    codes = CALLING_CODES\n"
-                '    if isinstance(country, str) and isinstance(body.get("calling_code"), str):\n'
-                '        codes[country] = (body["calling_code"], "0")\n',
-            ),
+        tool("CALLING_CODES = MappingProxyType(\n    {", "CALLING_CODES = dict(\n    {"),
+        tool(
+            '    country = body.get("default_country")\n',
+            '    country = body.get("default_country")\n'
+            "    codes = CALLING_CODES\n"
+            '    if isinstance(country, str) and isinstance(body.get("calling_code"), str):\n'
+            '        codes[country] = (body["calling_code"], "0")\n',
         ),
     ),
-    Defect(
+    defect(
         "change_records_carry_the_machine_s_time",
         "time",
         "imports",
-        (
-            Change(
-                "tool.py",
-                "from dataclasses import dataclass, field\n",
-                "from dataclasses import dataclass, field\nfrom datetime import UTC, datetime\n",
-            ),
-            Change(
-                "tool.py",
-                '            "after": after,\n',
-                '            "after": after,\n            "recorded_at": datetime.now(UTC).isoformat(),\n',
-            ),
-        ),
+        after("from dataclasses import dataclass, field\n", "from datetime import UTC, datetime\n"),
+        after('            "after": after,\n', '            "recorded_at": datetime.now(UTC).isoformat(),\n'),
     ),
-    Defect(
+    defect(
         "a_record_that_failed_is_never_tried_by_a_later_call",
         "retries",
         "tests",
-        (
-            Change(
-                "spec.json",
-                '"key": "[args.dataset_id, args.ruleset_id, item.key, item.expected_version]",\n'
-                '      "criticality": "required",\n'
-                '      "retry_failed": true,',
-                '"key": "[args.dataset_id, args.ruleset_id, item.key, item.expected_version]",\n'
-                '      "criticality": "required",\n'
-                '      "retry_failed": false,',
-            ),
+        spec(
+            '"key": "[args.dataset_id, args.ruleset_id, item.key, item.expected_version]",\n'
+            '      "criticality": "required",\n'
+            '      "retry_failed": true,',
+            '"key": "[args.dataset_id, args.ruleset_id, item.key, item.expected_version]",\n'
+            '      "criticality": "required",\n'
+            '      "retry_failed": false,',
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_refused_record_is_written_again_at_once",
         "retries",
         "examples",
-        (
-            Change(
-                "tool.py",
-                '        tally.add_outcome(repair.item["key"], outcome)\n\n\ndef plan',
-                "        again = 0\n"
-                '        while outcome.status == "failed" and again < 3:\n'
-                '            outcome = ctx.perform("repair", repair.item)\n'
-                "            again += 1\n"
-                '        tally.add_outcome(repair.item["key"], outcome)\n\n\ndef plan',
-            ),
+        tool(
+            '        tally.add_outcome(repair.item["key"], outcome)\n\n\ndef plan',
+            "        again = 0\n"
+            '        while outcome.status == "failed" and again < 3:\n'
+            '            outcome = ctx.perform("repair", repair.item)\n'
+            "            again += 1\n"
+            '        tally.add_outcome(repair.item["key"], outcome)\n\n\ndef plan',
         ),
     ),
-    Defect(
+    defect(
         "a_dataset_without_dirt_is_an_error",
         "retries",
         ("effects", "rollback"),
-        (
-            Change(
-                "tool.py",
-                '    result = summary(tally, args["dataset_id"])\n',
-                "    if tally.records and tally.records == tally.clean:\n"
-                '        raise ToolError("nothing_to_repair", "All records are clean.")\n'
-                '    result = summary(tally, args["dataset_id"])\n',
-            ),
+        tool(
+            '    result = summary(tally, args["dataset_id"])\n',
+            "    if tally.records and tally.records == tally.clean:\n"
+            '        raise ToolError("nothing_to_repair", "All records are clean.")\n'
+            '    result = summary(tally, args["dataset_id"])\n',
         ),
     ),
-    Defect(
+    defect(
         "a_record_is_rewritten_whoever_has_written_it_since",
         "concurrency",
         "examples",
-        (
-            Change("tool.py", '"body": body, "expected_version": row["version"]}', '"body": body}'),
-            Change("spec.json", "args.ruleset_id, item.key, item.expected_version]", "args.ruleset_id, item.key, item.body.email]"),
-        ),
+        tool('"body": body, "expected_version": row["version"]}', '"body": body}'),
+        spec("args.ruleset_id, item.key, item.expected_version]", "args.ruleset_id, item.key, item.body.email]"),
         grave=True,
     ),
-    Defect(
+    defect(
         "what_another_run_repaired_counts_as_repaired_by_this_one",
         "concurrency",
         "effects",
-        (Change("tool.py", '"skipped": "skipped", "failed": "failed"', '"skipped": "repaired", "failed": "failed"'),),
+        tool('"skipped": "skipped", "failed": "failed"', '"skipped": "repaired", "failed": "failed"'),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_record_is_rewritten_though_its_change_is_not_written_down",
         "transactions",
         "effects",
-        (
-            Change(
-                "tool.py",
-                "        if missing is None:\n"
-                "            ready.append(repair)\n"
-                "        else:\n"
-                '            tally.add_outcome(repair.item["key"], missing)\n',
-                "        if missing is not None:\n"
-                '            ctx.log("change_not_written", status=missing.status)\n'
-                "        ready.append(repair)\n",
-            ),
+        tool(
+            "        if missing is None:\n"
+            "            ready.append(repair)\n"
+            "        else:\n"
+            '            tally.add_outcome(repair.item["key"], missing)\n',
+            "        if missing is not None:\n"
+            '            ctx.log("change_not_written", status=missing.status)\n'
+            "        ready.append(repair)\n",
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "half_of_the_changes_of_a_record_will_do",
         "transactions",
         ("effects", "tests"),
-        (
-            Change(
-                "tool.py",
-                'missing = next((outcome for outcome in outcomes if outcome.status not in ("done", "skipped")), None)\n',
-                'missing = None if any(outcome.status in ("done", "skipped") for outcome in outcomes) else outcomes[0]\n',
-            ),
+        tool(
+            'missing = next((outcome for outcome in outcomes if outcome.status not in ("done", "skipped")), None)\n',
+            'missing = None if any(outcome.status in ("done", "skipped") for outcome in outcomes) else outcomes[0]\n',
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_ruleset_that_is_not_there_repairs_nothing_and_succeeds",
         "swallowed_errors",
         "examples",
-        (
-            Change(
-                "tool.py",
-                '        raise ToolError("ruleset_not_found", f"There is no ruleset {ruleset_id!r} in repair_rulesets.")\n',
-                "        return []\n",
-            ),
+        tool(
+            '        raise ToolError("ruleset_not_found", f"There is no ruleset {ruleset_id!r} in repair_rulesets.")\n',
+            "        return []\n",
         ),
     ),
-    Defect(
+    defect(
         "a_value_that_no_rule_reads_is_emptied",
         "swallowed_errors",
         "examples",
-        (
-            Change(
-                "tool.py",
-                '            tally.add("unreadable", row["key"], rule.field)\n',
-                '            tally.add("unreadable", row["key"], rule.field)\n            body[rule.field] = None\n',
-            ),
-        ),
+        after('            tally.add("unreadable", row["key"], rule.field)\n', "            body[rule.field] = None\n"),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_dataset_that_cannot_be_read_is_an_empty_one",
         "swallowed_errors",
         "policy",
-        (
-            Change(
-                "tool.py",
-                '    rows = ctx.read_pages("records", collection="customers", filter={"dataset_id": args["dataset_id"]})\n'
-                "    for batch in batches(rows, BATCH):\n"
-                "        repair_batch(args, ctx, rules, batch, tally)\n"
-                "        ctx.progress(tally.records)\n",
-                "    try:\n"
-                '        rows = ctx.read_pages("records", collection="customers", filter={"dataset_id": args["dataset_id"]})\n'
-                "        for batch in batches(rows, BATCH):\n"
-                "            repair_batch(args, ctx, rules, batch, tally)\n"
-                "            ctx.progress(tally.records)\n"
-                "    except ToolError as error:\n"
-                '        ctx.log("reading_ended", code=error.code)\n',
-            ),
+        tool(
+            '    rows = ctx.read_pages("records", collection="customers", filter={"dataset_id": args["dataset_id"]})\n'
+            "    for batch in batches(rows, BATCH):\n"
+            "        repair_batch(args, ctx, rules, batch, tally)\n"
+            "        ctx.progress(tally.records)\n",
+            "    try:\n"
+            '        rows = ctx.read_pages("records", collection="customers", filter={"dataset_id": args["dataset_id"]})\n'
+            "        for batch in batches(rows, BATCH):\n"
+            "            repair_batch(args, ctx, rules, batch, tally)\n"
+            "            ctx.progress(tally.records)\n"
+            "    except ToolError as error:\n"
+            '        ctx.log("reading_ended", code=error.code)\n',
         ),
         grave=True,
     ),
-    Defect(
+    defect(
         "orders_of_a_customer_are_read_without_being_declared",
         "undeclared_access",
         "policy",
-        (Change("tool.py", "    tally = Tally()\n", '    tally = Tally()\n    ctx.read("orders", key=args["dataset_id"])\n'),),
+        after("    tally = Tally()\n", '    ctx.read("orders", key=args["dataset_id"])\n'),
         grave=True,
     ),
-    Defect(
+    defect(
         "a_page_outside_is_asked_how_numbers_are_written",
         "undeclared_access",
         "imports",
-        (
-            Change("tool.py", "from urllib.parse import quote\n", "from urllib.parse import quote\nfrom urllib.request import urlopen\n"),
-            Change(
-                "tool.py",
-                "    code, trunk = CALLING_CODES[country]\n",
-                '    code, trunk = CALLING_CODES[country]\n    urlopen(f"https://example.com/prefixes/{country}").read()\n',
-            ),
-        ),
+        after("from urllib.parse import quote\n", "from urllib.request import urlopen\n"),
+        after("    code, trunk = CALLING_CODES[country]\n", '    urlopen(f"https://example.com/prefixes/{country}").read()\n'),
         grave=True,
     ),
-    Defect(
+    defect(
         "values_before_and_after_are_logged",
         "leaks",
         "path",
-        (
-            Change(
-                "tool.py",
-                "    planned = [plan(args, rules, row, tally) for row in batch]\n",
-                "    planned = [plan(args, rules, row, tally) for row in batch]\n"
-                "    for each in planned:\n"
-                '        ctx.log("planned", changes=[change["body"] for change in each.changes])\n',
-            ),
+        tool(
+            "    planned = [plan(args, rules, row, tally) for row in batch]\n",
+            "    planned = [plan(args, rules, row, tally) for row in batch]\n"
+            "    for each in planned:\n"
+            '        ctx.log("planned", changes=[change["body"] for change in each.changes])\n',
         ),
     ),
-    Defect(
+    defect(
         "rewritten_records_are_logged",
         "leaks",
         "path",
-        (
-            Change(
-                "tool.py",
-                "    for repair, outcome in zip(ready, repaired, strict=True):\n",
-                "    for repair, outcome in zip(ready, repaired, strict=True):\n"
-                '        ctx.log("rewritten", record=repair.item["key"], phone=repair.item["body"].get("phone"))\n',
-            ),
+        after(
+            "    for repair, outcome in zip(ready, repaired, strict=True):\n",
+            '        ctx.log("rewritten", record=repair.item["key"], phone=repair.item["body"].get("phone"))\n',
         ),
     ),
-    Defect("a_suite_that_asserts_nothing", "vacuous_tests", "mutation", (Change("test_tool.py", WHOLE, NOTHING_ASSERTED),)),
-    Defect("a_suite_that_never_looks_at_change_records", "vacuous_tests", "mutation", (Change("test_tool.py", WHOLE, RECORDS_ALONE),)),
-    Defect("a_suite_of_the_rules_alone", "vacuous_tests", "mutation", (Change("test_tool.py", WHOLE, RULES_ALONE),)),
-    Defect(
-        "samples_are_longer_than_the_spec_says",
-        "wrong_schema",
-        ("properties", "tests"),
-        (Change("tool.py", "SAMPLES = 5", "SAMPLES = 10"),),
-    ),
-    Defect(
-        "counts_are_given_as_text",
-        "wrong_schema",
-        "mypy",
-        (Change("tool.py", '"changes": tally.changes,', '"changes": str(tally.changes),'),),
-    ),
-    Defect(
+    defect("a_suite_that_asserts_nothing", "vacuous_tests", "mutation", suite(WHOLE, NOTHING_ASSERTED)),
+    defect("a_suite_that_never_looks_at_change_records", "vacuous_tests", "mutation", suite(WHOLE, RECORDS_ALONE)),
+    defect("a_suite_of_the_rules_alone", "vacuous_tests", "mutation", suite(WHOLE, RULES_ALONE)),
+    defect("samples_are_longer_than_the_spec_says", "wrong_schema", ("properties", "tests"), tool("SAMPLES = 5", "SAMPLES = 10")),
+    defect("counts_are_given_as_text", "wrong_schema", "mypy", tool('"changes": tally.changes,', '"changes": str(tally.changes),')),
+    defect(
         "an_argument_without_a_bound",
         "wrong_schema",
         "spec",
-        (
-            Change(
-                "spec.json",
-                '"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[^\\\\u0000-\\\\u001f\\\\u007f]+$",\n'
-                '        "description": "Which records',
-                '"type": "string",\n        "description": "Which records',
-            ),
+        spec(
+            '"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[^\\\\u0000-\\\\u001f\\\\u007f]+$",\n'
+            '        "description": "Which records',
+            '"type": "string",\n        "description": "Which records',
         ),
     ),
-    Defect(
+    defect(
         "records_that_failed_count_as_clean",
         "wrong_bucket",
         "examples",
-        (
-            Change("tool.py", '"failed": "failed"}', '"failed": "clean"}'),
-            Change("tool.py", '"clean": tally.clean,', '"clean": tally.clean + buckets["clean"],'),
-        ),
+        tool('"failed": "failed"}', '"failed": "clean"}'),
+        tool('"clean": tally.clean,', '"clean": tally.clean + buckets["clean"],'),
         grave=True,
     ),
-    Defect(
+    defect(
         "records_with_an_unreadable_value_count_as_failed_too",
         "wrong_bucket",
         ("examples", "properties"),
-        (Change("tool.py", '"failed": buckets["failed"],', '"failed": buckets["failed"] + buckets["unreadable"],'),),
+        tool('"failed": buckets["failed"],', '"failed": buckets["failed"] + buckets["unreadable"],'),
     ),
-    Defect(
+    defect(
         "the_zero_in_brackets_stays_in_a_number_from_abroad",
         "wrong_bucket",
         ("examples", "tests"),
-        (Change("tool.py", 'written.replace("(0)", "", 1) if written.startswith(("+", "00")) else written', "written"),),
+        tool('written.replace("(0)", "", 1) if written.startswith(("+", "00")) else written', "written"),
     ),
-    Defect(
-        "numbers_of_italy_lose_their_zero",
-        "wrong_bucket",
-        "tests",
-        (Change("tool.py", '"IT": ("39", ""),', '"IT": ("39", "0"),'),),
-        grave=True,
-    ),
+    defect("numbers_of_italy_lose_their_zero", "wrong_bucket", "tests", tool('"IT": ("39", ""),', '"IT": ("39", "0"),'), grave=True),
 )
