@@ -41,7 +41,8 @@ run_key: a CEL list that gives a call its natural identity, or null;
 invariants [{id, text, expr}]: CEL over args, result and effects.<id>.{done, skipped, retrying, failed, unknown, distinct}, true after
   every run; all, exists, map and filter nest two deep at most;
 examples [{name, visibility author or held_out, now, world {records, snapshots, script}, args, result or error {code}, effects [{id, item,
-  status}]}]: golden cases; held_out ones are hidden from authors of code;
+  status}]}]: golden cases; held_out ones are hidden from authors of code; an item may name a part of its fields: leave out what is
+  taken from a provider's answer, which is made up; a script is answered with the codes that trial() names;
 Connectors that reach outside may name a connection, which an operator sets up with its address and credential: "connection" in
   config. http.request without one goes to the declared https hosts alone; its 5xx counts as unknown unless on_5xx says otherwise.
   notify.send is one effect for each channel: perform it once per channel, with item.channel in the key. records.snapshot keeps a

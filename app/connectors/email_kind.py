@@ -47,7 +47,7 @@ _CONFIG: dict[str, Any] = {
 }
 _ITEM: dict[str, Any] = {
     "type": "object",
-    "description": 'One e-mail to one recipient. The receipt is {"reply", "queue_id"} of the mail server, or {"outbox_id"}.',
+    "description": "One e-mail to one recipient. The receipt is empty: what the mail server said, in the ledger, is for people.",
     "additionalProperties": False,
     "required": ["to", "subject", "text"],
     "properties": {

@@ -62,8 +62,8 @@ _CONFIG: dict[str, Any] = {
 }
 _ITEM: dict[str, Any] = {
     "type": "object",
-    "description": "One notification to one channel; perform it once for each channel. The receipt has the channel and what it answered: "
-    '{"channel", "reply", "queue_id"} or {"channel", "outbox_id"} of an e-mail, {"channel", "status"} of a webhook.',
+    "description": "One notification to one channel; perform it once for each channel. The receipt: "
+    '{"channel"} of an e-mail, {"channel", "status"} of a webhook.',
     "additionalProperties": False,
     "required": ["channel", "subject", "text"],
     "properties": {

@@ -69,9 +69,10 @@ def trial(
     """Call a tool's `run` once, as a run of its own.
 
     `world` adds records (to those of `after`), keeps `snapshots` (`{id: collection}`, of the records as they then are), and may hold a
-    `script` as the spec's examples do. `script` says how an effect
-    whose item has the fields of `when` is answered: `refuse_now`, `refuse_for_good`, `lose_reply` each time (or `times`),
-    `crash` and `crash_before` once, after which the run starts again from the top with its journal. An effect on records is
+    `script` as the spec's examples do. `script` says how an effect whose item has the fields of `when` is answered: `refuse_now`,
+    `refuse_for_good`, `lose_reply` each time (or `times`), with the codes of real servers (a mail: smtp_450, smtp_550,
+    smtp_disconnected; a request or webhook: http_429, http_422, http_disconnected; records: version_conflict); `crash` and
+    `crash_before` once, after which the run starts again from the top with its journal (code holder_died). An effect on records is
     done or failed in one transaction, so there `refuse_now` fails for good and `lose_reply` is `done`. `after` goes on with that
     trial's ledger and world. `now` is RFC 3339, to the second, and stands still. `spec` replaces the `spec.json` beside the tool.
     What the tool raises beside ToolError is raised here.
