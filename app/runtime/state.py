@@ -9,7 +9,7 @@ Local effects go from claimed to their end in the one transaction that also perf
 from __future__ import annotations
 
 import random
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from app.spec.model import Retry
 
@@ -71,34 +71,20 @@ def check_run(before: str, after: str) -> None:
         raise IllegalMove(f"run: {before} → {after}")
 
 
-class Seat(NamedTuple):
-    """Which place asks for an effect: the run, the step and the item's index within the step."""
-
-    run_id: str
-    step: int
-    position: int
-
-
-class Existing(NamedTuple):
-    """What is known of an effect that is already there."""
-
-    state: str
-    seat: Seat
-    sighting: tuple[int, int] | None = None
-
+Place = tuple[int, int]
+"""Where a run asks for an effect: the step, and the item's index within the step."""
 
 Decision = Literal["claim", "wait", "done", "skipped", "duplicate", "retrying", "unknown", "failed"]
 
 
-def decide(existing: Existing, asking: Seat, *, retry_failed: bool) -> Decision:
-    """What a second item with the same key gets, by what became of the first; ARCHITECTURE.md has the table."""
-    mine = existing.seat.run_id == asking.run_id
-    here = (asking.step, asking.position)
-    if mine and (existing.seat.step, existing.seat.position) != here:
+def decide(state: str, here: Place, asked: Place | None, *, mine: bool, retry_failed: bool) -> Decision:
+    """What an item at `here` gets whose key is there already, in `state`; ARCHITECTURE.md has the table.
+
+    `mine`: the effect is the asking run's own. `asked`: where that run has asked for it before, if it has.
+    """
+    if asked is not None and asked != here:
         return "duplicate"
-    if existing.sighting is not None and existing.sighting != here:
-        return "duplicate"
-    match existing.state:
+    match state:
         case "planned" | "cancelled":
             return "claim"
         case "claimed" | "performing":

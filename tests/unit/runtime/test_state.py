@@ -10,9 +10,7 @@ from app.runtime.state import (
     COUNTED,
     EFFECT_MOVES,
     RUN_MOVES,
-    Existing,
     IllegalMove,
-    Seat,
     after_refusal,
     backoff_ms,
     check_effect,
@@ -21,39 +19,38 @@ from app.runtime.state import (
 )
 from app.spec.model import Retry
 
-HERE = Seat("run_a", 1, 0)
-THERE = Seat("run_b", 1, 0)
+HERE = (1, 0)
 
 
 @pytest.mark.parametrize(
-    ("state", "seat", "sighting", "retry_failed", "expected"),
+    ("state", "mine", "asked", "retry_failed", "expected"),
     [
-        ("planned", HERE, None, False, "claim"),
-        ("planned", THERE, None, False, "claim"),
-        ("cancelled", THERE, None, False, "claim"),
-        ("done", HERE, None, False, "done"),
-        ("done", Seat("run_a", 1, 5), None, False, "duplicate"),
-        ("failed", Seat("run_a", 2, 0), None, True, "duplicate"),
-        ("done", THERE, None, False, "skipped"),
-        ("done", THERE, (1, 0), False, "skipped"),
-        ("done", THERE, (1, 3), False, "duplicate"),
-        ("claimed", THERE, None, False, "wait"),
-        ("performing", THERE, None, False, "wait"),
-        ("retry_wait", THERE, None, False, "retrying"),
-        ("unknown", THERE, None, True, "unknown"),
-        ("failed", THERE, None, False, "failed"),
-        ("dead", THERE, None, False, "failed"),
-        ("abandoned", THERE, None, False, "failed"),
-        ("failed", THERE, None, True, "claim"),
-        ("dead", THERE, None, True, "claim"),
-        ("abandoned", THERE, None, True, "claim"),
-        ("failed", HERE, None, True, "failed"),
+        ("planned", True, HERE, False, "claim"),
+        ("planned", False, None, False, "claim"),
+        ("cancelled", False, None, False, "claim"),
+        ("done", True, HERE, False, "done"),
+        ("done", True, (1, 5), False, "duplicate"),
+        ("failed", True, (2, 0), True, "duplicate"),
+        ("done", False, None, False, "skipped"),
+        ("done", False, HERE, False, "skipped"),
+        ("done", False, (1, 3), False, "duplicate"),
+        ("claimed", False, None, False, "wait"),
+        ("performing", False, None, False, "wait"),
+        ("retry_wait", False, None, False, "retrying"),
+        ("unknown", False, None, True, "unknown"),
+        ("failed", False, None, False, "failed"),
+        ("dead", False, None, False, "failed"),
+        ("abandoned", False, None, False, "failed"),
+        ("failed", False, None, True, "claim"),
+        ("dead", False, None, True, "claim"),
+        ("abandoned", False, None, True, "claim"),
+        ("failed", True, HERE, True, "failed"),
     ],
 )
 def test_a_second_item_with_the_same_key_gets_what_the_table_says(
-    state: str, seat: Seat, sighting: tuple[int, int] | None, retry_failed: bool, expected: str
+    state: str, mine: bool, asked: tuple[int, int] | None, retry_failed: bool, expected: str
 ) -> None:
-    assert decide(Existing(state, seat, sighting), HERE, retry_failed=retry_failed) == expected
+    assert decide(state, HERE, asked, mine=mine, retry_failed=retry_failed) == expected
 
 
 def test_every_state_of_an_effect_is_reachable_and_counted() -> None:
