@@ -30,4 +30,4 @@ async def verify_candidate(services: Services, candidate_id: str) -> None:
 def _replaced(catalog: Catalog, tenant: str, tool: str) -> Replaced | None:
     """What answers callers of the stable channel; where nobody vouches for it there is nothing to compare with, and that is an error."""
     stable = signed_stable(catalog, tenant, tool)
-    return Replaced(stable.version, stable.spec, stable.report) if stable is not None else None
+    return Replaced(stable.version, stable.spec, stable.report, stable.tool) if stable is not None else None

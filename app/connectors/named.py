@@ -60,10 +60,10 @@ def require(database: Database, tenant: str, spec: ExecutionSpec) -> None:
         raise Conflict("connection_unknown", detail, fix=problems[0].fix, problems=problems, retryable=True)
 
 
-def stand_in(database: Database, tenant: str, spec: ExecutionSpec) -> None:
-    """Name what the spec names, without settings: for an installation whose connectors are twins and connect to nothing."""
+def stand_in(database: Database, tenant: str, *specs: ExecutionSpec) -> None:
+    """Name what the specs name, without settings: for an installation whose connectors are twins and connect to nothing."""
     with database.writing() as session:
-        for name, kind in {name: kind for _, name, kind in _of(spec)}.items():
+        for name, kind in {name: kind for spec in specs for _, name, kind in _of(spec)}.items():
             repository.add_connection(session, tenant, name, kind, {}, None, "verification")
 
 

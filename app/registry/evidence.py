@@ -27,6 +27,7 @@ MOST_BYTES = 32_000_000
 
 MANIFEST = "files/manifest.json"
 GUEST_SPEC = "files/spec.json"
+TOOL = "files/tool.py"
 SPEC = "spec.json"
 REPORT = "report.json"
 SHOWN_REPORT = "report.shown.json"

@@ -28,7 +28,7 @@ from app.registry.artifact import pins, sha256
 from app.registry.catalog import Catalog
 from app.registry.channels import no_tool
 from app.registry.entries import STABLE, Entry, Refused
-from app.registry.evidence import GUEST_SPEC, REPORT
+from app.registry.evidence import GUEST_SPEC, REPORT, TOOL
 from app.registry.models import ChannelMove, Version
 from app.registry.proof import told
 from app.registry.vouching import Vouched
@@ -113,11 +113,12 @@ def read_bundle(actor: Actor, catalog: Catalog, tool: str, version: int) -> byte
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A version as its evidence bundle has it: its number, the spec that runs, the report that it was published on."""
+    """A version as its evidence bundle has it: its number, the spec that runs, the report that it was published on, its `tool.py`."""
 
     version: int
     spec: ExecutionSpec
     report: Mapping[str, Any]
+    tool: str
 
 
 def signed_stable(catalog: Catalog, tenant: str, tool: str) -> Signed | None:
@@ -135,7 +136,8 @@ def signed_stable(catalog: Catalog, tenant: str, tool: str) -> Signed | None:
         return None
     try:
         with readable(row):
-            return Signed(row.version, ExecutionSpec.parse(bundle.members[GUEST_SPEC]), json.loads(bundle.members[REPORT]))
+            spec, report = ExecutionSpec.parse(bundle.members[GUEST_SPEC]), json.loads(bundle.members[REPORT])
+            return Signed(row.version, spec, report, bundle.members[TOOL])
     except Conflict as error:
         logger.warning("nothing is compared with %s/%s: %s", tool, row.version, error)
         return None

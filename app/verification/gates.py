@@ -36,7 +36,7 @@ GATES: tuple[Gate, ...] = (
     Gate("mutation", ("tests",), check_mutation, 180, _FILES, takes=2.5, ahead=True),
     Gate("path", ("examples",), check_path, 120, _TOOL, takes=0.4),
     Gate("compatibility", ("spec",), check_compatibility, 30, _NO_FILE | {"replaces"}, takes=0.05),
-    Gate("rollback", ("examples",), check_rollback, 180, _TOOL, takes=0.6),
+    Gate("rollback", ("examples",), check_rollback, 180, _TOOL | {"replaces"}, takes=0.7),
     Gate("cost", ("path",), check_cost, 30, _NO_FILE | {"generation_usd"}, ("path",), takes=0.2),
     Gate("annotations", SOURCES, check_annotations, 30, _NO_FILE, SOURCES, takes=0.01),
 )

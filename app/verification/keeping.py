@@ -64,7 +64,7 @@ def key_of(gate: str, subject: Subject, bench: Bench, seen: Mapping[str, Mapping
             "tool": subject.tool,
             "candidate": subject.digest,
             "catalog": subject.catalog.as_json(),
-            "replaces": replaced and [replaced.version, replaced.spec.digest],
+            "replaces": replaced and [replaced.version, replaced.spec.digest, replaced.tool],
             "generation_usd": subject.generation_usd is not None and str(subject.generation_usd),
             "bench": [bench.model, bench.mutation_score, asdict(bench.test_limits)],
             "seen": json.dumps(seen, sort_keys=True, default=str),

@@ -85,13 +85,18 @@ async def _telling_of_marked(subject: Subject, bench: Bench) -> Example | None:
 
 
 def busiest(spec: ExecutionSpec) -> Example | None:
-    """The author's example with a result that performs most; held-out ones stay out of evidence.
+    """The author's example with a result that performs most."""
+    return next(iter(busiest_first(spec)), None)
 
-    In its world no process dies: callers of the published path wait for an answer.
+
+def busiest_first(spec: ExecutionSpec) -> list[Example]:
+    """The author's examples with a result, those that perform most first; held-out ones stay out of evidence.
+
+    In their worlds no process dies: callers of the published path wait for an answer.
     """
     fit = [example for example in spec.examples if example.result is not None and example.visibility == "author"]
-    most = max(fit, key=lambda example: len(example.effects), default=None)
-    return most and in_world(most, script=tuple(cue for cue in most.world.script if not cue.answer.startswith("crash")))
+    ordered = sorted(fit, key=lambda example: -len(example.effects))
+    return [in_world(one, script=tuple(cue for cue in one.world.script if not cue.answer.startswith("crash"))) for one in ordered]
 
 
 def _observe(

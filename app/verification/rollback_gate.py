@@ -2,7 +2,8 @@
 
 The drill publishes, calls, publishes again, calls, rolls back and calls, while beside it the same three calls are made with nothing
 published in between: answers, keys and ledger must be the same. The second version is the candidate's twin: what a version promises
-across a publication is that its effects stay done. Each declared undo is carried out (`undoing`); an effect that cannot be undone says why,
+across a publication is that its effects stay done. Where there is a version that the candidate would replace, that one is drilled with the
+candidate as well (`former`). Each declared undo is carried out (`undoing`); an effect that cannot be undone says why,
 and counts half.
 
 It refuses to be: a comparison with the version that it replaces; that is compatibility's.
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from app.core.errors import ToolmintError
@@ -20,6 +20,7 @@ from app.spec.model import Example, ExecutionSpec
 from app.verification import repository, undoing
 from app.verification.drill import Drill, drilled
 from app.verification.findings import Finding, GateOutcome
+from app.verification.former import drill_former
 from app.verification.path_gate import busiest
 from app.verification.stage import Key, Played, Row, staged
 from app.verification.subject import Bench, Subject
@@ -61,11 +62,14 @@ async def check_rollback(subject: Subject, bench: Bench, _seen: Mapping[str, Map
         for name, kept in held.items()
         if not kept
     ]
+    former, told = await drill_former(subject, bench)
+    findings += told
     taken = await undoing.taken_back(subject, bench)
     findings += [finding for one in taken for _, finding in one.findings]
     undone = undoing.undone(subject.spec, taken)
     evidence = {
         "drill": held,
+        "former": former,
         "undo": undo_share(subject.spec, undone),
         "undone": undone,
         "undo_cases": [one.as_dict() for one in taken],
@@ -79,39 +83,15 @@ async def check_rollback(subject: Subject, bench: Bench, _seen: Mapping[str, Map
 async def _drilled(subject: Subject, bench: Bench, example: Example) -> tuple[dict[str, bool], list[Played]]:
     """What held, and the calls that were made without the drill."""
     async with drilled(bench, subject, example) as drill:
-        walked = await _drill(drill, example.args)
+        walked = await drill.walk(example.args, subject, subject)
         audited = await asyncio.to_thread(_audited, drill)
     plain, plays = await _plain(subject, bench, example)
-    states = [answer["state"] for answer in walked.answers]
-    versions = [answer["version"] for answer in walked.answers]
-    held = {
-        "published": versions[0] == walked.versions[0] and states[0] == "completed",
-        "replaced": versions[1] == walked.versions[1] and states[1] == "completed",
-        "rolled_back": versions[2] == walked.versions[0] == walked.versions[2] and states[2] == "completed",
+    held = walked.held | {
         "answers": [answer["result"] for answer in walked.answers] == [played.result for played in plays],
         "keys_kept": [set(ledger) for ledger in walked.ledgers] == [set(ledger) for ledger in plain],
-        "nothing_repeated": _repeated_nothing(walked.ledgers[0], walked.ledgers[2]),
         "audited": audited,
     }
     return held, plays
-
-
-@dataclass(frozen=True, slots=True)
-class _Walked:
-    """The drill's three calls: their answers, the ledger after each, the version that was to answer each."""
-
-    answers: list[dict[str, Any]]
-    ledgers: list[dict[Key, Row]]
-    versions: list[int]
-
-
-async def _drill(drill: Drill, args: Mapping[str, Any]) -> _Walked:
-    walked = _Walked([], [], [])
-    for step, move in enumerate((drill.publish, drill.publish, drill.roll_back), 1):
-        walked.versions.append(await move())
-        walked.answers.append(await drill.call(args, key=f"call {step}"))  # keys of their own: a natural run key would replay the first
-        walked.ledgers.append(await asyncio.to_thread(drill.stage.ledger))
-    return walked
 
 
 async def _plain(subject: Subject, bench: Bench, example: Example) -> tuple[list[dict[Key, Row]], list[Played]]:
@@ -123,10 +103,6 @@ async def _plain(subject: Subject, bench: Bench, example: Example) -> tuple[list
             plays.append(await stage.play(program, example.args))
             ledgers.append(await asyncio.to_thread(stage.ledger))
     return ledgers, plays
-
-
-def _repeated_nothing(before: Mapping[Key, Row], after: Mapping[Key, Row]) -> bool:
-    return all(after[key].performed == row.performed for key, row in before.items() if row.state == "done" and key in after)
 
 
 def _audited(drill: Drill) -> bool:

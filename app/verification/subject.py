@@ -37,11 +37,15 @@ PARTS = frozenset({"tool.py", "test_tool.py", "replaces", "generation_usd"})
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """The published version that a candidate would replace, with the report that it was published on, if that is still there."""
+    """The published version that a candidate would replace, with the report that it was published on, if that is still there.
+
+    `tool` is the text of its `tool.py`, where signed evidence vouches for it.
+    """
 
     version: int
     spec: ExecutionSpec
     report: Mapping[str, Any] | None = None
+    tool: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from app.spec.model import ExecutionSpec
 from app.verification.rollback_gate import check_rollback
+from app.verification.subject import Replaced
 from tests.support.bench import Lab, rules, subject
 from tests.support.specimens import TOOL, changed, specimen_spec
 
@@ -110,6 +112,38 @@ def test_the_roll_back_drill_holds_for_the_specimen(lab: Lab, scratch: Path) -> 
     assert outcome.evidence["stays"] == {"send": "an e-mail cannot be called back"} and outcome.evidence["undone"] == {}
     assert outcome.evidence["touched"] == {"runs": 3, "reads": {"sender": 3}, "effects": {"send": 2}}
     assert list(scratch.iterdir()) == []
+
+
+def test_the_version_that_is_replaced_is_drilled_with_the_candidate(lab: Lab, scratch: Path) -> None:
+    former = Replaced(3, specimen_spec(title="Greet, as before"), tool=changed(TOOL, "Good morning.", "Good day."))
+    outcome = lab.ask(check_rollback, replace(subject(), replaces=former), scratch)
+    assert outcome.passed and not outcome.findings, outcome.findings
+    evidence = outcome.evidence["former"]
+    assert (evidence["version"], evidence["drilled"], set(evidence["held"].values())) == (3, True, {True})
+    assert lab.ask(check_rollback, subject(), scratch).evidence["former"] is None
+
+
+@pytest.mark.parametrize(
+    ("there", "severity"),
+    [('raise ToolError("done_before")', "warning"), ("raise KeyError(args['campaign'])", "error")],
+    ids=["an error of its own", "a mistake"],
+)
+def test_a_candidate_that_cannot_go_on_with_what_the_version_before_it_left_is_told(
+    lab: Lab, scratch: Path, there: str, severity: str
+) -> None:
+    old = changed(TOOL, "Good morning.", "Good day.")
+    tool = changed(TOOL, "    ctx.log(", f"    if any(outcome.differs for outcome in told):\n        {there}\n    ctx.log(")
+    tool = changed(tool, "        counts[outcome.status] += 1\n", "        counts[outcome.status] += 1\n        told.append(outcome)\n")
+    tool = changed(tool, "    counts =", "    told = []\n    counts =")
+    candidate = replace(subject(tool=tool), replaces=Replaced(3, specimen_spec(), tool=old))
+    (finding,) = lab.ask(check_rollback, candidate, scratch).findings
+    assert (finding.rule, finding.severity) == ("rollback_former_replaced", severity), finding
+
+
+def test_a_version_that_cannot_be_called_as_the_candidate_is_blames_nobody(lab: Lab, scratch: Path) -> None:
+    former = Replaced(3, specimen_spec(), tool=changed(TOOL, "    counts =", '    raise ToolError("never")\n    counts ='))
+    outcome = lab.ask(check_rollback, replace(subject(), replaces=former), scratch)
+    assert outcome.passed and outcome.evidence["former"] == {"version": 3, "drilled": False, "reason": "no_common_example"}
 
 
 def test_a_natural_run_key_does_not_hide_the_second_version(lab: Lab, scratch: Path) -> None:
