@@ -73,7 +73,7 @@ def _believed(session: Session, row: Version, trusted: Sequence[str]) -> Bundle:
     kept = repository.bundles_of(session, row)
     if not kept:
         fix = f"{RESTORE} If you know where its evidence went and believe what is stored: `toolmint evidence seal`."
-        raise refusal(row, "bundle_missing", ["its evidence bundle is gone"], fix)
+        raise refusal(row, "bundle_missing", ["it has no evidence bundle"], fix)
     key = next((key for key in trusted if key in kept), None)
     if key is None:
         raise refusal(row, "bundle_signer_unknown", ["no key that is believed here signed its evidence"], KEYS)

@@ -1,7 +1,8 @@
 """Sealing: the evidence of a version gathered from the database, put into one bundle, signed, and kept beside the version for ever.
 
 A version is sealed in the transaction that publishes it. What was published before there were bundles is sealed once, before this
-installation gets its first key: from then on a version without a bundle is one that somebody took it from, and is refused.
+installation gets its first key: from then on a version without a bundle contradicted itself then, or somebody took its bundle, and it
+is refused.
 
 It refuses to be: a notary of what it did not see. A bundle says when and why it was sealed, and nothing that contradicts itself is signed.
 """
