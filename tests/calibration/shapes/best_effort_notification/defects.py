@@ -10,13 +10,14 @@ BUCKETS = '{"done": "told", "skipped": "told_before", "retrying": "waiting", "fa
 TELL = "    if recorded.status in INCIDENT_OF:\n        rows = tell(args, ctx, channels)\n"
 
 DEFECTS = (
-    defect("one_key_for_all_channels", "keys", "spec", spec(KEY, '"key": "[args.incident_id]"'), grave=True),
+    defect("one_key_for_all_channels", "keys", "spec", spec(KEY, '"key": "[args.incident_id]"'), grave=True, rule="spec_lint"),
     defect(
         "a_corrected_title_tells_everybody_again",
         "keys",
         "tests",
         spec(KEY, '"key": "[args.incident_id, args.title, item.channel]"'),
         grave=True,
+        rule="test_failed",
     ),
     defect(
         "a_later_version_tells_each_severity_anew",
@@ -24,6 +25,7 @@ DEFECTS = (
         "compatibility",
         spec(KEY, '"key": "[args.incident_id, args.severity, item.channel]"'),
         grave=True,
+        rule="key_changed",
     ),
     defect(
         "the_time_is_part_of_the_key",
@@ -32,6 +34,7 @@ DEFECTS = (
         spec('"key": "[args.incident_id]"', '"key": "[args.incident_id, item.body.opened_at]"'),
         suite('== [["inc-1"], ["inc-1", "chat"]', '[1:] == [["inc-1", "chat"]'),
         grave=True,
+        rule="new_effects_on_repeat",
     ),
     defect(
         "a_channel_that_is_named_twice_is_asked_twice",
@@ -48,6 +51,7 @@ DEFECTS = (
             '    rows = tell(args, ctx, channels)\n    recorded = ctx.perform("record", incident(args, ctx))\n',
         ),
         grave=True,
+        rule="example_effect",
     ),
     defect("channels_lose_the_order_of_the_rota", "order", "examples", tool("list(dict.fromkeys(channels))", "list(set(channels))")),
     defect(
@@ -68,6 +72,7 @@ DEFECTS = (
             '    TOLD.update((args["incident_id"], channel) for channel in known)\n',
         ),
         grave=True,
+        rule="module_state",
     ),
     defect(
         "the_machine_s_clock_says_when_it_was_opened",
@@ -76,7 +81,14 @@ DEFECTS = (
         after("from collections import Counter\n", "from datetime import UTC, datetime\n"),
         tool("ctx.now().isoformat()", "datetime.now(UTC).isoformat()"),
     ),
-    defect("what_is_in_doubt_is_told_again", "retries", "examples", spec('"on_unknown": "hold"', '"on_unknown": "retry"'), grave=True),
+    defect(
+        "what_is_in_doubt_is_told_again",
+        "retries",
+        "examples",
+        spec('"on_unknown": "hold"', '"on_unknown": "retry"'),
+        grave=True,
+        rule="example_effect",
+    ),
     defect(
         "a_channel_that_does_not_answer_is_asked_again_at_once",
         "retries",
@@ -106,6 +118,7 @@ DEFECTS = (
         "tests",
         spec('"retry_failed": true', '"retry_failed": false'),
         grave=True,
+        rule="test_failed",
     ),
     defect(
         "an_incident_that_was_opened_by_hand_is_overwritten",
@@ -113,6 +126,7 @@ DEFECTS = (
         "examples",
         tool('"body": body, "expected_version": 0}', '"body": body}'),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "who_was_not_told_at_first_is_never_told",
@@ -120,6 +134,7 @@ DEFECTS = (
         "effects",
         tool("if recorded.status in INCIDENT_OF:", 'if recorded.status == "done":'),
         grave=True,
+        rule="fails_on_repeat",
     ),
     defect(
         "one_channel_that_fails_fails_the_run",
@@ -145,6 +160,7 @@ DEFECTS = (
             "            break\n",
         ),
         grave=True,
+        rule="example_effect_missing",
     ),
     defect(
         "a_record_that_cannot_be_written_keeps_nobody_from_being_told",
@@ -152,6 +168,7 @@ DEFECTS = (
         "examples",
         tool("    rows: list[Channel] = []\n" + TELL, "    rows = tell(args, ctx, channels)\n"),
         grave=True,
+        rule="example_effect_extra",
     ),
     defect(
         "a_refusal_by_the_host_is_passed_over",
@@ -169,6 +186,7 @@ DEFECTS = (
             "def message(args: Args,",
         ),
         grave=True,
+        rule="refusal_passed_over",
     ),
     defect(
         "a_missing_rota_means_everybody",
@@ -178,6 +196,7 @@ DEFECTS = (
             '        raise ToolError("rota_not_found", f"There is no rota {severity!r} in on_call.")\n', "        return sorted(CHANNELS)\n"
         ),
         grave=True,
+        rule="example_effect_extra",
     ),
     defect(
         "the_duty_manager_gets_a_mail_that_is_not_declared",
@@ -190,6 +209,7 @@ DEFECTS = (
             '            ctx.perform("escalate", {"to": "duty@example.com", "subject": args["title"], "text": args["text"]})\n',
         ),
         grave=True,
+        rule="undeclared_effect",
     ),
     defect(
         "the_effect_is_chosen_by_the_rota",
@@ -201,6 +221,7 @@ DEFECTS = (
             '    effect = (ctx.read("rota", key=args["severity"]) or {}).get("effect", "notify")\n',
         ),
         grave=True,
+        rule="id_not_literal",
     ),
     defect(
         "the_text_of_the_incident_is_logged",
@@ -233,6 +254,7 @@ DEFECTS = (
         "examples",
         tool(BUCKETS, BUCKETS.replace('"unknown": "unknown"', '"unknown": "told"')),
         grave=True,
+        rule="example_invariant",
     ),
     defect("who_waits_is_counted_as_failed", "wrong_bucket", "examples", tool(BUCKETS, BUCKETS.replace('"waiting"', '"failed"'))),
     defect(
@@ -241,6 +263,7 @@ DEFECTS = (
         "effects",
         tool(BUCKETS, BUCKETS.replace('"told_before"', '"told"')),
         grave=True,
+        rule=("ends_badly", "fails_on_repeat"),
     ),
     defect(
         "names_that_are_no_channel_are_forgotten_in_everybody",

@@ -63,6 +63,7 @@ DEFECTS = (
         "compatibility",
         spec(_TERMINATE + '"[args.contract, args.request_id]"', _TERMINATE + '"[args.contract]"'),
         grave=True,
+        rule="key_changed",
     ),
     defect(
         "a_successor_has_a_number_that_nobody_can_make_again",
@@ -72,6 +73,7 @@ DEFECTS = (
         tool("def settle(found: Contract,", "def settle(ctx: Context, found: Contract,"),
         tool('found.number)}-{starts_on}"', 'found.number)}-{ctx.new_id()[:8]}"'),
         grave=True,
+        rule=("example_effect", "test_failed"),
     ),
     defect(
         "a_request_that_is_made_again_is_judged_anew",
@@ -100,6 +102,7 @@ DEFECTS = (
         ("examples", "tests"),
         tool(_LOG + _WRITE, _WRITE.replace('int(logged.status == "done")', "0") + _LOG),
         grave=True,
+        rule=("example_effect", "test_failed"),
     ),
     defect(
         "the_customer_is_told_before_the_contract_is_written",
@@ -108,6 +111,7 @@ DEFECTS = (
         without('    mailed = ctx.perform("confirm", confirmation(found, settled))\n'),
         before("    written = write(args, ctx, found, settled)\n", '    mailed = ctx.perform("confirm", confirmation(found, settled))\n'),
         grave=True,
+        rule=("example_effect", "test_failed"),
     ),
     defect(
         "the_customer_is_told_of_what_was_not_written",
@@ -115,6 +119,7 @@ DEFECTS = (
         ("examples", "tests"),
         tool(_WRITE, "    written = write(args, ctx, found, settled)\n"),
         grave=True,
+        rule=("example_effect_extra", "test_failed"),
     ),
     defect(
         "a_contract_is_renewed_without_its_successor",
@@ -125,6 +130,7 @@ DEFECTS = (
         suite('            "atomic": True,\n', ""),
         suite(_TAKEN_TEST, '    assert contracts(t)["K-1-2026-07-01"] == {"number": "x"}\n'),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "a_successor_overwrites_whatever_has_its_number",
@@ -135,6 +141,7 @@ DEFECTS = (
         suite('{"key": "K-1-2026-07-01", "expected_version": 0, "body": new}', '{"key": "K-1-2026-07-01", "body": new}'),
         suite(_TAKEN_TEST, '    assert t.result["outcome"] == "done"\n'),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "a_contract_that_somebody_else_writes_meanwhile_is_overwritten",
@@ -147,6 +154,7 @@ DEFECTS = (
         ),
         suite('{"key": "K-1", "expected_version": 1, "body": TERMINATED}', '{"key": "K-1", "body": TERMINATED}'),
         grave=True,
+        rule="overwrites_what_it_read",
     ),
     defect(
         "requests_are_kept_in_the_module",
@@ -159,6 +167,7 @@ DEFECTS = (
         ),
         after("        event = request_of(args, ctx)\n", "        EVENTS[event_key(args)] = event\n"),
         grave=True,
+        rule="module_state",
     ),
     defect(
         "a_terminated_contract_may_be_terminated_and_renewed",
@@ -172,6 +181,7 @@ DEFECTS = (
         "rollback",
         spec('"body": "item.body.before"', '"body": "item.body"'),
         grave=True,
+        rule="undo_differs",
     ),
     defect(
         "the_increase_is_added_to_the_price_as_an_amount",
@@ -213,6 +223,7 @@ DEFECTS = (
         "tests",
         tool('date.fromisoformat(event["on"]))', "ctx.now().date())"),
         grave=True,
+        rule="test_failed",
     ),
     defect("the_day_is_taken_from_the_machine", "time", "imports", tool("ctx.now().date().isoformat()", "date.today().isoformat()")),
     defect(
@@ -221,6 +232,7 @@ DEFECTS = (
         ("examples", "tests"),
         spec('"on_unknown": "hold"', '"on_unknown": "retry"'),
         grave=True,
+        rule=("example_effect", "test_failed"),
     ),
     defect(
         "an_event_that_cannot_be_read_is_taken_for_none",
@@ -235,6 +247,7 @@ DEFECTS = (
 """,
         ),
         grave=True,
+        rule="refusal_passed_over",
     ),
     defect(
         "a_contract_that_cannot_be_read_ends_without_a_word",
@@ -266,6 +279,7 @@ DEFECTS = (
     mailed = ctx.perform(""",
         ),
         grave=True,
+        rule="undeclared_effect",
     ),
     defect(
         "the_host_is_asked_past_the_context",
@@ -275,6 +289,7 @@ DEFECTS = (
             '    event = ctx.read("event", key=event_key(args))\n', '    ctx._exchange.send({"t": "log", "event": "asked", "fields": {}})\n'
         ),
         grave=True,
+        rule="escape",
     ),
     defect(
         "the_contract_is_logged_whole",

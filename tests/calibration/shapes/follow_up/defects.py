@@ -34,6 +34,7 @@ DEFECTS = (
         ("examples", "tests"),
         tool("{found.sent_on}, reminder {found.reminders + 1}", "{found.sent_on}"),
         grave=True,
+        rule=("example_effect", "test_failed"),
     ),
     defect(
         "the_day_of_the_run_is_part_of_the_key_of_a_reminder",
@@ -52,6 +53,7 @@ DEFECTS = (
         ),
         suite("Quote q0002 of 2026-01-01, reminder 2", "Quote q0002 of 2026-01-01, reminder 2 (2026-03-02)"),
         grave=True,
+        rule="test_failed",
     ),
     defect(
         "a_random_number_tells_mails_apart",
@@ -76,6 +78,7 @@ DEFECTS = (
         suite("_and_not_sent_again", ""),
         suite(_TOMORROW_TEST, ""),
         grave=True,
+        rule="new_effects_on_repeat",
     ),
     defect(
         "quotes_beyond_the_limit_are_noted_without_a_mail",
@@ -92,6 +95,7 @@ DEFECTS = (
             "    accepted = [found for found, outcome in asked if is_accepted(found, outcome, tally)]\n",
         ),
         grave=True,
+        rule=("example_effect", "test_failed"),
     ),
     defect(
         "a_reminder_is_noted_before_it_is_sent",
@@ -121,6 +125,7 @@ DEFECTS = (
 """,
         ),
         grave=True,
+        rule=("example_effect", "test_failed"),
     ),
     defect(
         "a_reminder_in_the_retry_queue_is_noted",
@@ -131,6 +136,7 @@ DEFECTS = (
             '(outcome.status, "failed"), found.key, code_of(outcome))\n    return outcome.status != "failed"',
         ),
         grave=True,
+        rule=("example_effect", "test_failed"),
     ),
     defect(
         "replies_are_kept_in_the_module",
@@ -139,6 +145,7 @@ DEFECTS = (
         after("SATURDAY = 5\n", "ANSWERED: set[str] = set()\n"),
         tool("    answered = set(replied(ctx))\n", "    ANSWERED.update(replied(ctx))\n    answered = ANSWERED\n"),
         grave=True,
+        rule="module_state",
     ),
     defect(
         "days_are_counted_from_the_quote_itself",
@@ -153,6 +160,7 @@ DEFECTS = (
         ),
         suite(_STAGES_TEST, ""),
         grave=True,
+        rule="new_effects_on_repeat",
     ),
     defect("the_day_is_taken_from_the_machine", "time", "imports", tool("    today = ctx.now().date()\n", "    today = date.today()\n")),
     defect(
@@ -179,6 +187,7 @@ DEFECTS = (
         ("examples", "tests"),
         spec('"on_unknown": "hold"', '"on_unknown": "retry"'),
         grave=True,
+        rule=("example_effect", "test_failed"),
     ),
     defect(
         "a_reminder_that_is_not_settled_is_sent_once_more",
@@ -192,6 +201,7 @@ DEFECTS = (
     noted = ctx.perform_each(""",
         ),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "a_quote_that_somebody_else_writes_meanwhile_is_overwritten",
@@ -204,6 +214,7 @@ DEFECTS = (
         suite('            "key": "q0001",\n            "expected_version": 1,\n', '            "key": "q0001",\n'),
         suite('["q0002", 1],', '["q0002", 2],'),
         grave=True,
+        rule="overwrites_what_it_read",
     ),
     defect(
         "a_quote_that_another_run_has_closed_is_a_failure",
@@ -234,6 +245,7 @@ DEFECTS = (
 """,
         ),
         grave=True,
+        rule="refusal_passed_over",
     ),
     defect(
         "a_quote_that_cannot_be_read_is_passed_over",
@@ -257,6 +269,7 @@ DEFECTS = (
 """,
         ),
         grave=True,
+        rule=("swallows_cancellation", "ruff:BLE001"),
     ),
     defect(
         "customers_with_a_phone_get_an_undeclared_text_message",
@@ -270,6 +283,7 @@ DEFECTS = (
     noted = ctx.perform_each(""",
         ),
         grave=True,
+        rule="undeclared_effect",
     ),
     defect(
         "which_read_is_asked_for_is_computed",
@@ -310,6 +324,7 @@ DEFECTS = (
         tool('"retrying": "retry_queue", "unknown": "unknown"}', '"retrying": "retry_queue", "unknown": "sent"}'),
         suite('("lose_reply", "unknown"), ', ""),
         grave=True,
+        rule="example_invariant",
     ),
     defect(
         "quotes_beyond_the_limit_are_not_counted",

@@ -23,6 +23,7 @@ DEFECTS = (
         "tests",
         spec(BOOK_KEY, '"key": "[args.warehouse, item.json.reference]"'),
         grave=True,
+        rule="test_failed",
     ),
     defect(
         "a_later_version_books_each_service_anew",
@@ -30,6 +31,7 @@ DEFECTS = (
         "compatibility",
         spec(BOOK_KEY, '"key": "[item.json.service, item.json.reference]"'),
         grave=True,
+        rule="key_changed",
     ),
     defect(
         "each_call_makes_a_new_reference",
@@ -39,6 +41,7 @@ DEFECTS = (
         tool("def parcel(order: str,", "def parcel(ctx: Context, order: str,"),
         tool(JSON, JSON.replace("order,", 'f"{order}-{ctx.new_id()[:8]}",')),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "the_day_is_part_of_the_reference",
@@ -48,13 +51,15 @@ DEFECTS = (
         tool("def parcel(order: str,", "def parcel(ctx: Context, order: str,"),
         tool(JSON, JSON.replace("order,", 'f"{order}-{ctx.now():%Y%m%d}",')),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "orders_of_one_address_share_a_key",
         "keys",
-        "examples",
+        "effects",
         spec(BOOK_KEY, '"key": "[item.json.to.name, item.json.to.postcode]"'),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "notes_are_kept_by_what_the_carrier_calls_them",
@@ -69,6 +74,7 @@ DEFECTS = (
         "examples",
         tool(BOOKING, BOOKING.replace("in zip(parcels,", "in zip(reversed(parcels),")),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "shipments_are_noted_before_they_are_booked",
@@ -77,6 +83,7 @@ DEFECTS = (
         before(BOOKING, '    ctx.perform_many("note", (note(each, Outcome("done")) for each in parcels))\n'),
         tool('        elif outcome.status != "skipped":\n', '        elif outcome.status not in ("skipped", "duplicate"):\n'),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "only_the_first_page_of_orders_is_booked",
@@ -87,6 +94,7 @@ DEFECTS = (
             'rows = ctx.read("orders", collection="orders", filter={"warehouse": args["warehouse"], "status": "packed"})["items"]',
         ),
         grave=True,
+        rule=("example_effect", "example_effect_missing", "test_failed"),
     ),
     defect(
         "services_are_kept_between_calls",
@@ -103,6 +111,7 @@ DEFECTS = (
         tool("    for row in batch:\n", '    for row in (row for row in batch if row["key"] not in BOOKED):\n'),
         after("            exist.append((each, outcome))\n", "            BOOKED.add(each.order)\n"),
         grave=True,
+        rule="module_state",
     ),
     defect(
         "the_value_is_a_sum_of_floats",
@@ -135,7 +144,14 @@ DEFECTS = (
         tool("import re\nfrom collections", "import re\nimport time\nfrom collections"),
         before(COUNTED, "        time.sleep(0.05)\n"),
     ),
-    defect("a_booking_in_doubt_is_sent_again", "retries", "examples", spec('"on_unknown": "hold"', '"on_unknown": "retry"'), grave=True),
+    defect(
+        "a_booking_in_doubt_is_sent_again",
+        "retries",
+        "examples",
+        spec('"on_unknown": "hold"', '"on_unknown": "retry"'),
+        grave=True,
+        rule="example_effect",
+    ),
     defect(
         "a_booking_in_doubt_is_made_anew_under_another_reference",
         "retries",
@@ -149,6 +165,7 @@ DEFECTS = (
             "def text_of(address:",
         ),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "a_busy_carrier_is_asked_again_at_once",
@@ -165,6 +182,7 @@ DEFECTS = (
             '"retry_failed": false,\n      "limits": {"per_run": 50000, "per_second"',
         ),
         grave=True,
+        rule="test_failed",
     ),
     defect(
         "what_an_earlier_call_booked_is_never_noted",
@@ -172,6 +190,7 @@ DEFECTS = (
         "effects",
         tool('EXISTS = frozenset({"done", "skipped"})', 'EXISTS = frozenset({"done"})'),
         grave=True,
+        rule="fails_on_repeat",
     ),
     defect(
         "a_shipment_of_an_earlier_call_is_noted_without_its_number",
@@ -180,6 +199,7 @@ DEFECTS = (
         after('fields = (booked.receipt or {}).get("fields", {})', ' if booked.status == "done" else {}'),
         suite('    assert again.items("note")[0]["body"]["shipment"] == "ceed61a096b2d1769afb"\n', ""),
         grave=True,
+        rule="done_otherwise",
     ),
     defect(
         "a_refusal_ends_the_run_before_anything_is_noted",
@@ -192,6 +212,7 @@ DEFECTS = (
             + '            raise ToolError("carrier_refused", "The carrier refused an order.")\n',
         ),
         grave=True,
+        rule="example_effect_missing",
     ),
     defect(
         "what_was_asked_for_is_noted_as_if_it_existed",
@@ -201,6 +222,7 @@ DEFECTS = (
             "        if outcome.status in EXISTS:\n            exist.append((each, outcome))\n", "        exist.append((each, outcome))\n"
         ),
         grave=True,
+        rule=("example_effect", "example_effect_extra"),
     ),
     defect("notes_that_fail_are_passed_over", "swallowed_errors", "examples", without(UNNOTED)),
     defect(
@@ -225,6 +247,7 @@ DEFECTS = (
             '        except ToolError as error:\n            ctx.log("batch_refused", code=error.code)\n',
         ),
         grave=True,
+        rule="refusal_passed_over",
     ),
     defect(
         "the_order_is_marked_as_shipped_undeclared",
@@ -235,6 +258,7 @@ DEFECTS = (
             '            ctx.perform("mark", {"key": each.order, "body": {"status": "shipped"}})\n',
         ),
         grave=True,
+        rule="undeclared_effect",
     ),
     defect(
         "one_country_goes_to_a_host_that_is_not_declared",
@@ -243,8 +267,16 @@ DEFECTS = (
         after('CARRIER = "https://api.carrier.example.com/v1/shipments"\n', 'DUTCH = "https://api.post.example.nl/v2/parcels"\n'),
         tool('"url": CARRIER,', '"url": DUTCH if country == "NL" else CARRIER,'),
         grave=True,
+        rule="undeclared_host",
     ),
-    defect("a_method_that_is_not_declared", "undeclared_access", "examples", tool('"method": "POST",', '"method": "PUT",'), grave=True),
+    defect(
+        "a_method_that_is_not_declared",
+        "undeclared_access",
+        "examples",
+        tool('"method": "POST",', '"method": "PUT",'),
+        grave=True,
+        rule="example_effect",
+    ),
     defect(
         "every_recipient_is_logged",
         "leaks",
@@ -291,9 +323,15 @@ DEFECTS = (
         "examples",
         tool(BUCKETS, BUCKETS.replace('"unknown": "unknown"', '"unknown": "refused"')),
         grave=True,
+        rule="example_result",
     ),
     defect(
-        "what_waits_is_counted_as_booked", "wrong_bucket", "examples", tool(BUCKETS, BUCKETS.replace('"waiting"', '"booked"')), grave=True
+        "what_waits_is_counted_as_booked",
+        "wrong_bucket",
+        "examples",
+        tool(BUCKETS, BUCKETS.replace('"waiting"', '"booked"')),
+        grave=True,
+        rule="example_invariant",
     ),
     defect(
         "what_was_booked_before_is_counted_as_booked_now",
@@ -301,6 +339,7 @@ DEFECTS = (
         "effects",
         tool(BUCKETS, BUCKETS.replace('"booked_before"', '"booked"')),
         grave=True,
+        rule="fails_on_repeat",
     ),
     defect(
         "what_was_noted_before_is_counted_as_noted_now",
@@ -311,5 +350,6 @@ DEFECTS = (
             "        if outcome.status in EXISTS:\n            tally.noted += 1\n        else:\n",
         ),
         grave=True,
+        rule="fails_on_repeat",
     ),
 )

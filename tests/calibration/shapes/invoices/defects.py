@@ -32,6 +32,7 @@ DEFECTS = (
         suite('["c1@example.com", "Invoice 2026-02-o0001"]', '["2026-02", "c1@example.com"]'),
         suite(_TWO_MAILS_TEST, ""),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "a_fresh_reference_in_the_subject_is_part_of_the_key_of_a_mail",
@@ -48,6 +49,7 @@ DEFECTS = (
         suite('        "subject": "Invoice 2026-02-o0001",\n', '        "subject": item["subject"],\n'),
         suite('[item["subject"] for item in t.items("send")] ==', '[item["subject"][:21] for item in t.items("send")] =='),
         grave=True,
+        rule="new_effects_on_repeat",
     ),
     defect(
         "an_order_is_marked_once_and_never_again",
@@ -55,6 +57,7 @@ DEFECTS = (
         "compatibility",
         spec('"key": "[args.period, item.key, item.expected_version]"', '"key": "[args.period, item.key]"'),
         grave=True,
+        rule="key_changed",
     ),
     defect(
         "orders_are_marked_before_their_mail_is_out",
@@ -76,6 +79,7 @@ DEFECTS = (
             "        is_mailed(draft, outcome, tally)\n",
         ),
         grave=True,
+        rule=("example_effect", "test_failed"),
     ),
     defect(
         "outcomes_of_mails_are_paired_with_all_orders",
@@ -83,6 +87,7 @@ DEFECTS = (
         "effects",
         tool("zip(standing, sent, strict=True)", "zip(found, sent, strict=False)"),
         grave=True,
+        rule="wrong_item_follows",
     ),
     defect(
         "invoices_are_numbered_by_a_counter_of_the_module",
@@ -92,6 +97,7 @@ DEFECTS = (
         after('CENT = Decimal("0.01")\n', "NUMBERS = count(1)\n"),
         tool("f\"{period}-{row['key']}\"", 'f"{period}-{next(NUMBERS):05}"'),
         grave=True,
+        rule="module_state",
     ),
     defect(
         "terms_are_kept_between_calls_in_a_default",
@@ -177,6 +183,7 @@ DEFECTS = (
             '                "currency"',
         ),
         grave=True,
+        rule="not_recovered",
     ),
     defect(
         "a_period_may_be_invoiced_on_its_last_day",
@@ -194,6 +201,7 @@ DEFECTS = (
         ("examples", "tests"),
         spec('"on_unknown": "hold"', '"on_unknown": "retry"'),
         grave=True,
+        rule=("example_effect", "test_failed"),
     ),
     defect(
         "a_mail_in_the_retry_queue_is_sent_again_with_another_subject",
@@ -207,6 +215,7 @@ DEFECTS = (
             "    marked = ctx.perform_each(",
         ),
         grave=True,
+        rule="example_effect_extra",
     ),
     defect(
         "an_order_that_somebody_else_writes_meanwhile_is_overwritten",
@@ -219,6 +228,7 @@ DEFECTS = (
         suite('("mark", ["2026-02", "o0001", 1]),', '("mark", ["2026-02", "o0001"]),'),
         suite('assert item == {"key": "o0001", "expected_version": 1, "body"', 'assert item == {"key": "o0001", "body"'),
         grave=True,
+        rule="overwrites_what_it_read",
     ),
     defect(
         "orders_are_marked_whatever_became_of_their_mail",
@@ -231,6 +241,7 @@ DEFECTS = (
         suite("(1, 1, 2, 1)\n", "(1, 1, 2, 2)\n"),
         suite('assert statuses(t) == ["delivered", "invoiced"]', 'assert statuses(t) == ["invoiced", "invoiced"]'),
         grave=True,
+        rule="example_effect_extra",
     ),
     defect(
         "without_terms_standard_ones_are_taken",
@@ -244,6 +255,7 @@ DEFECTS = (
             '        return Terms("EUR", 14, {"standard": Decimal(19), "reduced": Decimal(7)})\n',
         ),
         grave=True,
+        rule="refusal_passed_over",
     ),
     defect(
         "whatever_goes_wrong_makes_an_order_invalid",
@@ -273,6 +285,7 @@ DEFECTS = (
             "def draft_of(period: str,",
         ),
         grave=True,
+        rule="undeclared_read",
     ),
     defect(
         "customers_are_logged_as_their_orders_are_marked",

@@ -16,13 +16,21 @@ ITEM = '"body": {**body, "price": str(reduced), "promotion": promotion.id, "regu
 OWN = '    if present == promotion.id:\n        raise LeftOut("already", "already")\n'
 
 DEFECTS = (
-    defect("products_of_one_version_share_a_key", "keys", "examples", spec(REPRICE_KEY, REPRICE_KEY.replace("item.key, ", "")), grave=True),
+    defect(
+        "products_of_one_version_share_a_key",
+        "keys",
+        "examples",
+        spec(REPRICE_KEY, REPRICE_KEY.replace("item.key, ", "")),
+        grave=True,
+        rule="example_effect",
+    ),
     defect(
         "a_promotion_can_never_be_started_again",
         "keys",
         ("tests", "rollback"),
         spec(REPRICE_KEY, REPRICE_KEY.replace(", item.expected_version", "")),
         grave=True,
+        rule="test_failed",
     ),
     defect(
         "a_later_version_forgets_the_promotion_in_the_key",
@@ -30,6 +38,7 @@ DEFECTS = (
         "compatibility",
         spec(REPRICE_KEY, REPRICE_KEY.replace("args.promotion_id, ", "")),
         grave=True,
+        rule="key_changed",
     ),
     defect("outcomes_are_put_to_the_wrong_products", "order", "examples", tool("under_way.popleft()", "under_way.pop()")),
     defect(
@@ -38,6 +47,7 @@ DEFECTS = (
         "examples",
         tool('collection="products", filter={"category": promotion.category})', 'collection="products")'),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "only_the_first_page_of_a_category_is_reduced",
@@ -48,6 +58,7 @@ DEFECTS = (
             'ctx.read("products", collection="products", filter={"category": promotion.category})["items"]',
         ),
         grave=True,
+        rule=("example_effect_missing", "test_failed"),
     ),
     defect(
         "promotions_are_kept_between_calls",
@@ -108,6 +119,7 @@ DEFECTS = (
         without(OWN),
         tool("    if present is not None:\n", "    if present not in (None, promotion.id):\n"),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "what_failed_once_can_never_be_written",
@@ -115,6 +127,7 @@ DEFECTS = (
         ("tests", "effects"),
         spec(REPRICE_KEY + '      "retry_failed": true,', REPRICE_KEY + '      "retry_failed": false,'),
         grave=True,
+        rule="test_failed",
     ),
     defect(
         "what_others_write_meanwhile_is_overwritten",
@@ -131,6 +144,7 @@ DEFECTS = (
         ),
         spec('"item": {"key": "p6", "expected_version": 1}', '"item": {"key": "p6"}'),
         grave=True,
+        rule="overwrites_what_it_read",
     ),
     defect(
         "the_end_takes_back_what_was_written_during_the_promotion",
@@ -139,6 +153,7 @@ DEFECTS = (
         tool('"body": {**kept, "price": before["price"]}', '"body": before'),
         without('        kept = {name: value for name, value in body.items() if name not in ("promotion", "regular")}\n'),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "the_undo_puts_back_the_reduced_record",
@@ -146,6 +161,7 @@ DEFECTS = (
         "rollback",
         spec(UNDO, UNDO.replace("item.body.regular", "item.body")),
         grave=True,
+        rule="undo_differs",
     ),
     defect(
         "the_undo_does_not_say_which_version_it_undoes",
@@ -153,6 +169,7 @@ DEFECTS = (
         "rollback",
         spec(UNDO, UNDO.replace(', "expected_version": "receipt.version"', "")),
         grave=True,
+        rule="undo_not_done",
     ),
     defect(
         "the_undo_expects_the_version_from_before",
@@ -160,6 +177,7 @@ DEFECTS = (
         "rollback",
         spec(UNDO, UNDO.replace("receipt.version", "item.expected_version")),
         grave=True,
+        rule="undo_not_done",
     ),
     defect(
         "only_the_price_is_kept_from_before",
@@ -175,6 +193,7 @@ DEFECTS = (
         spec('"promotion": "half", "regular": {"category": "c", "price": "0.05"}', '"promotion": "half", "regular": {"price": "0.05"}'),
         spec('"promotion": "half", "regular": {"category": "c", "price": "2.01"}', '"promotion": "half", "regular": {"price": "2.01"}'),
         grave=True,
+        rule="undo_differs",
     ),
     defect(
         "what_is_kept_is_the_reduced_price",
@@ -182,6 +201,7 @@ DEFECTS = (
         ("examples", "rollback"),
         tool(ITEM, ITEM.replace('"regular": body}', '"regular": {**body, "price": str(reduced)}}')),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "what_was_before_is_not_kept",
@@ -189,6 +209,7 @@ DEFECTS = (
         ("examples", "rollback"),
         tool(ITEM, ITEM.replace(', "regular": body}', "}")),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "the_way_back_leads_to_another_collection",
@@ -196,6 +217,7 @@ DEFECTS = (
         ("examples", "rollback", "tests"),
         spec(RESTORE_KEY, RESTORE_KEY.replace('"products"', '"products_before"')),
         grave=True,
+        rule=("example_effect", "test_failed"),
     ),
     defect(
         "a_price_that_cannot_be_read_is_nothing",
@@ -235,6 +257,7 @@ DEFECTS = (
             '    ctx.perform("mark", {"key": promotion.id, "body": {"status": args["action"]}})\n',
         ),
         grave=True,
+        rule=("example_effect_extra", "undeclared_effect"),
     ),
     defect(
         "an_effect_is_declared_that_nothing_performs",
@@ -271,6 +294,7 @@ DEFECTS = (
             '"action": {"enum": ["start", "end", "pause"], "description": "Whether',
         ),
         grave=True,
+        rule="property_result",
     ),
     defect("the_result_may_not_be_as_long_as_it_is", "wrong_schema", "spec", spec('"result_bytes": 8192', '"result_bytes": 256')),
     defect("more_samples_are_kept_than_the_result_holds", "wrong_schema", "properties", tool("SAMPLES = 5\n", "SAMPLES = 8\n")),
@@ -282,5 +306,6 @@ DEFECTS = (
         "effects",
         tool('"skipped": "skipped", "failed"', '"skipped": "changed", "failed"'),
         grave=True,
+        rule="twins_differ",
     ),
 )
