@@ -64,9 +64,10 @@ DEFECTS = (
     defect(
         "notes_are_kept_by_what_the_carrier_calls_them",
         "keys",
-        "examples",
+        ("effects", "tests"),
         spec('"key": "[item.key]"', '"key": "[item.body.shipment]"'),
         grave=True,
+        rule=("ends_badly", "test_failed"),
     ),
     defect(
         "answers_are_put_to_the_wrong_orders",
