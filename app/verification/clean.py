@@ -31,8 +31,8 @@ class Clean:
     """What one run on a fresh stage leaves, what the same call again adds a little later, and what the replay of the first says.
 
     `goes_on`: each call did more of what was to do, until nothing was left; `whole` is the ledger then, `after` itself where there was no
-    more to do. `records` are those that are left in the end, by collection and key. `elsewhere` are the items of another first run, a
-    little later in a world of its own.
+    more to do. `records` are those that are left in the end, by collection and key. `hour_ended`: between the two calls.
+    `elsewhere` are the items of another first run, a little later in a world of its own.
     """
 
     example: Example
@@ -44,6 +44,7 @@ class Clean:
     replay: tuple[str, Mapping[str, Any]]
     whole: Mapping[Key, Row]
     goes_on: bool = False
+    hour_ended: bool = False
     elsewhere: Mapping[Key, Any] = field(default_factory=dict)
 
     @property
@@ -76,7 +77,7 @@ async def run_clean(subject: Subject, bench: Bench, example: Example) -> Clean:
         may_go_on = an_hour_ends or _is_other_work(subject.spec, ledger, after)
         whole = await to_an_end(stage, program, example) if may_go_on and after.keys() != ledger.keys() else None
         records = await asyncio.to_thread(stage.records)
-        return Clean(example, played, ledger, again, after, records, replay, whole or after, whole is not None)
+        return Clean(example, played, ledger, again, after, records, replay, whole or after, whole is not None, an_hour_ends)
 
 
 def _is_other_work(spec: ExecutionSpec, before: Mapping[Key, Row], after: Mapping[Key, Row]) -> bool:
@@ -164,7 +165,7 @@ def _judge_twice(clean: Clean, played: Played) -> list[Finding]:
     if clean.played.state == "completed":
         alike = _told_alike(clean)
         expected += _asked(alike)
-        got = got[: len(expected)] if len(alike) < len(clean.again.done) else got
+        got = got[: len(expected)] if clean.hour_ended or len(alike) < len(clean.again.done) else got
     if got == expected:
         return list(_another_answer(clean, played))
     at = next((index for index, (left, right) in enumerate(zip_longest(expected, got)) if left != right), 0)
@@ -177,7 +178,10 @@ def _judge_twice(clean: Clean, played: Played) -> list[Finding]:
 
 def _told_alike(clean: Clean) -> Sequence[Done]:
     """What the second process asked for, up to the first item of which it heard what one process does not hear: that what was refused, or
-    in doubt, has become something else meanwhile."""
+    in doubt, has become something else meanwhile. Nothing, if an hour has ended meanwhile: that is another day's work perhaps.
+    """
+    if clean.hour_ended:
+        return ()
     first = {(one.effect, one.key): one.status for one in reversed(clean.played.done)}
     told: set[tuple[str, str | None]] = set()
     for number, one in enumerate(clean.again.done, 1):

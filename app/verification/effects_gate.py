@@ -44,7 +44,7 @@ class Examined:
 
 async def check_effects(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
     """Clean runs of up to 12 examples, then schedules of those in which nothing was found."""
-    chosen = sorted(subject.spec.examples, key=lambda example: not example.effects)[:MOST_EXAMPLES]
+    chosen = choose_examples(subject.spec)
     examined = await together(lambda example: _in_time(bench, example, examine(subject, bench, example)), chosen)
     cleans = [one.clean for one in examined if one.clean is not None]
     sound = [one.clean for one in examined if one.clean is not None and not one.findings]
@@ -69,6 +69,13 @@ async def check_effects(subject: Subject, bench: Bench, _seen: Mapping[str, Mapp
         "schedules": _told(listed, subject.digest),
     }
     return GateOutcome(findings, evidence)
+
+
+def choose_examples(spec: ExecutionSpec) -> list[Example]:
+    """Up to 12: for each effect the first that does it, then the others that have effects."""
+    doing = ((expected.id, example) for example in spec.examples for expected in example.effects if expected.status == "done")
+    first = {effect: example.name for effect, example in reversed([*doing])}
+    return sorted(spec.examples, key=lambda example: (example.name not in first.values(), not example.effects))[:MOST_EXAMPLES]
 
 
 async def _in_time(bench: Bench, example: Example, work: Awaitable[Examined]) -> Examined:
@@ -131,11 +138,15 @@ def _told(listed: Listed, seed: str) -> dict[str, Any]:
 
 def _unproven(spec: ExecutionSpec, cleans: Sequence[Clean]) -> Iterator[Finding]:
     """Effects of which no example shows anything, or not that what differs has keys of its own."""
+    done = {key[0] for clean in cleans for key in clean.done}
     for effect in spec.effects:
         keys = {key for clean in cleans for key in clean.ledger if key[0] == effect.id}
         if not keys:
             message = f"No example performs the effect {effect.id!r}, so nothing is known of it."
             yield Finding("effect_unproven", message, FIXES["effect_unproven"], file="spec.json")
+        elif effect.id not in done:
+            message = f"In no example is the effect {effect.id!r} done, so it was neither interrupted nor refused."
+            yield Finding("effect_undisturbed", message, FIXES["effect_undisturbed"], file="spec.json")
         elif _never_apart(effect.id, cleans):
             message = (
                 f"Whenever one run asks for different items of the effect {effect.id!r}, they share a key, so that one of them is lost."

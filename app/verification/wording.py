@@ -44,6 +44,7 @@ FIXES: Mapping[str, str] = MappingProxyType(
         "one_key_for_two": "Give what differs a key of its own, or put what belongs to one key together before it is performed.",
         "list_fails": "Count an item that comes twice as a duplicate (Outcome.status), and take the list in any order.",
         "effect_unproven": "Add an example that performs it, or remove it from the spec.",
+        "effect_undisturbed": "Add an example in which it is done.",
         "one_key_only": "Add an example with two different items.",
     }
 )

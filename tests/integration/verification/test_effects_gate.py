@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.verification.effects_gate import check_effects
+from app.verification.effects_gate import check_effects, choose_examples
 from tests.support.bench import Lab, rules, subject
 from tests.support.schedules import by_kind, told
 from tests.support.specimens import SPEC, TOOL, changed, specimen_spec
@@ -125,3 +125,30 @@ def test_an_effect_that_no_example_performs_is_unproven(lab: Lab, scratch: Path)
     spare = {**SPEC["effects"][0], "id": "spare"}
     outcome = lab.ask(check_effects, subject(spec=specimen_spec(effects=[SPEC["effects"][0], spare])), scratch)
     assert rules(outcome.findings) == ["effect_unproven"]
+
+
+def test_an_effect_that_every_example_refuses_is_not_taken_for_disturbed(lab: Lab, scratch: Path) -> None:
+    refused = {**SPEC["examples"][0]["world"], "script": [{"effect": "send", "answer": "refuse_for_good"}]}
+    outcome = lab.ask(check_effects, subject(spec=specimen_spec(examples=[{**SPEC["examples"][0], "world": refused}])), scratch)
+    assert rules(outcome.findings) == ["effect_undisturbed"] and not outcome.passed
+
+
+def test_of_many_examples_those_are_run_that_do_what_no_other_does() -> None:
+    idle = {**SPEC["examples"][0], "effects": []}
+    refused = [
+        {**SPEC["examples"][0], "name": f"refused {number}", "effects": [{"id": "send", "status": "failed"}]} for number in range(14)
+    ]
+    spec = specimen_spec(examples=[idle, *refused, {**SPEC["examples"][0], "name": "done"}])
+    chosen = [example.name for example in choose_examples(spec)]
+    assert chosen == ["done", *(f"refused {number}" for number in range(11))]
+
+
+@pytest.mark.parametrize("now", ["2026-03-01T09:59:58Z", "2026-03-01T23:59:30Z", "2026-03-01T09:55:00Z"])
+def test_a_key_with_the_time_in_it_is_refused_and_one_with_the_day_in_it_is_not_at_any_time_of_the_hour(
+    lab: Lab, scratch: Path, now: str
+) -> None:
+    spec = specimen_spec(examples=[{**SPEC["examples"][0], "now": now}])
+    timed = changed(TOOL, 'letter(to, sender["name"])', 'letter(f"{ctx.now():%H%M}{to}", sender["name"])')
+    assert "new_effects_on_repeat" in told(by_kind(lab, subject(timed, spec=spec), scratch, []))["clean"]
+    daily = changed(TOOL, 'letter(to, sender["name"])', 'letter(f"{ctx.now():%d}{to}", sender["name"])')
+    assert by_kind(lab, subject(daily, spec=spec), scratch, ["twins", "stopped", "lose_reply"]) == {}
