@@ -191,9 +191,15 @@ def test_a_verdict_on_an_unknown_needs_a_reason_and_is_recorded(own_site: Site, 
 
 @SCRIPT
 def test_a_run_under_way_is_cancelled(own_site: Site, visit: Visit, script: bool) -> None:
-    at = visit(own_site, f"/runs/{run(own_site, 'executing')}", script=script)
+    one = run(own_site, "executing")
+    at = visit(own_site, f"/runs/{one}", script=script)
     at.page.click("text=Cancel run")
     at.page.wait_for_selector("text=cancellation requested")
+    with own_site.database.reading() as session:
+        found = session.get(Run, one)
+        assert found is not None and found.cancel_at is not None and found.state == "executing", "it stops at its next effect"
+    at.open(f"/audit?target={one}")
+    assert "run.cancel" in at.text("tbody")
 
 
 @SCRIPT

@@ -63,6 +63,11 @@ class Server:
         with Redis.from_url(self.settings.redis) as client:
             return int(client.zcard("arq:queue"))
 
+    def handed_over(self) -> int:
+        """How often something was put into the queue since this Redis began."""
+        with Redis.from_url(self.settings.redis) as client:
+            return int(client.info("commandstats").get("cmdstat_zadd", {}).get("calls", 0))
+
     def forget_everything(self) -> None:
         with Redis.from_url(self.settings.redis) as client:
             client.flushall()
@@ -181,8 +186,14 @@ async def test_without_redis_a_worker_takes_its_work_from_the_database(settings:
         wake(services, "note", "before")
         await until_async(lambda: diary.seen == ["before"], 10, "it is done without Redis")
         redis.start()
-        wake(services, "note", "after")
-        await until_async(lambda: "after" in diary.seen, 10, "it is done with Redis again")
+
+        def one_more() -> bool:
+            wake(services, "note", "after")
+            return redis.handed_over() > 0
+
+        await until_async(one_more, 10, "wake-ups go through Redis again")
+        wake(services, "note", "later")
+        await until_async(lambda: "later" in diary.seen and "after" in diary.seen, 10, "what goes through it is done")
 
 
 async def test_redis_killed_with_work_in_it_neither_ends_the_worker_nor_what_is_under_way(settings: Settings, redis: Server) -> None:
