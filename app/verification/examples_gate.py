@@ -5,7 +5,6 @@ It refuses to be: a judge of cases that nobody wrote down. It compares the resul
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -28,7 +27,7 @@ async def check_examples(subject: Subject, bench: Bench, _seen: Mapping[str, Map
 
     async def one(example: Example) -> tuple[list[Finding], Played | None]:
         try:
-            async with asyncio.timeout(CASE_LIMIT_S * bench.patience):
+            async with bench.within(CASE_LIMIT_S):
                 played = await _play(subject, bench, example)
         except TimeoutError:
             message = f"Example {example.name!r} did not finish within {CASE_LIMIT_S:g} s."

@@ -22,9 +22,9 @@ from app.verification.path_gate import busiest
 from app.verification.policy_attempts import Ask, Attempt, attempts
 from app.verification.stage import Played, Stage, staged
 from app.verification.subject import Bench, Subject
+from app.verification.together import AT_ONCE
 
 ATTEMPT_LIMIT_S = 20.0
-_AT_ONCE = 4
 _UNHELD = {
     "unreached": (
         "not_attempted",
@@ -53,7 +53,7 @@ async def check_policy(subject: Subject, bench: Bench, seen: Mapping[str, Mappin
     named = seen.get("imports", {})
     findings = [*_undeclared_ids(subject.spec, named.get("calls", ())), *_undeclared_hosts(subject.spec, named.get("hosts", ()))]
     refused: dict[str, bool] = {"ids_declared": not any(finding.severity == "error" for finding in findings)}
-    turn = asyncio.Semaphore(_AT_ONCE)
+    turn = asyncio.Semaphore(AT_ONCE)
     example = busiest(subject.spec)
     worlds = hostile_worlds(example) if example is not None else []
     tried, callers, *suffered = await asyncio.gather(
@@ -113,7 +113,7 @@ async def _attempted(subject: Subject, bench: Bench, attempt: Attempt, turn: asy
     for example in attempt.examples:
         async with turn, staged(bench, example, subject.caller, attempt.program) as stage:
             try:
-                async with asyncio.timeout(ATTEMPT_LIMIT_S):
+                async with bench.within(ATTEMPT_LIMIT_S):
                     played = await stage.play(attempt.program, example.args)
             except TimeoutError:
                 cases = [_case(ask, "unreached", audited=False, left=0) for ask in attempt.asks]
@@ -155,7 +155,7 @@ async def _suffered(subject: Subject, bench: Bench, hostile: Hostile, turn: asyn
     program = subject.program()
     async with turn, staged(bench, hostile.example, subject.caller, program) as stage:
         try:
-            async with asyncio.timeout(ATTEMPT_LIMIT_S):
+            async with bench.within(ATTEMPT_LIMIT_S):
                 played = await stage.play(program, hostile.example.args)
         except TimeoutError:
             message = f"A hostile text in {'.'.join(hostile.place)} keeps the run from ending within {ATTEMPT_LIMIT_S:g} s."
