@@ -56,7 +56,7 @@ DEFECTS = (
     defect(
         "orders_of_one_address_share_a_key",
         "keys",
-        "effects",
+        "examples",
         spec(BOOK_KEY, '"key": "[item.json.to.name, item.json.to.postcode]"'),
         grave=True,
         rule="example_effect",
