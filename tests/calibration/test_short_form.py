@@ -51,6 +51,7 @@ def test_every_defect_fits_the_correct_tool_once(name: str) -> None:
     for defect in shape.defects:
         assert seeded(shape.files, defect) != shape.files
         assert defect.gates and set(defect.gates) <= known, defect.name
+        assert defect.rules or not defect.grave, f"{defect.name}: by which rule is it to be seen?"
 
 
 def test_the_set_holds_enough_shapes_and_every_family() -> None:

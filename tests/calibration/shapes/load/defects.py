@@ -15,6 +15,7 @@ DEFECTS = (
             '"config": {"collection": "products"},\n      "key": "[args.import_id]"',
         ),
         grave=True,
+        rule="key_changed",
     ),
     defect(
         "each_call_writes_a_receipt_of_its_own",
@@ -28,6 +29,7 @@ DEFECTS = (
         spec('"item": {"key": "march/1", "body"', '"item": {"body"'),
         spec('"item": {"key": "may/7"}', '"item": {}'),
         grave=True,
+        rule="new_effects_on_repeat",
     ),
     defect(
         "receipts_are_told_apart_by_the_time_of_the_call",
@@ -41,6 +43,7 @@ DEFECTS = (
         spec('"item": {"key": "march/1", "body"', '"item": {"body"'),
         spec('"item": {"key": "may/7"}', '"item": {}'),
         grave=True,
+        rule="new_effects_on_repeat",
     ),
     defect(
         "the_receipt_is_written_before_the_rows",
@@ -52,6 +55,7 @@ DEFECTS = (
             '    receipt = write_receipt(args, ctx) if there else "none"\n'
         ),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "of_rows_with_one_ean_the_last_counts",
@@ -81,6 +85,7 @@ DEFECTS = (
         tool("class Product(NamedTuple):", "PRESENT: dict[str, Any] = {}\n\n\nclass Product(NamedTuple):"),
         tool("    tally = Tally()\n", "    present = {**present, **PRESENT}\n    PRESENT.update(present)\n    tally = Tally()\n"),
         grave=True,
+        rule="module_state",
     ),
     defect(
         "the_samples_of_all_calls_are_one_list",
@@ -96,6 +101,7 @@ DEFECTS = (
         "examples",
         tool("    cents = int(found[1]) * 100 + int(found[2] or 0)\n", "    cents = int(float(text) * 100)\n"),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "whatever_python_reads_as_a_number_is_a_price",
@@ -160,6 +166,7 @@ DEFECTS = (
             '"retry_failed": false,\n      "limits": {"per_run": 1},\n      "ledger"',
         ),
         grave=True,
+        rule="test_failed",
     ),
     defect(
         "a_part_that_is_loaded_already_is_an_error",
@@ -182,6 +189,7 @@ DEFECTS = (
         "examples",
         tool('"body": body, "expected_version": there.version if there is not None else 0}', '"body": body}'),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "what_another_run_wrote_counts_as_written_by_this_one",
@@ -192,6 +200,7 @@ DEFECTS = (
             '"written": records if status in ("done", "skipped") else 0,\n        "skipped": 0,',
         ),
         grave=True,
+        rule="twins_differ",
     ),
     defect(
         "rows_are_written_one_by_one_as_they_come",
@@ -199,6 +208,7 @@ DEFECTS = (
         "examples",
         tool('{"records": records, "atomic": True}', '{"records": records, "atomic": False}'),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "the_receipt_is_written_for_a_part_that_failed_too",
@@ -207,6 +217,7 @@ DEFECTS = (
         without('    there = stored is None or stored.status in ("done", "skipped")\n'),
         tool('receipt = write_receipt(args, ctx) if there else "none"', "receipt = write_receipt(args, ctx)"),
         grave=True,
+        rule="example_effect_extra",
     ),
     defect(
         "a_part_with_an_invalid_row_is_refused_after_it_is_written",
@@ -215,6 +226,7 @@ DEFECTS = (
         without("    stored = store(ctx, records)\n"),
         before('    if tally.invalid and args["on_invalid"] == "refuse":\n', "    stored = store(ctx, records)\n"),
         grave=True,
+        rule="example_effect_extra",
     ),
     defect(
         "what_became_of_the_receipt_is_not_looked_at",
@@ -226,6 +238,7 @@ DEFECTS = (
             '"body": body})\n    return "done"',
         ),
         grave=True,
+        rule="fails_on_repeat",
     ),
     defect(
         "a_row_that_breaks_is_passed_over",
@@ -253,6 +266,7 @@ DEFECTS = (
             '        ctx.log("products_unreadable", code=error.code)\n',
         ),
         grave=True,
+        rule="refusal_passed_over",
     ),
     defect(
         "prices_are_rounded_by_a_ruleset_that_is_not_declared",
@@ -260,6 +274,7 @@ DEFECTS = (
         "policy",
         after("    tally = Tally()\n", '    ctx.read("rounding", key=args["supplier"])\n'),
         grave=True,
+        rule="undeclared_read",
     ),
     defect(
         "products_that_are_not_in_the_list_are_taken_off_without_a_word_of_it",
@@ -272,6 +287,7 @@ DEFECTS = (
             "    ctx.progress(len(args",
         ),
         grave=True,
+        rule="undeclared_effect",
     ),
     defect(
         "who_sent_the_list_is_logged",
@@ -310,6 +326,7 @@ DEFECTS = (
         tool('"written": records if status == "done" else 0,', '"written": (records if status == "done" else 0) + tally.unchanged,'),
         tool('"unchanged": tally.unchanged,', '"unchanged": 0,'),
         grave=True,
+        rule="example_invariant",
     ),
     defect(
         "rows_of_one_ean_count_as_invalid_too",

@@ -12,6 +12,7 @@ DEFECTS = (
         "compatibility",
         spec('"key": "[args.campaign_id, args.template_id, item.to]"', '"key": "[args.campaign_id, item.to]"'),
         grave=True,
+        rule="key_changed",
     ),
     defect(
         "a_key_with_the_subject_writes_twice_to_one_mailbox",
@@ -19,6 +20,7 @@ DEFECTS = (
         "examples",
         spec("args.template_id, item.to]", "args.template_id, item.to, item.subject]"),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "a_fresh_tag_in_the_address_makes_each_call_a_new_mail",
@@ -28,6 +30,7 @@ DEFECTS = (
         tool("def compose(campaign: str,", "def compose(ctx: Context, campaign: str,"),
         tool('"to": address,', '"to": address.replace("@", f"+{ctx.new_id()[:8]}@"),'),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "suppressed_addresses_are_compared_as_they_were_typed",
@@ -35,6 +38,7 @@ DEFECTS = (
         "examples",
         tool('{fold(row["key"]) for row in', '{row["key"] for row in'),
         grave=True,
+        rule="example_effect",
     ),
     defect("outcomes_are_put_to_the_wrong_recipients", "order", "examples", tool("under_way.popleft()", "under_way.pop()")),
     defect(
@@ -50,6 +54,7 @@ DEFECTS = (
         suite('script("u600@example.com", "crash")', 'script("u400@example.com", "crash")'),
         suite('{"given": 700, "distinct": 700, "sent": 699, "unknown": 1}', '{"given": 500, "distinct": 500, "sent": 499, "unknown": 1}'),
         grave=True,
+        rule="example_effect_missing",
     ),
     defect(
         "templates_are_cached_between_calls",
@@ -73,6 +78,7 @@ DEFECTS = (
             'if address in suppressed or address in seen:\n        raise Unfit("suppressed")\n    seen.add(address)\n',
         ),
         grave=True,
+        rule="ruff:B006",
     ),
     defect(
         "mails_are_paced_with_a_sleep",
@@ -94,6 +100,7 @@ DEFECTS = (
         "examples",
         spec('"on_unknown": "hold"', '"on_unknown": "retry"'),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "refused_mails_are_sent_again_at_the_end",
@@ -140,6 +147,7 @@ DEFECTS = (
             "        record(tally, under_way.popleft(), outcome)",
         ),
         grave=True,
+        rule="example_failed",
     ),
     defect(
         "without_the_list_of_suppressions_everyone_is_written_to",
@@ -153,6 +161,7 @@ DEFECTS = (
             "        suppressed = set()\n",
         ),
         grave=True,
+        rule="refusal_passed_over",
     ),
     defect(
         "a_refused_call_of_the_host_ends_as_a_success",
@@ -172,6 +181,7 @@ DEFECTS = (
             '        ctx.log("stopped", code=error.code)\n',
         ),
         grave=True,
+        rule="refusal_passed_over",
     ),
     defect(
         "whatever_goes_wrong_with_a_recipient_is_passed_over",
@@ -179,6 +189,7 @@ DEFECTS = (
         "ruff",
         tool("except Unfit as unfit:\n                tally.add(str(unfit), recipient.label, str(unfit))\n", "except Exception:\n"),
         grave=True,
+        rule=("ruff:BLE001", "ruff:S112"),
     ),
     defect(
         "the_sender_s_settings_are_read_without_being_declared",
@@ -186,6 +197,7 @@ DEFECTS = (
         "policy",
         before('    body = ctx.read("template", key=template_id)\n', '    ctx.read("sender_settings", key="default")\n'),
         grave=True,
+        rule="undeclared_read",
     ),
     defect(
         "the_team_is_notified_without_its_being_declared",
@@ -198,6 +210,7 @@ DEFECTS = (
             "    result = summary(tally, campaign)",
         ),
         grave=True,
+        rule="undeclared_effect",
     ),
     defect(
         "a_copy_of_each_address_is_kept_in_a_file",
@@ -210,6 +223,7 @@ DEFECTS = (
             "            under_way.append(message",
         ),
         grave=True,
+        rule="builtin",
     ),
     defect(
         "values_are_looked_into_again_for_variables",
@@ -284,6 +298,7 @@ DEFECTS = (
         ("examples", "effects"),
         tool('"unknown": "unknown"}', '"unknown": "sent"}'),
         grave=True,
+        rule="example_invariant",
     ),
     defect(
         "a_repeated_address_counts_as_a_distinct_one",
@@ -300,5 +315,6 @@ DEFECTS = (
         "effects",
         tool('"skipped": "skipped", "failed"', '"skipped": "sent", "failed"'),
         grave=True,
+        rule="fails_on_repeat",
     ),
 )

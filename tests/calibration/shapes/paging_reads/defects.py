@@ -164,6 +164,7 @@ DEFECTS = (
             "            if known is not None and first <= order.day <= last:\n",
         ),
         grave=True,
+        rule="undeclared_read",
     ),
     defect(
         "a_read_is_declared_that_nothing_uses",

@@ -175,6 +175,7 @@ DEFECTS = (
         "policy",
         before('    ctx.log("order_priced"', '    ctx.read("tax_rates", key="standard")\n'),
         grave=True,
+        rule="undeclared_read",
     ),
     defect(
         "rates_are_taken_from_the_environment",
@@ -183,6 +184,7 @@ DEFECTS = (
         before("from collections.abc import Mapping\n", "import os\n"),
         tool('"standard": Decimal(19)}', '"standard": Decimal(os.environ.get("VAT_STANDARD", "19"))}'),
         grave=True,
+        rule="import",
     ),
     defect(
         "the_customer_is_logged",

@@ -12,6 +12,7 @@ DEFECTS = (
         "compatibility",
         spec("args.ruleset_id, item.key, item.expected_version]", "args.ruleset_id, item.key]"),
         grave=True,
+        rule="key_changed",
     ),
     defect(
         "one_change_record_for_all_fields_of_a_record",
@@ -19,9 +20,15 @@ DEFECTS = (
         "examples",
         spec("item.body.record, item.body.version, item.body.field]", "item.body.record, item.body.version]"),
         grave=True,
+        rule="example_effect",
     ),
     defect(
-        "change_records_overwrite_each_other", "keys", "tests", tool('row["key"], row["version"], name]', 'row["key"], name]'), grave=True
+        "change_records_overwrite_each_other",
+        "keys",
+        "tests",
+        tool('row["key"], row["version"], name]', 'row["key"], name]'),
+        grave=True,
+        rule="test_failed",
     ),
     defect(
         "records_are_rewritten_before_their_changes_are_written_down",
@@ -37,6 +44,7 @@ DEFECTS = (
             "    for repair, outcome in zip(ready, repaired, strict=False):\n",
         ),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "of_each_record_only_the_first_change_is_looked_at",
@@ -56,6 +64,7 @@ DEFECTS = (
         suite('{"records": 1001, "repaired": 1001, "changes": 1001}', '{"records": 500, "repaired": 500, "changes": 500}'),
         suite("== [BATCH, 2 * BATCH, 2 * BATCH + 1]", "== [BATCH]"),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "rules_are_kept_between_calls",
@@ -101,6 +110,7 @@ DEFECTS = (
             '      "retry_failed": false,',
         ),
         grave=True,
+        rule="test_failed",
     ),
     defect(
         "a_refused_record_is_written_again_at_once",
@@ -133,6 +143,7 @@ DEFECTS = (
         tool('"body": body, "expected_version": row["version"]}', '"body": body}'),
         spec("args.ruleset_id, item.key, item.expected_version]", "args.ruleset_id, item.key, item.body.email]"),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "what_another_run_repaired_counts_as_repaired_by_this_one",
@@ -140,6 +151,7 @@ DEFECTS = (
         "effects",
         tool('"skipped": "skipped", "failed": "failed"', '"skipped": "repaired", "failed": "failed"'),
         grave=True,
+        rule="twins_differ",
     ),
     defect(
         "a_record_is_rewritten_though_its_change_is_not_written_down",
@@ -155,6 +167,7 @@ DEFECTS = (
             "        ready.append(repair)\n",
         ),
         grave=True,
+        rule="ends_badly",
     ),
     defect(
         "half_of_the_changes_of_a_record_will_do",
@@ -165,6 +178,7 @@ DEFECTS = (
             'missing = None if any(outcome.status in ("done", "skipped") for outcome in outcomes) else outcomes[0]\n',
         ),
         grave=True,
+        rule="test_failed",
     ),
     defect(
         "a_ruleset_that_is_not_there_repairs_nothing_and_succeeds",
@@ -181,6 +195,7 @@ DEFECTS = (
         "examples",
         after('            tally.add("unreadable", row["key"], rule.field)\n', "            body[rule.field] = None\n"),
         grave=True,
+        rule="example_effect",
     ),
     defect(
         "a_dataset_that_cannot_be_read_is_an_empty_one",
@@ -200,6 +215,7 @@ DEFECTS = (
             '        ctx.log("reading_ended", code=error.code)\n',
         ),
         grave=True,
+        rule="refusal_passed_over",
     ),
     defect(
         "orders_of_a_customer_are_read_without_being_declared",
@@ -207,6 +223,7 @@ DEFECTS = (
         "policy",
         after("    tally = Tally()\n", '    ctx.read("orders", key=args["dataset_id"])\n'),
         grave=True,
+        rule="undeclared_read",
     ),
     defect(
         "a_page_outside_is_asked_how_numbers_are_written",
@@ -215,6 +232,7 @@ DEFECTS = (
         after("from urllib.parse import quote\n", "from urllib.request import urlopen\n"),
         after("    code, trunk = CALLING_CODES[country]\n", '    urlopen(f"https://example.com/prefixes/{country}").read()\n'),
         grave=True,
+        rule="import",
     ),
     defect(
         "values_before_and_after_are_logged",
@@ -258,6 +276,7 @@ DEFECTS = (
         tool('"failed": "failed"}', '"failed": "clean"}'),
         tool('"clean": tally.clean,', '"clean": tally.clean + buckets["clean"],'),
         grave=True,
+        rule="example_result",
     ),
     defect(
         "records_with_an_unreadable_value_count_as_failed_too",
@@ -271,5 +290,12 @@ DEFECTS = (
         ("examples", "tests"),
         tool('written.replace("(0)", "", 1) if written.startswith(("+", "00")) else written', "written"),
     ),
-    defect("numbers_of_italy_lose_their_zero", "wrong_bucket", "tests", tool('"IT": ("39", ""),', '"IT": ("39", "0"),'), grave=True),
+    defect(
+        "numbers_of_italy_lose_their_zero",
+        "wrong_bucket",
+        "tests",
+        tool('"IT": ("39", ""),', '"IT": ("39", "0"),'),
+        grave=True,
+        rule="test_failed",
+    ),
 )

@@ -257,7 +257,7 @@ DEFECTS = (
             '    ctx.perform("mark", {"key": promotion.id, "body": {"status": args["action"]}})\n',
         ),
         grave=True,
-        rule=("example_effect_extra", "undeclared_effect"),
+        rule="undeclared_effect",
     ),
     defect(
         "an_effect_is_declared_that_nothing_performs",
