@@ -1,8 +1,9 @@
 """The gate "properties": on arguments that nobody wrote down, the tool does not crash, its result fits and every invariant holds.
 
 Arguments are made from the input schema and from the examples, seeded by the candidate's digest, on the real runtime in the examples'
-worlds, and in crowded ones that hold each record many times more. There a tool may refuse and even crash on what it finds, since no schema
-says what records are like; what it answers must fit and hold. What fails is made smaller before it is told, within a cap.
+worlds, half of them at the examples' time and half in the present, and in crowded ones that hold each record many times more. In those a
+tool may refuse and even crash on what it finds, since no schema says what records are like; what it answers must fit and hold. What fails
+is made smaller before it is told, within a cap.
 
 It refuses to be: exhaustive. The evidence says how many calls were made and how many came to a result.
 """
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.core.clock import SystemClock, iso
 from app.core.errors import Failed
 from app.runtime.program import Program
 from app.spec.model import Example, WorldRecord
@@ -59,6 +61,7 @@ class _Tally:
     ends: Counter[str] = field(default_factory=Counter)
     failed: list[tuple[Any, Played]] = field(default_factory=list)
     crowded: bool = False
+    today: bool = False
     endless: Any = None
     """The arguments of a call that did not end in its time."""
 
@@ -90,7 +93,10 @@ async def check_properties(subject: Subject, bench: Bench, _seen: Mapping[str, M
     if not any(proposals):
         message = "No arguments that fit the input schema could be made."
         return GateOutcome([Finding("no_inputs", message, "Give the spec an example, and simplify patterns that look ahead or behind.")])
-    tallies = [_Tally(_quiet(example, example.world.records), args) for example, args in zip(subject.spec.examples, proposals, strict=True)]
+    tallies: list[_Tally] = []
+    for example, args in zip(subject.spec.examples, proposals, strict=True):
+        quiet = _quiet(example, example.world.records)
+        tallies += [_Tally(quiet, args[::2]), _Tally(_today(quiet), args[1::2], today=True)]
     for example, crowd, args in crowds:
         asked = [example.args, *([args] if args != example.args else ())]
         tallies.append(_Tally(_quiet(example, crowd), asked, crowded=True))
@@ -103,7 +109,7 @@ async def check_properties(subject: Subject, bench: Bench, _seen: Mapping[str, M
     findings += [_endless(tally) for tally in tallies if tally.hangs][:1]
     findings += [_short_of_time(calls, proposed)] if calls < proposed and not any(tally.hangs for tally in tallies) else []
     cases = [
-        {"name": f"inputs in the {'crowded ' * tally.crowded}world of {number}", "passed": not tally.broken}
+        {"name": f"inputs in the {'crowded ' * tally.crowded}{'present ' * tally.today}world of {number}", "passed": not tally.broken}
         for number, tally in enumerate(tallies, 1)
         if tally.calls or tally.broken
     ]
@@ -162,6 +168,11 @@ def _quiet(example: Example, records: Records) -> Example:
     return example.model_copy(update={"world": example.world.model_copy(update={"script": (), "records": records})})
 
 
+def _today(example: Example) -> Example:
+    """The example in the present: a tool that only works in the past of its examples, or spares them, is seen at what it does now."""
+    return example.model_copy(update={"now": iso(SystemClock().now() // 1000 * 1000)})
+
+
 async def _call(bench: Bench, subject: Subject, program: Program, tally: _Tally, over: float) -> None:
     """Play the calls one after the other in one world, until its time or that of all is over, or one does not end."""
     now = asyncio.get_running_loop().time
@@ -218,6 +229,7 @@ async def _told(subject: Subject, bench: Bench, program: Program, tally: _Tally,
         error = last.error or {}
         said = str(error.get("message", ""))[:300].rstrip(".")
         where = f", with the records of example {tally.example.name!r} there many times more, or longer," if tally.crowded else ""
+        where += f" at {tally.example.now}" if tally.today else ""
         message = f"A call that the schema admits{where} ended with {last.error_code!r}: {said}."
         held_out = tally.example.visibility == "held_out"
         severity: Severity = "warning" if rule[0] in _WARNINGS else "error"

@@ -32,6 +32,13 @@ def test_a_count_that_is_wrong_for_some_inputs_breaks_an_invariant(lab: Lab, scr
     assert rules(findings) == ["property_invariant"], findings
 
 
+def test_a_tool_that_spares_the_time_of_its_examples_is_seen_in_the_present(lab: Lab, scratch: Path) -> None:
+    later = 'ctx.now().date().isoformat() > "2026-03-01"'
+    tool = changed(TOOL, '"failed": counts["failed"],', f'"failed": counts["failed"] + int({later}),')
+    (finding,) = lab.ask(check_properties, subject(tool=tool), scratch).findings
+    assert finding.rule == "property_invariant" and "admits at 2" in finding.message
+
+
 def test_the_same_candidate_is_tried_with_the_same_calls(lab: Lab, scratch: Path) -> None:
     first, second = (lab.ask(check_properties, subject(), scratch).evidence for _ in range(2))
     assert first == second
