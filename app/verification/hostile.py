@@ -13,6 +13,7 @@ from typing import Any
 from app.spec.catalog import ConnectorCatalog
 from app.spec.model import Example, ExecutionSpec, World
 from app.verification.findings import Finding
+from app.verification.leaves import leaves
 from app.verification.policy_attempts import line_fields
 from app.verification.stage import Played
 
@@ -94,18 +95,9 @@ def _hostile(example: Example, place: Place) -> Hostile:
 def _texts(world: World) -> Iterator[tuple[Place, str]]:
     for collection, records in world.records.items():
         for record in records:
-            yield from ((((collection, *path)), text) for path, text in _leaves(record.body))
-
-
-def _leaves(value: Any, path: Place = ()) -> Iterator[tuple[Place, str]]:
-    if isinstance(value, Mapping):
-        for name, part in value.items():
-            yield from _leaves(part, (*path, str(name)))
-    elif isinstance(value, list):
-        for part in value:
-            yield from _leaves(part, path)
-    elif isinstance(value, str):
-        yield path, value
+            for place, leaf in leaves(record.body):
+                if isinstance(leaf, str):
+                    yield (collection, *(name for name in place if isinstance(name, str))), leaf
 
 
 def _with_harm(value: Any, path: Place) -> Any:
