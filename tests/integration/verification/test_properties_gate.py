@@ -49,7 +49,7 @@ def test_a_call_that_does_not_end_is_told_with_its_input_and_calls_that_were_not
         return lab.runner.run(check_properties(subject(tool=tool), replace(lab.bench(scratch), patience=patience), {}))
 
     loop = '    n = len(args["recipients"])\n    while n >= 0:\n        n += 1\n'
-    outcome = asked(changed(TOOL, "    items = [letter", f"{loop}    items = [letter"), 0.1)
+    outcome = asked(changed(TOOL, "    items = [letter", f"{loop}    items = [letter"), 0.05)
     assert rules(outcome.findings) == ["property_time"] and not outcome.passed
     assert outcome.findings[0].input["args"]["campaign"] and outcome.findings[0].fix
 
