@@ -68,6 +68,7 @@ def test_a_spec_that_is_not_right_is_refused_with_the_place_and_nothing_is_saved
     ("sent", "place"),
     [
         ([*files(), {"path": "conftest.py", "content": "x = 1\n"}], "$.files[2].path"),
+        ([*files(), {"path": "sitecustomize.py", "content": "x = 1\n"}], "$.files[2].path"),
         ([*files(), {"path": "inside/run_tests.py", "content": "x = 1\n"}], "$.files[2].path"),
         ([{"path": "../tool.py", "content": "x = 1\n"}, files()[1]], "$.files[0].path"),
         ([{"path": "/work/tool.py", "content": "x = 1\n"}, files()[1]], "$.files[0].path"),
@@ -294,12 +295,22 @@ def test_after_all_that_nothing_broke_inside_and_no_secret_was_told(site: Site) 
     assert small_spec()["name"] in {tool["name"] for tool in site.admin.get("/tools")["items"]}
 
 
-FILLS_MEMORY = '    held = ["x"]\n    while len(held) < 10**9:\n        held.append("x" * 10**6 + str(len(held)))\n'
+FILLS_MEMORY = "    held = [str(n) * 10**6 for n in range(10**6)]\n"
 HOSTILE = {
-    "a tool that fills memory": files(tool=ECHO_TOOL.replace('    ctx.log("echo_started")\n', FILLS_MEMORY)),
-    "a suite that fills memory": files(tests=f"{ECHO_TESTS}\n\ndef test_y() -> None:\n{FILLS_MEMORY}    assert held\n"),
-    "a suite that reaches for the system": files(tests=f"{ECHO_TESTS}\n\ndef test_y() -> None:\n    import os\n\n    assert os.fork()\n"),
+    "a tool that fills memory": (
+        files(tool=ECHO_TOOL.replace("    ctx.log(", f"{FILLS_MEMORY}    held.sort()\n    ctx.log(", 1)),
+        "example_crash",
+    ),
+    "a suite that fills memory": (files(tests=f"{ECHO_TESTS}\n\ndef test_y() -> None:\n{FILLS_MEMORY}    assert held\n"), "memory_limit"),
+    "a tool that is nested to break its readers": (files(tool=f"x = {'lambda: ' * 3000}1\n"), "syntax"),
 }
+"""What is submitted, and the rule that names it in the report. Those that fill memory get past every gate that only reads."""
+LEAST_CALLS = 30
+TURN_S = 0.05  # what waiting for a turn on a busy machine may add
+
+
+def p99(times: list[float]) -> float:
+    return sorted(times)[int(len(times) * 0.99)]
 
 
 def test_published_tools_answer_as_usual_while_hostile_candidates_are_verified_and_the_next_one_passes(site: Site) -> None:
@@ -312,20 +323,21 @@ def test_published_tools_answer_as_usual_while_hostile_candidates_are_verified_a
         found: str = site.admin.get(f"/candidates/{candidate}")["state"]
         return found
 
-    usual = sorted(call() for _ in range(60))
-    hostile = [site.author.post("/tools/echo/candidates", {"files": sent})["id"] for sent in HOSTILE.values()]
+    usual = [call() for _ in range(100)]
+    hostile = {name: site.author.post("/tools/echo/candidates", {"files": sent})["id"] for name, (sent, _) in HOSTILE.items()}
     meanwhile: list[float] = []
     end = time.monotonic() + VERIFIED_S
-    while any(state(candidate) in ("queued", "verifying") for candidate in hostile) and time.monotonic() < end:
+    while any(state(candidate) in ("queued", "verifying") for candidate in hostile.values()) and time.monotonic() < end:
         meanwhile.append(call())
-    assert [state(candidate) for candidate in hostile] == ["refused"] * len(hostile)
-    for name, candidate in zip(HOSTILE, hostile, strict=True):
+    usual += [call() for _ in range(100)]
+    for name, candidate in hostile.items():
+        assert state(candidate) == "refused", name
         report = site.admin.get(f"/candidates/{candidate}/report")
-        read = next(gate["status"] for gate in report["gates"] if gate["gate"] == "imports")
-        assert read == ("failed" if "system" in name else "passed"), "what fills memory reaches the sandbox"
         found = [finding for gate in report["gates"] for finding in gate["findings"]]
-        assert found and all(finding["message"] and finding["fix"] for finding in found)
-    assert sorted(meanwhile)[int(len(meanwhile) * 0.9)] <= 2 * usual[-1] + 0.05, (usual, meanwhile)  # of few calls, on a busy machine
+        assert HOSTILE[name][1] in {finding["rule"] for finding in found}, (name, found)
+        assert all(finding["message"] and finding["fix"] for finding in found), name
+    assert len(meanwhile) >= LEAST_CALLS
+    assert p99(meanwhile) <= 2 * p99(usual) + TURN_S, (usual, meanwhile)
 
     next_one = site.author.post("/tools/echo/candidates", {"files": files(tests=ECHO_TESTS + "\n")})["id"]
     until(lambda: state(next_one) not in ("queued", "verifying"), VERIFIED_S, "the next candidate is verified")
