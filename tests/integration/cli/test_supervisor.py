@@ -24,10 +24,14 @@ from tests.support.supervised import Supervised, gone, kill, launch, service
 from tests.support.waiting import until
 from tests.support.worlds import PURE
 
+SECRETS = {"ANTHROPIC_API_KEY": "sk-ant-never-told", "TOOLMINT_ADMIN_KEY": "an-admin-key-never-told"}
+SMTP = {"TOOLMINT_SMTP_URL": "smtp://sender:word-never-told@127.0.0.1:9"}
+
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
-    with service(tmp_path_factory.mktemp("up") / "home") as running:
+    """A service of two workers that is given secrets."""
+    with service(tmp_path_factory.mktemp("up") / "home", TOOLMINT_WORKERS="2", **SECRETS, **SMTP) as running:
         yield running
 
 
@@ -53,16 +57,47 @@ def test_a_killed_child_is_started_again_and_its_lease_is_voided_at_once(up: Sup
     assert up.get("/healthz", 20)[0] == 200
 
 
+def test_as_many_workers_as_were_asked_for_are_kept_alive(up: Supervised) -> None:
+    first, second = up.pid("worker"), until(lambda: up.pid("worker-2"), 5, "the second worker is started")
+    database = up.database()
+    until(lambda: owners.alive(database, "worker") == 2, 15, "both hold a lease")
+    database.close()
+    kill(second)
+    until(lambda: up.pid("worker-2") not in (0, second), 15, "the killed one is started again")
+    assert up.pid("worker") == first and not gone(first)
+
+
+def test_no_secret_stands_in_a_command_line_or_a_sandbox_or_a_log(up: Supervised) -> None:
+    until(lambda: up.get("/readyz", 2)[0] == 200, 60, "the sandbox is there")
+    ours = {up.pid(name) for name in ("web", "worker", "worker-2")}
+    looked = 0
+    for pid in up.family():
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            given = Path(f"/proc/{pid}/environ").read_bytes() if pid not in ours else b""
+        except OSError:  # it has ended, or is another user's
+            continue
+        looked += 1
+        assert b"never-told" not in command and b"never-told" not in given, command
+    assert looked > len(ours), "those of the sandbox are among them"
+    assert "never-told" not in up.log and b"never-told" not in up.get("/metrics")[1]
+
+
 def test_a_web_process_that_is_replaced_loses_no_connection(up: Supervised) -> None:
     kill(up.pid("web"))
     assert up.get("/healthz", 20)[0] == 200
 
 
-def test_the_service_says_where_it_is_and_how_to_sign_in(up: Supervised) -> None:
-    assert f"Toolmint at {up.url}" in up.log
-    assert f"the key in {up.home / 'admin.key'}" in up.log
-    assert (up.home / "admin.key").stat().st_mode & 0o077 == 0
-    assert up.log.count((up.home / "admin.key").read_text().strip()) == 1
+def says_how_to_sign_in(up: Supervised) -> None:
+    key = up.home / "admin.key"
+    assert f"Toolmint at {up.url}" in up.log and f"the key in {key}" in up.log
+    assert key.stat().st_mode & 0o077 == 0
+    assert up.log.count(key.read_text().strip()) == 1
+
+
+def test_the_service_says_where_it_is_and_which_key_opens_it(up: Supervised) -> None:
+    assert f"Toolmint at {up.url}" in up.log and "sign in with   TOOLMINT_ADMIN_KEY" in up.log
+    assert not (up.home / "admin.key").exists()
 
 
 def refusal(**environment: str) -> str:
@@ -102,6 +137,7 @@ def submitted(up: Supervised) -> str:
 
 def test_sigterm_stops_everything_within_five_seconds_though_an_event_stream_is_open(tmp_path: Path) -> None:
     with service(tmp_path / "home") as up, socket.create_connection(("127.0.0.1", up.port)) as client:
+        says_how_to_sign_in(up)
         key = (up.home / "admin.key").read_text().strip()
         path = f"/api/v1/candidates/{submitted(up)}/events"
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n".encode())
@@ -132,14 +168,3 @@ def test_a_killed_supervisor_takes_its_children_along_and_the_next_one_starts_cl
         until(lambda: voided(again, worker), 10, "the lease that the killed one left is voided")
     finally:
         again.stop()
-
-
-def test_as_many_workers_as_were_asked_for_are_kept_alive(tmp_path: Path) -> None:
-    with service(tmp_path / "home", TOOLMINT_WORKERS="2") as up:
-        first, second = up.pid("worker"), until(lambda: up.pid("worker-2"), 5, "the second worker is started")
-        database = up.database()
-        until(lambda: owners.alive(database, "worker") == 2, 15, "both hold a lease")
-        database.close()
-        kill(second)
-        until(lambda: up.pid("worker-2") not in (0, second), 15, "the killed one is started again")
-        assert up.pid("worker") == first and not gone(first)
