@@ -33,21 +33,18 @@ def test_a_lost_reply_may_end_as_the_policy_says(lab: Lab, scratch: Path, policy
     effect = {**SPEC["effects"][0], "on_unknown": policy}
     outcome = lab.ask(check_effects, subject(spec=specimen_spec(effects=[effect])), scratch)
     assert outcome.passed, outcome.findings
+    lost = outcome.evidence["schedules"]["kinds"]["lose_reply"]
+    assert lost["played"] == lost["of"] > 0, "each reply was lost once"
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "rule"),
-    [
-        ('"to": to,', '"to": f"{ctx.new_id()}@example.com",', "new_effects_on_repeat"),
-        ('"to": to,', '"to": f"{ctx.random.random()}@example.com",', "new_effects_on_repeat"),
-        ('"to": to,', '"to": f"{id(args)}@example.com",', ""),
-    ],
+    "new", ['"to": f"{ctx.new_id()}@example.com",', '"to": f"{ctx.random.random()}@example.com",'], ids=["a new id", "chance"]
 )
-def test_keys_that_change_from_call_to_call_are_refused(lab: Lab, scratch: Path, old: str, new: str, rule: str) -> None:
+def test_keys_that_change_from_call_to_call_are_refused(lab: Lab, scratch: Path, new: str) -> None:
     tool = changed(TOOL, 'items = [letter(to, sender["name"]) for to in args["recipients"]]', "items = [ITEM for to in args['recipients']]")
-    item = changed('{"to": to, "subject": "Hello", "text": "Hi"}', old, new)
+    item = changed('{"to": to, "subject": "Hello", "text": "Hi"}', '"to": to,', new)
     outcome = lab.ask(check_effects, subject(tool=tool.replace("ITEM", item)), scratch)
-    assert not rule or rule in rules(outcome.findings), outcome.findings
+    assert "new_effects_on_repeat" in rules(outcome.findings), outcome.findings
 
 
 def test_a_memory_of_earlier_calls_in_the_process_is_refused(lab: Lab, scratch: Path) -> None:

@@ -52,15 +52,17 @@ def test_one_item_field_that_no_test_looks_at_is_enough_to_refuse(lab: Lab, scra
 
 
 @pytest.mark.parametrize(
-    ("body", "why"),
+    ("body", "rule"),
     [
-        ("    import tool\n    tool.run = lambda args, ctx: None\n    assert tool.run(None, None) is None", "replaces the tool"),
-        ("    import os\n    os._exit(0)", "ends its runner"),
+        ("    import tool\n    tool.run = lambda args, ctx: None\n    assert tool.run(None, None) is None", "mutant_survived"),
+        ("    import os\n    os._exit(0)", "tests_ended"),
     ],
+    ids=["replaces the tool", "ends its runner"],
 )
-def test_a_suite_that_tries_something_else_than_the_tool_is_refused(lab: Lab, scratch: Path, body: str, why: str) -> None:
+def test_a_suite_that_tries_something_else_than_the_tool_is_refused(lab: Lab, scratch: Path, body: str, rule: str) -> None:
     tests = f"from tool import run\n\n\ndef test_x() -> None:\n{body}\n    assert run\n"
-    assert not lab.ask(check_mutation, subject(tests=tests), scratch).passed, why
+    outcome = lab.ask(check_mutation, subject(tests=tests), scratch)
+    assert rule in rules(outcome.findings), outcome.findings
 
 
 def test_a_mutant_that_never_ends_is_noticed_by_its_time(lab: Lab, scratch: Path) -> None:
