@@ -176,13 +176,16 @@ async def test_a_caller_that_goes_away_loses_nothing_or_cancels_as_its_door_deci
     async with house(sqlite_database, sandbox, tmp_path / "tools") as h:
         await asyncio.to_thread(release_slow, h)
         for group, cancels in (("stays", False), ("ends", True)):
+            sent, to = len(h.connectors.performed), MANY if cancels else MANY[:60]
             waiting = Waiting(30, cancels=lambda cancels=cancels: cancels)  # type: ignore[misc]  # binds the loop's value
-            call = asyncio.create_task(call_tool(CALLER, h.calls, "send_notes", {"group": group, "to": MANY[:60]}, waiting=waiting))
+            call = asyncio.create_task(call_tool(CALLER, h.calls, "send_notes", {"group": group, "to": to}, waiting=waiting))
             run = (await until_async(lambda: views.list_runs(CALLER, sqlite_database, state="executing")["items"]))[0]
             await until_async(lambda: views.read_run(CALLER, sqlite_database, run["id"])["effects"])  # noqa: B023  # awaited at once
             call.cancel()
             final = "cancelled" if cancels else "completed"
             await until_async(lambda: views.read_run(CALLER, sqlite_database, run["id"])["state"] == final)  # noqa: B023  # awaited at once
+            done = [one.item["to"] for one in h.connectors.performed[sent:]]
+            assert len(done) == len(set(done)) and (0 < len(done) < len(to) if cancels else sorted(done) == sorted(to)), final
 
 
 async def test_too_many_calls_at_once_are_refused_for_now(sqlite_database: Database, sandbox: Sandbox, tmp_path: Path) -> None:

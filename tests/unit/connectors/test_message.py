@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 import timeit
 from email import message_from_bytes, policy
 from email.header import decode_header, make_header
@@ -146,5 +147,6 @@ def test_only_a_name_beyond_ascii_before_the_at_sign_needs_smtputf8() -> None:
 
 def test_rendering_costs_tens_of_microseconds() -> None:
     item = {"to": "ann@example.com", "subject": "Spring", "text": "Dear Ann,\n" + "some words in a line\n" * 25, "html": "<p>ü</p>" * 50}
-    best = min(timeit.repeat(lambda: render(CONFIG, item, "<abc@example.com>", AT), number=500, repeat=5)) / 500
+    rendered = timeit.Timer(lambda: render(CONFIG, item, "<abc@example.com>", AT), timer=time.thread_time)
+    best = min(rendered.repeat(number=500, repeat=5)) / 500
     assert best < 200e-6

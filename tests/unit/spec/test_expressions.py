@@ -79,9 +79,9 @@ def test_a_key_and_its_identity_cost_microseconds() -> None:
 
 
 def _timed(work: Any) -> float:
-    start = time.perf_counter()
+    start = time.thread_time()
     work()
-    return time.perf_counter() - start
+    return time.thread_time() - start
 
 
 @pytest.mark.parametrize(
