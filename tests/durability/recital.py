@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from app.connectors.port import Lookup, Reply, Request
-from app.connectors.scripted import Performed, ScriptedEmail
+from app.connectors.scripted import Cue, Performed, ScriptedEmail
 from app.runtime.flow.gate import UNGATED, GoOn
 from app.sandbox.limits import GuestLimits
 from app.sandbox.session import GuestSession, Usage
@@ -148,7 +148,7 @@ class CuedEmail(ScriptedEmail):
     def _happen(self, to: str, request: Request) -> Reply:
         self.memory.note(to)
         self.performed.append(Performed(request.effect_id, request.effect, self.kind.name, request.item, request.message_id))
-        return Reply("done", receipt=self.receipt(request))
+        return self.say(request, Cue())
 
     def looks_up(self, config: dict[str, Any]) -> bool:
         return True
