@@ -14,13 +14,13 @@ from typing import Any
 
 from app.runtime.program import Program
 from app.spec.model import Example, ExecutionSpec
-from app.verification.boxes import inside_files
 from app.verification.declared import declared, written
 from app.verification.differences import differences
 from app.verification.findings import Finding
 from app.verification.stage import Done, Key, Played, Row, Stage, staged
 from app.verification.subject import Bench, Subject
 from app.verification.wording import found, named, some_keys
+from app.verification.wrapping import wrapped
 
 MOST_CALLS = 12
 """How often a call that finds new work each time is made again, to see whether it comes to an end."""
@@ -70,8 +70,8 @@ async def run_clean(subject: Subject, bench: Bench, example: Example) -> Clean:
     async with staged(bench, example, subject.caller, program) as stage:
         played = await stage.play(program, example.args)
         ledger = await asyncio.to_thread(stage.ledger)
-        replay = await stage.replay(played.run_id, program)
         an_hour_ends = await stage.pass_time()
+        replay = await stage.replay(played.run_id, program)  # where nothing has the address that it had
         again = await stage.play(program, example.args)
         after = await asyncio.to_thread(stage.ledger)
         may_go_on = an_hour_ends or _is_other_work(subject.spec, ledger, after)
@@ -204,11 +204,11 @@ def _another_answer(clean: Clean, played: Played) -> Iterator[Finding]:
 def _twice(subject: Subject) -> Program:
     """The tool wrapped to run twice; limits count both, and no invariant speaks of such a run."""
     spec = subject.spec
-    tool = "\n\n".join([subject.files["tool.py"], inside_files()["inside/twice.py"], "run = twice(run)\n"])
     effects = tuple(
         effect.model_copy(update={"limits": effect.limits.model_copy(update={"per_run": 2 * effect.limits.per_run})})
         for effect in spec.effects
     )
+    tool = wrapped(subject.files["tool.py"], "twice", "twice(run)")
     return subject.program(spec=spec.model_copy(update={"effects": effects, "invariants": ()}), tool=tool)
 
 

@@ -16,15 +16,13 @@ from typing import Any
 from app.runtime.program import Program
 from app.spec.catalog import ConnectorKind
 from app.spec.model import Effect, Example, ExecutionSpec
-from app.verification.boxes import inside_files
 from app.verification.subject import Subject
+from app.verification.wrapping import wrapped
 
 PROBE = "toolmint_probe"
 MOST_CALLS = 4
 SMUGGLED = "\r\nBcc: toolmint-probe@example.com"
 """What turns one line of a mail into two, and its second recipient."""
-
-_REFUSAL = "from toolkit import ToolError as _Refusal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ def _undeclared(subject: Subject) -> Attempt:
         Ask("undeclared_read", "read", PROBE, "read_undeclared"),
         *(Ask(f"misfit_{effect.id}", "perform", effect.id, "item_invalid", holding=PROBE) for effect in subject.spec.effects),
     ]
-    program = _probing(subject, f"asking(run, _Refusal, {effects!r}, { ({PROBE: {'key': 'x'}})!r})")
+    program = _probing(subject, f"asking(run, {effects!r}, { ({PROBE: {'key': 'x'}})!r})")
     return Attempt(program, subject.spec.examples[:1], tuple(asks))
 
 
@@ -123,7 +121,7 @@ def _with(subject: Subject, effects: tuple[Effect, ...], example: Example, ask: 
 
 
 def _probing(subject: Subject, run: str) -> Program:
-    tool = "\n\n".join([subject.files["tool.py"], inside_files()["inside/probe.py"], f"{_REFUSAL}\nrun = {run}\n"])
+    tool = wrapped(subject.files["tool.py"], "probe", run)
     return subject.program(spec=subject.spec.model_copy(update={"invariants": ()}), tool=tool)
 
 

@@ -1,7 +1,8 @@
-"""A private stage for one schedule: a database of its own, the scripted world of an example, the real runtime, time that stands still.
+"""A private stage for one schedule: a database of its own, the scripted world of an example, the real runtime, time of its own.
 
 What runs here is what will run: broker, journal, state machine, sandbox. Only connectors that leave the process are twins, and the
-database is a copy of a migrated template that is thrown away.
+database is a copy of a migrated template that is thrown away. Time stands still, as it does for most runs in production, unless it is let
+run. A process that follows on another has another sandbox, in which nothing has the address that it had.
 
 It refuses to be: a simulation. A crash on the stage ends a Runtime without a word; another one takes its work over by the tables. Which
 moments to interrupt, and what must hold afterwards, is for those who play on it.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -52,6 +54,10 @@ LATER_MS = 61_000
 """What passes between a call and the same call again: enough to tell a key with a minute in it."""
 
 MEET_S = 10.0
+_LEASE_S = 3600.0
+"""More than any stage lets pass while a process lives."""
+
+MOST_MOVES = 10
 _HOUR_MS = 3_600_000
 
 
@@ -125,7 +131,7 @@ class Stage:
         self.connectors = connectors
         self.actor = actor
         self.load: Loader = _nothing_loaded
-        self.guests = bench.guests
+        self.guests = [bench.guests, bench.others or bench.guests]
         self.witness = Witness(bench.guests, meet=self._meet)
         self.interruptions: list[Interruption] = []
         self._runtime: Runtime | None = None
@@ -144,7 +150,7 @@ class Stage:
 
     async def play_twins(self, program: Program, args: Mapping[str, Any]) -> list[Played]:
         """The same call in two processes at once: neither asks for its first effect before the other is about to, or is over."""
-        witnesses = [Witness(self.guests, meet=meet) for meet in _meeting(2)]
+        witnesses = [Witness(guests, meet=meet) for guests, meet in zip(self.guests, _meeting(2), strict=True)]
         twins = await asyncio.gather(*(self._twin(program, args, witness) for witness in witnesses))
         plays = []
         for witness, (run_id, ending) in zip(witnesses, twins, strict=True):
@@ -176,6 +182,11 @@ class Stage:
         hour = self.clock.now() // _HOUR_MS
         self.clock.advance(passing_ms)
         return self.clock.now() // _HOUR_MS != hour
+
+    def let_time_run(self) -> None:
+        """From now on each request of a tool takes one to two seconds, up to ten of them: enough for a tool to see that time moves."""
+        moves = (1000 + zlib.crc32(f"{self.clock.now()} {number}".encode()) % 1000 for number in range(MOST_MOVES))
+        self.witness.tick = lambda: self.clock.advance(next(moves, 0))
 
     async def settle(self) -> None:
         """What a run has left open is brought to its end: doubts by a person who looked, the rest by the queue when it is due."""
@@ -222,7 +233,7 @@ class Stage:
         return self._runtime
 
     async def _born(self, witness: Witness) -> Runtime:
-        runtime = Runtime(self.database, witness, self.connectors, self.load, Feed(self.database), role="verification")
+        runtime = Runtime(self.database, witness, self.connectors, self.load, Feed(self.database), role="verification", lease_s=_LEASE_S)
         await runtime.start()
         return runtime
 
@@ -259,6 +270,8 @@ class Stage:
         if self._runtime is not None:
             dead, self._runtime = self._runtime, None
             await dead.stop()
+            self.guests.reverse()
+            self.witness.guests = self.guests[0]
 
     def _played(self, program: Program, run_id: str, args: Mapping[str, Any], ending: Ending | None, attempts: tuple[Heard, ...]) -> Played:
         done = tuple(self._done(program, args, *told) for told in _told(attempts[-1]))

@@ -111,7 +111,8 @@ def _unpaced(spec: ExecutionSpec) -> ExecutionSpec:
 class Bench:
     """What gates may use.
 
-    `sandbox` runs checkers, `guests` runs the candidate (apart from published tools), `template` is a migrated empty database to copy,
+    `sandbox` runs checkers, `guests` and `others` run the candidate (apart from published tools and, unless there are no `others`, one
+    process apart from the next, as after a restart of the service), `template` is a migrated empty database to copy,
     `scratch` a folder for this verification's private files, `model` stands in the baseline where the spec names none,
     `mutation_score` is the least share of changes to the tool that its tests must notice.
     """
@@ -123,6 +124,7 @@ class Bench:
     model: str = DEFAULT_MODEL
     mutation_score: float = DEFAULT_MUTATION_SCORE
     test_limits: ProcessLimits = DYNAMIC
+    others: Guests | None = None
     patience: float = 1.0
     """How many times its limit a gate may take: more where it stands back for published tools."""
 

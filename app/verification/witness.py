@@ -65,26 +65,35 @@ async def _unmet(_moment: Moment) -> None:
     return None
 
 
+def _still() -> None:
+    return None
+
+
 @dataclass
 class Witness:
-    """Guests that are listened to; `heard` has one entry a session, in order. `meet` is awaited at each moment of theirs."""
+    """Guests that are listened to; `heard` has one entry a session, in order.
+
+    `meet` is awaited at each moment of theirs, `tick` is called at each request.
+    """
 
     guests: Guests
     heard: list[Heard] = field(default_factory=list)
     meet: Meeting = _unmet
+    tick: Callable[[], None] = _still
 
     async def session(self, digest: str, files: Mapping[str, str], limits: GuestLimits) -> GuestSession:
         self.heard.append(Heard())
-        return Witnessed(await self.guests.session(digest, files, limits), self.heard[-1], self.meet)
+        return Witnessed(await self.guests.session(digest, files, limits), self.heard[-1], self.meet, self.tick)
 
 
 class Witnessed(GuestSession):
     """Passes every call on to the session that it stands for."""
 
-    def __init__(self, inner: GuestSession, heard: Heard, meet: Meeting) -> None:
+    def __init__(self, inner: GuestSession, heard: Heard, meet: Meeting, tick: Callable[[], None]) -> None:
         self._inner = inner
         self._heard = heard
         self._meet = meet
+        self._tick = tick
         self._open: dict[Seat, tuple[str, str, list[Act]]] = {}
         self._queries: dict[Seat, Mapping[str, Any]] = {}
         self.limits = inner.limits
@@ -99,6 +108,8 @@ class Witnessed(GuestSession):
     async def receive(self) -> dict[str, Any]:
         message = await self._inner.receive()
         kind = message["t"]
+        if kind in ("read", "perform"):
+            self._tick()
         if kind == "perform":
             acts = [Act(message["id"], item) for item in message["items"]]
             self._heard.acts += acts

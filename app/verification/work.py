@@ -111,13 +111,13 @@ async def examine(
 async def bench_for(sandbox: Sandbox, settings: Settings) -> AsyncIterator[Bench]:
     """A bench of its own for one verification, gone afterwards: private files, and guests apart from published tools."""
     template = await asyncio.to_thread(template_database, settings.home)
-    guests = sandbox.apart()
+    guests, others = sandbox.apart(), sandbox.apart()
     async with scratch_folder(template.parent) as scratch:
         try:
             patience = PATIENCE if sandbox.background else 1.0
-            yield Bench(sandbox, guests, template, scratch, settings.model, settings.mutation_score, patience=patience)
+            yield Bench(sandbox, guests, template, scratch, settings.model, settings.mutation_score, others=others, patience=patience)
         finally:
-            await guests.stop()
+            await asyncio.gather(guests.stop(), others.stop())
 
 
 async def _verify(verifier: Verifier, claimed: ClaimedCandidate, owner: str) -> str:

@@ -40,6 +40,7 @@ class Lab:
     runner: asyncio.Runner
     sandbox: Sandbox
     guests: Sandbox
+    others: Sandbox
     template: Path
 
     @classmethod
@@ -47,14 +48,15 @@ class Lab:
         sandbox = Sandbox(folder / "home")
         proof = runner.run(sandbox.start())
         assert proof.ok, proof.failures()
-        return cls(runner, sandbox, sandbox.apart(), template_database(folder))
+        return cls(runner, sandbox, sandbox.apart(), sandbox.apart(), template_database(folder))
 
     def close(self) -> None:
         self.runner.run(self.guests.stop())
+        self.runner.run(self.others.stop())
         self.runner.run(self.sandbox.stop())
 
     def bench(self, scratch: Path) -> Bench:
-        return Bench(self.sandbox, self.guests, self.template, scratch)
+        return Bench(self.sandbox, self.guests, self.template, scratch, others=self.others)
 
     def ask(
         self, check: Check, candidate: Subject, scratch: Path, seen: Seen | None = None, test_limits: ProcessLimits = DYNAMIC

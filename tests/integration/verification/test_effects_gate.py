@@ -56,6 +56,17 @@ def test_a_memory_of_earlier_calls_in_the_process_is_refused(lab: Lab, scratch: 
     assert "state_between_calls" in rules(outcome.findings), outcome.findings
 
 
+def test_a_tool_that_is_run_twice_is_given_a_context_and_keeps_its_names(lab: Lab, scratch: Path) -> None:
+    tool = changed(TOOL, "def letter(", 'def twice(name: str) -> str:\n    return " ".join(name.split())\n\n\ndef letter(')
+    tool = changed(tool, "{' '.join(name.split())}", "{twice(name)}")
+    told = "    match ctx:\n        case Context():\n            pass\n        case _:\n            raise ToolError('no_context')\n"
+    tool = changed(
+        tool, "    counts =", f"{told}    if '<function run at ' not in repr(run):\n        raise ToolError('wrapped')\n    counts ="
+    )
+    outcome = lab.ask(check_effects, subject(tool=tool, spec=specimen_spec(examples=SPEC["examples"][:1])), scratch)
+    assert outcome.passed and not outcome.findings, outcome.findings
+
+
 def test_a_counter_that_goes_on_in_the_process_is_refused(lab: Lab, scratch: Path) -> None:
     tool = changed(TOOL, HEAD, STATE)
     tool = changed(tool, "    counts =", '    SEEN.append("")\n    counts =')
