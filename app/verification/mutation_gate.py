@@ -18,9 +18,10 @@ from app.verification.boxes import SAID_NOTHING, Cut, ask
 from app.verification.findings import Finding, GateOutcome
 from app.verification.subject import Bench, Subject
 
-MOST = 300
+MOST = 600
+"""Changes that must be noticed: all are tried, and a tool that has more is refused. The largest tools that are admitted have fewer."""
 OTHERS = 80
-"""Mutants tried: all that must be noticed, and of the others a sample that the candidate's digest draws, from which the score is told."""
+"""Of the other changes so many are tried, a sample that the candidate's digest draws from all its functions alike."""
 WALL_S = 150.0
 _STATUSES = frozenset({"killed", "survived", "uncovered"})
 _TOLD = 12
@@ -42,6 +43,8 @@ async def check_mutation(subject: Subject, bench: Bench, _seen: Mapping[str, Map
         return GateOutcome([_ended(error.detail)])
     if not isinstance(answer, dict) or answer.pop("token", None) != token or not _well_formed(answer):
         return GateOutcome([_ended("The run gave an answer that is not its own.")])
+    if answer["baseline"] == "too_many":
+        return GateOutcome([_too_many(answer["must"])])
     if answer["baseline"] != "passed":
         return GateOutcome([_ended("The tests did not pass on the tool itself when they were run again.")])
     if failed := [finding for name, finding in _DECEIVED.items() if answer["decoys"][name] == "killed"]:
@@ -52,7 +55,7 @@ async def check_mutation(subject: Subject, bench: Bench, _seen: Mapping[str, Map
 def _judged(answer: Mapping[str, Any], threshold: float) -> GateOutcome:
     rows: Sequence[Mapping[str, Any]] = answer["mutants"]
     killed = sum(row["status"] == "killed" for row in rows)
-    score = round(killed / len(rows), 3) if rows else 1.0
+    score = round(killed / len(rows), 3) if rows else 0.0
     left = [row for row in rows if row["status"] != "killed"]
     must = [row for row in left if row["must"]]
     findings = [_survived(row, "error") for row in must]
@@ -98,7 +101,7 @@ _DECEIVED = {
     "unchanged": Finding(
         "tests_unsteady",
         "The tests pass on the tool once and fail on the very same tool the next time: they say something of themselves, not of it.",
-        "Keep nothing between runs of a test (no counters, no lots drawn) and leave what is imported as it is.",
+        "Keep nothing between runs of a test, and draw no lots.",
         file="test_tool.py",
     ),
     "rewritten": Finding(
@@ -127,18 +130,29 @@ _TEST_TO_WRITE = {
 
 
 def _well_formed(answer: Any) -> bool:
-    if not isinstance(answer, dict) or answer.get("baseline") not in ("passed", "failed"):
+    """Whether all was tried that is tried of a tool of so many changes, and each has a status."""
+    if not isinstance(answer, dict) or answer.get("baseline") not in ("passed", "failed", "too_many"):
         return False
-    if answer["baseline"] == "failed":
-        return True
+    if answer["baseline"] != "passed":
+        return answer["baseline"] == "failed" or isinstance(answer.get("must"), int)
     rows = answer.get("mutants")
     return (
-        set(answer) == {"baseline", "total", "tried", "coverage", "mutants", "decoys"}
+        set(answer) == {"baseline", "total", "must", "tried", "coverage", "mutants", "decoys"}
         and set(answer["decoys"]) == set(_DECEIVED)
         and isinstance(rows, list)
-        and len(rows) == answer["tried"] <= answer["total"]
-        and isinstance(answer["coverage"], float)
         and all(isinstance(row, dict) and row.get("status") in _STATUSES for row in rows)
+        and sum(row["must"] for row in rows) == answer["must"] <= MOST
+        and len(rows) == answer["tried"] == answer["must"] + min(OTHERS, answer["total"] - answer["must"])
+        and isinstance(answer["coverage"], float)
+    )
+
+
+def _too_many(must: int) -> Finding:
+    return Finding(
+        "too_many_changes",
+        f"The tool has {must} conditions, raises, effects and item fields that tests must notice; {MOST} are tried.",
+        "Shorten it: a table instead of a chain of ifs, one function instead of copies; or make two tools of it.",
+        file="tool.py",
     )
 
 

@@ -1,6 +1,6 @@
 """Tools that do exactly what the tool does, to be tried among its mutants: no test may fail on one.
 
-A suite that notices every mutant because it looks at the tool's code, counts its own runs or draws lots fails on these as well, and is
+A suite that notices every mutant because it looks at the tool's code, keeps count of its runs or draws lots fails on these as well, and is
 thereby told apart from one that looks at what the tool does. It refuses to be: a mutant. Nothing that a caller could see is changed.
 """
 

@@ -9,13 +9,15 @@ It refuses to be: a judge. It makes the changes; who runs the tests says which w
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+import random
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 MUST = frozenset({"effect_deleted", "item_changed", "raise_passed", "condition_negated"})
-DONE = "_DONE"
-"""The name of an outcome that stands in for one that is not asked for."""
+DONE = "__import__('toolkit').Outcome('done')"
+"""The outcome that stands in for one that is not asked for; it needs no name in the module, by which tests could tell it."""
 
 _PERFORMS = {"perform": DONE, "perform_each": "iter(())", "perform_many": "[]"}
 _QUIET_CALLS = frozenset({"log", "progress"})
@@ -60,6 +62,23 @@ class Mutant:
 def mutants(tree: ast.Module) -> Iterator[Mutant]:
     """Every mutant of a module, in the order of its text; one is applied at a time."""
     yield from _block(tree.body, frozenset())
+
+
+def chosen(found: Sequence[Mutant], tree: ast.Module, others: int, seed: str) -> list[Mutant]:
+    """All that must be noticed, and of the others a sample, in the order of the text.
+
+    Each function and class has its turn, as long as it has any left, and what stands at the top level: lines that are there to be noticed
+    easily take no place from those that matter.
+    """
+    starts = [statement.lineno for statement in tree.body if isinstance(statement, ast.FunctionDef | ast.ClassDef)]
+    rest: dict[int, list[int]] = {}
+    for place, mutant in enumerate(found):
+        if not mutant.must:
+            rest.setdefault(bisect_right(starts, mutant.line), []).append(place)
+    lots = random.Random(seed)  # noqa: S311 - a sample that can be drawn again
+    turns = [(turn, lots.random(), place) for group in rest.values() for turn, place in enumerate(lots.sample(group, len(group)))]
+    drawn = {place for _, _, place in sorted(turns)[:others]}
+    return [mutant for place, mutant in enumerate(found) if mutant.must or place in drawn]
 
 
 def _block(body: list[ast.stmt], inside: frozenset[str]) -> Iterator[Mutant]:

@@ -1,12 +1,12 @@
-"""The author's tests against mutants of the tool: pytest collects once, then each mutant is tried in a fork of its own.
+"""The author's tests against mutants of the tool: each mutant in a process of its own, which imports it in the tool's place.
 
-Reads `{"token", "module", "path", "tests": [...], "most", "others", "seed"}`, and `options` for pytest: at most so many mutants, and so
-many beside those that must be noticed. Prints `{"token", "baseline", "total", "tried", "coverage", "mutants", "decoys"}`, of each mutant
-`{"kind", "must", "line", "what", "status"}`, of each decoy its status. One is `killed` by a test that fails, by a crash or by its time;
-`survived` if every test that reaches its line passes; `uncovered` if none does. In a fork the live functions get the mutant's code, so that
-names which tests have imported see it. Tests that killed on the same line are tried first, then those that killed most for their time.
+Reads `{"token", "module", "path", "tests": [...], "most", "others", "seed"}`, and `options` for pytest and modules that are `ready` before
+the tests are. Prints `{"token", "baseline", "total", "must", "tried", "coverage", "mutants", "decoys"}`, of each mutant `{"kind", "must",
+"line", "what", "status"}`, of each decoy its status. One is `killed` by a test that fails, by a crash or by its time; `survived` if every
+test that reaches its line passes; `uncovered` if none does. `baseline`: `passed`, `failed`, or `too_many` to be noticed, more than `most`.
 
-It refuses to be: a measure of lines. A line that is run and not judged counts as nothing here.
+This process imports neither tool nor tests, so that nothing they do to theirs changes what is tried and counted; the tool itself, mutants
+and decoys are run alike. It refuses to be: a measure of lines. A line that is run and not judged counts as nothing here.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import __future__
 import ast
 import gc
 import importlib
+import importlib.util
 import json
 import os
-import random
 import resource
 import signal
 import sys
@@ -28,15 +28,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from .decoys import DECOYS
-from .mutants import DONE, Mutant, mutants
+from .mutants import Mutant, chosen, mutants
 
 WORKERS = 2
 MOST_CPU_S = 5
+BASELINE_CPU_S = 30
 SLOWER = 20
 """A mutant may take this many times what its tests take on the tool itself, and a second."""
 _KILLER = 2
@@ -51,7 +52,7 @@ class Timed:
     """One of the author's tests: its place among them, how long it takes on the tool itself, how many mutants it has killed."""
 
     place: int
-    item: pytest.Item
+    name: str
     took: float
     kills: int = 0
     killed_at: Counter[int] = field(default_factory=Counter)
@@ -61,213 +62,233 @@ class Timed:
         return self.killed_at[line], (1 + self.kills) / self.took
 
 
+@dataclass(frozen=True)
+class Baseline:
+    """What the tests do on the tool itself: which reaches which line, and which lines run as tool and tests are imported."""
+
+    tests: Sequence[Timed]
+    reached: dict[int, list[Timed]]
+    imported: frozenset[int]
+
+    def of(self, line: int, called: frozenset[int]) -> Sequence[Timed]:
+        """The tests that could notice a change of a line: those that reach it where it runs in a call alone, else all."""
+        return self.reached.get(line, []) if line in called - self.imported else self.tests
+
+
 @dataclass
-class Trial:
-    """Pytest's loop, taken over: a baseline that notes which test reaches which line, then the mutants."""
+class Tool:
+    """The module under test, as text that has been read and not run."""
 
     module: str
     path: str
-    most: int
-    others: int
-    seed: str
-    channel: int
-    """Where the answer goes, which no test has."""
-    answer: dict[str, Any] = field(default_factory=lambda: {"baseline": "lost"})
-    reached: dict[int, list[Timed]] = field(default_factory=dict)
-    whole: list[Timed] = field(default_factory=list)
+    tree: ast.Module
+    flags: int = field(init=False)
+    parts: list[types.CodeType] = field(init=False)
+    """Each statement by itself, so that of a mutant only the one that holds the change is compiled again."""
 
-    def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        tree = ast.parse(Path(self.path).read_text(encoding="utf-8"))
-        live = importlib.import_module(self.module)
-        if not session.items or not self._baseline(session):
-            self.answer = {"baseline": "failed"}
-            return True
-        found = list(mutants(tree))
-        gc.collect()
-        gc.freeze()
-        gc.disable()
-        chosen = self._chosen(found)
-        decoys = [Mutant(name, 0, name, partial(_changed, change, tree)) for name, change in DECOYS.items()]
-        statuses = dict(self._tried(session, live, tree, [*(found[index] for index in chosen), *decoys]))
-        rows = [
-            {"kind": found[index].kind, "must": found[index].must, "line": found[index].line, "what": found[index].what, "status": status}
-            for index, status in zip(chosen, (statuses[place] for place in range(len(chosen))), strict=True)
-        ]
-        told = {decoy.kind: statuses[place] for place, decoy in enumerate(decoys, len(chosen))}
-        lines = _lines_of_functions(live)
-        coverage = round(len(lines & self.reached.keys()) / len(lines), 3) if lines else 1.0
-        counts = {"total": len(found), "tried": len(rows), "coverage": coverage}
-        self.answer = {"baseline": "passed", **counts, "mutants": rows, "decoys": told}
+    def __post_init__(self) -> None:
+        futures = [part for part in self.tree.body if isinstance(part, ast.ImportFrom) and part.module == "__future__"]
+        self.flags = sum(getattr(__future__, name.name).compiler_flag for part in futures for name in part.names)
+        self.parts = [self._compiled(statement) for statement in self.tree.body]
+
+    def enter(self, changed: Mutant | None = None) -> None:
+        """Import it, as it stands in the tree by now, for the process that this is called in."""
+        spec = importlib.util.spec_from_file_location(self.module, self.path)
+        if spec is None:
+            raise ImportError(self.path)
+        live = importlib.util.module_from_spec(spec)
+        sys.modules[self.module] = live
+        package, _, name = self.module.rpartition(".")
+        if package:
+            setattr(importlib.import_module(package), name, live)
+        for statement, code in zip(self.tree.body, self.parts, strict=True):
+            anew = changed is not None and (not changed.line or statement.lineno <= changed.line <= (statement.end_lineno or 0))
+            exec(self._compiled(statement) if anew else code, live.__dict__)  # noqa: S102 - the tool with one change
+
+    def _compiled(self, statement: ast.stmt) -> types.CodeType:
+        part = ast.Module([ast.fix_missing_locations(statement)], [])
+        code: types.CodeType = compile(part, self.path, "exec", self.flags, dont_inherit=True)
+        return code
+
+    def called(self) -> frozenset[int]:
+        """The lines of its functions."""
+        found: set[int] = set()
+        waiting = [inner for part in self.parts for inner in part.co_consts if isinstance(inner, types.CodeType)]
+        while waiting:
+            code = waiting.pop()
+            found |= {line for _, _, line in code.co_lines() if line is not None and line != code.co_firstlineno}
+            waiting += [part for part in code.co_consts if isinstance(part, types.CodeType)]
+        return frozenset(found)
+
+
+class Unopened:
+    """Pytest without a collection and a loop of its own: what to do instead is called once it is ready."""
+
+    def __init__(self, instead: Callable[[pytest.Session], bool]) -> None:
+        self.pytest_runtestloop = instead
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> bool:
         return True
 
-    def _chosen(self, found: Sequence[Mutant]) -> list[int]:
-        """All that must be noticed, and of the others a sample."""
-        must = [index for index, mutant in enumerate(found) if mutant.must]
-        rest = [index for index, mutant in enumerate(found) if not mutant.must]
-        room = min(self.others, max(0, self.most - len(must)))
-        if len(rest) > room:
-            rest = random.Random(self.seed).sample(rest, room)  # noqa: S311 - a sample that can be drawn again
-        return sorted(must[: self.most] + rest)
 
-    def _baseline(self, session: pytest.Session) -> bool:
-        for place, item in enumerate(session.items):
-            lines: set[int] = set()
+def try_all(session: pytest.Session, tool: Tool, request: dict[str, Any], answer: int) -> dict[str, Any]:
+    """Baseline, mutants and decoys; children are without `answer`, the way to whoever asked."""
+    found = list(mutants(tool.tree))
+    counts = {"total": len(found), "must": sum(mutant.must for mutant in found)}
+    most = request["most"]
+    if counts["must"] > most:
+        return {"baseline": "too_many", **counts}
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    baseline = _baseline(session, tool, answer)
+    if baseline is None:
+        return {"baseline": "failed"}
+    picked = chosen(found, tool.tree, request.get("others", most), request["seed"])
+    decoys = [Mutant(name, 0, name, partial(_changed, change, tool.tree)) for name, change in DECOYS.items()]
+    called = tool.called()
+    statuses = dict(_tried(session, tool, [*picked, *decoys], baseline, called, answer))
+    rows = [
+        {"kind": mutant.kind, "must": mutant.must, "line": mutant.line, "what": mutant.what, "status": statuses[place]}
+        for place, mutant in enumerate(picked)
+    ]
+    told = {decoy.kind: statuses[place] for place, decoy in enumerate(decoys, len(picked))}
+    inner = called - baseline.imported
+    coverage = round(len(inner & baseline.reached.keys()) / len(inner), 3) if inner else 1.0
+    return {"baseline": "passed", **counts, "tried": len(rows), "coverage": coverage, "mutants": rows, "decoys": told}
 
-            def trace(frame: types.FrameType, _event: str, _argument: Any, lines: set[int] = lines) -> Any:
-                if frame.f_code.co_filename != self.path:
-                    return None
-                lines.add(frame.f_lineno)
-                return trace
 
-            began = time.perf_counter()
-            sys.settrace(trace)
-            try:
-                item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
-            finally:
-                sys.settrace(None)
-            if session.testsfailed:
-                return False
-            self.whole.append(Timed(place, item, max(1e-4, time.perf_counter() - began)))
-            for line in lines:
-                self.reached.setdefault(line, []).append(self.whole[-1])
-        return True
+def _baseline(session: pytest.Session, tool: Tool, answer: int) -> Baseline | None:
+    """What a process that runs all tests on the tool itself says of them; None where one fails or there is none."""
+    hear, say = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _be(lambda: _observe(session, tool, say), BASELINE_CPU_S, (answer, hear))
+    os.close(say)
+    with os.fdopen(hear, "rb") as heard:
+        said = heard.read()
+    _, status = os.waitpid(pid, 0)
+    rows = json.loads(said) if status == 0 else {}
+    if not rows.get("tests"):
+        return None
+    tests = [Timed(place, row["name"], max(1e-4, row["took"])) for place, row in enumerate(rows["tests"])]
+    reached: dict[int, list[Timed]] = {}
+    for test, row in zip(tests, rows["tests"], strict=True):
+        for line in row["lines"]:
+            reached.setdefault(line, []).append(test)
+    return Baseline(tests, reached, frozenset(rows["imported"]))
 
-    def _tried(
-        self, session: pytest.Session, live: types.ModuleType, tree: ast.Module, chosen: Sequence[Mutant]
-    ) -> Iterator[tuple[int, str]]:
-        inner = _lines_of_functions(live)
-        under_way: dict[int, tuple[int, int]] = {}
-        for place, mutant in enumerate(chosen):
-            tests = self.reached.get(mutant.line, []) if mutant.line in inner else self.whole
-            if not tests:
-                yield place, "uncovered"
-                continue
-            if len(under_way) >= WORKERS:
-                yield self._ended(under_way)
-            ordered = sorted(tests, key=lambda test: test.worth(mutant.line), reverse=True)
-            under_way[self._fork(session, live, tree, mutant, ordered)] = place, mutant.line
-        while under_way:
-            yield self._ended(under_way)
 
-    def _ended(self, under_way: dict[int, tuple[int, int]]) -> tuple[int, str]:
-        pid, status = os.wait()
-        place, line = under_way.pop(pid)
-        killer = os.waitstatus_to_exitcode(status) - _KILLER
-        if 0 <= killer < len(self.whole):
-            self.whole[killer].kills += 1
-            self.whole[killer].killed_at[line] += 1
-        return place, "survived" if status == 0 else "killed"
+def _observe(session: pytest.Session, tool: Tool, say: int) -> int:
+    """Run all tests and tell what each reaches; the exit status."""
+    imported: set[int] = set()
+    with Traced(tool.path, imported):
+        tool.enter()
+        items = session.perform_collect()
+    tests = []
+    for item in items:
+        lines: set[int] = set()
+        began = time.perf_counter()
+        with Traced(tool.path, lines):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+        tests.append({"name": item.nodeid, "took": time.perf_counter() - began, "lines": sorted(lines)})
+    if session.testsfailed > 0:
+        return 1
+    with os.fdopen(say, "w") as out:
+        json.dump({"imported": sorted(imported), "tests": tests}, out)
+    return 0
 
-    def _fork(self, session: pytest.Session, live: types.ModuleType, tree: ast.Module, mutant: Mutant, tests: Sequence[Timed]) -> int:
+
+class Traced:
+    """Notes the lines of a file that run."""
+
+    def __init__(self, path: str, lines: set[int]) -> None:
+        def trace(frame: types.FrameType, _event: str, _argument: Any) -> Any:
+            if frame.f_code.co_filename != path:
+                return None
+            lines.add(frame.f_lineno)
+            return trace
+
+        self._trace = trace
+
+    def __enter__(self) -> None:
+        sys.settrace(self._trace)
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+
+def _tried(
+    session: pytest.Session, tool: Tool, changes: Sequence[Mutant], baseline: Baseline, called: frozenset[int], answer: int
+) -> Iterator[tuple[int, str]]:
+    """The place of each change and its status, as they end."""
+    under_way: dict[int, tuple[int, int]] = {}
+    for place, mutant in enumerate(changes):
+        tests = baseline.of(mutant.line, called)
+        if not tests:
+            yield place, "uncovered"
+            continue
+        if len(under_way) >= WORKERS:
+            yield _ended(under_way, baseline.tests)
+        ordered = sorted(tests, key=lambda test: test.worth(mutant.line), reverse=True)
         pid = os.fork()
-        if pid:
-            return pid
-        status = 1
-        try:
-            os.close(self.channel)
+        if pid == 0:
             cpu_s = min(MOST_CPU_S, 1 + int(SLOWER * sum(test.took for test in tests)))
-            resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-            signal.alarm(4 * cpu_s)
-            part = _part(tree, mutant.line)
-            mutant.apply()
-            _swap(live, _compiled(part, tree, self.path), anew=part is tree)
-            status = _first_failure(session, tests)
-        except BaseException:  # noqa: BLE001 - whatever a mutant raises, it was noticed
-            status = 1
-        os._exit(status)
+            _be(partial(_first_failure, session, tool, mutant, ordered, len(baseline.tests)), cpu_s, (answer,))
+        under_way[pid] = place, mutant.line
+    while under_way:
+        yield _ended(under_way, baseline.tests)
+
+
+def _ended(under_way: dict[int, tuple[int, int]], tests: Sequence[Timed]) -> tuple[int, str]:
+    pid, status = os.wait()
+    place, line = under_way.pop(pid)
+    killer = os.waitstatus_to_exitcode(status) - _KILLER
+    if 0 <= killer < len(tests):
+        tests[killer].kills += 1
+        tests[killer].killed_at[line] += 1
+    return place, "survived" if status == 0 else "killed"
+
+
+def _be(act: Callable[[], int], cpu_s: int, closed: Sequence[int]) -> NoReturn:
+    """What a child does: something that gives its exit status, within its time."""
+    try:
+        for channel in closed:
+            os.close(channel)
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+        signal.alarm(4 * cpu_s)
+        status = act()
+    except BaseException:  # noqa: BLE001 - whatever a mutant raises, it was noticed
+        status = 1
+    os._exit(status)
+
+
+def _first_failure(session: pytest.Session, tool: Tool, mutant: Mutant, tests: Sequence[Timed], known: int) -> int:
+    """The exit status that tells the parent which test failed first; 0 where none did.
+
+    Where the change gives other cases than the tool itself has, all that there are now are run.
+    """
+    mutant.apply()
+    tool.enter(mutant)
+    items = {item.nodeid: item for item in session.perform_collect()}
+    if session.testsfailed > 0:
+        return 1
+    wanted = {test.name: test.place for test in tests}
+    if len(items) != known or not wanted.keys() <= items.keys():
+        wanted |= {name: 0 for name in items if name not in wanted}
+    for name, place in wanted.items():
+        if name not in items:
+            continue
+        items[name].config.hook.pytest_runtest_protocol(item=items[name], nextitem=None)
+        if session.testsfailed > 0:
+            return min(_KILLER + place, 255)
+    return 0
 
 
 def _changed(change: Callable[[ast.Module], None], tree: ast.Module) -> Callable[[], None]:
     change(tree)
     return lambda: None  # the fork that it was made in is thrown away
-
-
-def _first_failure(session: pytest.Session, tests: Sequence[Timed]) -> int:
-    """The exit status that tells the parent which test failed first; 0 where none did."""
-    session.testsfailed = 0
-    for test in tests:
-        test.item.config.hook.pytest_runtest_protocol(item=test.item, nextitem=None)
-        if session.testsfailed:
-            return min(_KILLER + test.place, 255)
-    return 0
-
-
-def _part(tree: ast.Module, line: int) -> ast.Module:
-    """The function or class alone that holds a line, since the rest need not be compiled again; else the module."""
-    for statement in tree.body:
-        if isinstance(statement, ast.FunctionDef | ast.ClassDef) and statement.lineno <= line <= (statement.end_lineno or 0):
-            return ast.Module([statement], [])
-    return tree
-
-
-def _compiled(part: ast.Module, tree: ast.Module, path: str) -> types.CodeType:
-    flags = 0
-    for statement in tree.body:
-        if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
-            for name in statement.names:
-                flags |= getattr(__future__, name.name).compiler_flag
-    code: types.CodeType = compile(ast.fix_missing_locations(part), path, "exec", flags, dont_inherit=True)
-    return code
-
-
-def _swap(live: types.ModuleType, code: types.CodeType, *, anew: bool) -> None:
-    """Give the live module the mutant's code: functions keep their identity, containers too, other values are set anew.
-
-    `anew`: the code is that of the whole module; else it is run among the names that the module has.
-    """
-    fresh = types.ModuleType(live.__name__)
-    fresh.__dict__.update({"__file__": live.__file__} if anew else vars(live))
-    if _uses(code, DONE):
-        fresh.__dict__[DONE] = importlib.import_module("toolkit").Outcome("done")
-    sys.modules[live.__name__] = fresh
-    try:
-        exec(code, fresh.__dict__)  # noqa: S102 - the tool with one change
-    finally:
-        sys.modules[live.__name__] = live
-    functions = _functions(fresh)
-    for name, function in _functions(live).items():
-        if name in functions:
-            function.__code__ = functions[name].__code__
-            function.__defaults__, function.__kwdefaults__ = functions[name].__defaults__, functions[name].__kwdefaults__
-    for name, value in vars(fresh).items():
-        if name.startswith("__") or isinstance(value, types.FunctionType | type | types.ModuleType):
-            continue
-        known = getattr(live, name, None)
-        if known is value:
-            continue
-        if isinstance(known, dict) and isinstance(value, dict):
-            known.clear()
-            known.update(value)
-        else:
-            setattr(live, name, value)
-
-
-def _uses(code: types.CodeType, name: str) -> bool:
-    return name in code.co_names or any(isinstance(part, types.CodeType) and _uses(part, name) for part in code.co_consts)
-
-
-def _functions(module: types.ModuleType) -> dict[str, types.FunctionType]:
-    found: dict[str, types.FunctionType] = {}
-    for value in vars(module).values():
-        if isinstance(value, types.FunctionType) and value.__module__ == module.__name__:
-            found[value.__qualname__] = value
-        elif isinstance(value, type) and value.__module__ == module.__name__:
-            for member in vars(value).values():
-                function = getattr(member, "__func__", getattr(member, "fget", member))
-                if isinstance(function, types.FunctionType) and function.__module__ == module.__name__:
-                    found[function.__qualname__] = function
-    return found
-
-
-def _lines_of_functions(module: types.ModuleType) -> set[int]:
-    """Lines that run only when a function is called."""
-    found: set[int] = set()
-    waiting = [function.__code__ for function in _functions(module).values()]
-    while waiting:
-        code = waiting.pop()
-        found |= {line for _, _, line in code.co_lines() if line is not None and line != code.co_firstlineno}
-        waiting += [part for part in code.co_consts if isinstance(part, types.CodeType)]
-    return found
 
 
 def main() -> None:
@@ -277,12 +298,19 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
-    most, others = request["most"], request.get("others", request["most"])
-    trial = Trial(request["module"], str(Path(request["path"]).resolve()), most, others, request["seed"], answer)
-    importlib.import_module(request["module"])
-    pytest.main([*_OPTIONS, *request.get("options", ()), *request["tests"]], plugins=[trial])
+    for name in request.get("ready", ("toolkit.testing", "contract")):
+        importlib.import_module(name)
+    path = Path(request["path"]).resolve()
+    tool = Tool(request["module"], str(path), ast.parse(path.read_text(encoding="utf-8")))
+    said: dict[str, Any] = {"baseline": "failed"}
+
+    def instead(session: pytest.Session) -> bool:
+        said.update(try_all(session, tool, request, answer))
+        return True
+
+    pytest.main([*_OPTIONS, *request.get("options", ()), *request["tests"]], plugins=[Unopened(instead)])
     with os.fdopen(answer, "w") as out:
-        json.dump({"token": request.get("token"), **trial.answer}, out)
+        json.dump({"token": request.get("token"), **said}, out)
 
 
 if __name__ == "__main__":

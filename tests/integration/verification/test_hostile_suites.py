@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import CodeType
 
 from app.verification.boxes import ask
 from app.verification.examples_gate import check_examples
@@ -17,20 +18,78 @@ from app.verification.tests_gate import check_tests
 from tests.support.bench import Lab, rules, subject
 from tests.support.specimens import TESTS, TOOL, changed
 
+
+def functions_of(text: str) -> dict[str, CodeType]:
+    return {part.co_name: part for part in compile(text, "tool.py", "exec", dont_inherit=True).co_consts if isinstance(part, CodeType)}
+
+
 HEAD = "from tool import run\nfrom toolkit.testing import trial\n\n" + TESTS[TESTS.index("WORLD") : TESTS.index("def letter")]
 RUNS_ALL = "    t = trial(run, ARGS, world=WORLD)\n    trial(run, {**ARGS, 'campaign': 'none'}, world=WORLD)\n    assert t\n"
 
-ONCE_ONLY = HEAD + "RUNS: list[int] = []\n\n\ndef test_it_runs() -> None:\n" + RUNS_ALL + "    RUNS.append(1)\n    assert len(RUNS) == 1\n"
-"""Asserts nothing of the tool, in the language that is admitted, and fails from its second run on: it would notice every mutant."""
+ONCE_ONLY = HEAD + "def test_it_runs() -> None:\n    open('ran', 'x').close()\n" + RUNS_ALL
+"""Asserts nothing of the tool and fails from its second run on: it would notice every mutant."""
 
 READS_CODE = (
     HEAD
-    + "import tool\n\n\ndef seen() -> list[bytes]:\n    return [run.__code__.co_code, tool.letter.__code__.co_code]\n\n\n"
-    + "BEFORE = seen()\n\n\n"
     + "def test_it_runs() -> None:\n"
     + RUNS_ALL
-    + "    assert seen() == BEFORE\n"
+    + f"    assert run.__code__.co_code.hex() == {functions_of(TOOL)['run'].co_code.hex()!r}\n"
 )
+
+EMPTIES_THE_PLAN = """import gc
+from typing import Any
+
+import pytest
+import tool
+from tool import RATES, run
+
+for found in gc.get_objects():
+    if isinstance(found, dict) and "most" in found:
+        found["most"] = found["others"] = 0
+    if isinstance(found, list) and any(type(part).__name__ == "Mutant" for part in found):
+        found.clear()
+
+
+class Deaf:
+    def pytest_runtest_protocol(self) -> bool:
+        return True
+
+
+def reached(fixture_name: str, config: Any) -> str:
+    config.pluginmanager.register(Deaf())
+    for _, plugin in config.pluginmanager.list_name_plugin():
+        for name in ("most", "others", "total"):
+            if hasattr(plugin, name):
+                setattr(plugin, name, 0)
+    return "function"
+
+
+SEEN: list[int] = []
+
+
+@pytest.fixture(scope=reached)
+def n() -> int:
+    SEEN.append(1)
+    return 2
+
+
+def test_it_runs(n: int) -> None:
+    assert run({"n": n}, None) is not None
+    assert len(SEEN) == 1 or tool.RATES is not RATES
+    with pytest.raises(AttributeError):
+        print(tool._DONE)
+"""
+"""Reaches, one way or another, whatever its own process holds, and looks for signs of which one it is in."""
+
+SUMS = """from contract import Args, Result
+from toolkit import Context
+
+RATES = {"low": 7, "high": 19}
+
+
+def run(args: Args, ctx: Context) -> Result:
+    return {"sum": args["n"] * RATES["high"] + RATES["low"]}
+"""
 
 TAMPERS = """import builtins
 import os
@@ -132,7 +191,7 @@ def test_a_suite_that_ends_its_runner_is_refused(lab: Lab, scratch: Path) -> Non
 
 def test_a_suite_that_fails_from_its_second_run_on_is_told_by_the_tool_itself(lab: Lab, scratch: Path) -> None:
     candidate = subject(tests=ONCE_ONLY)
-    assert lab.ask(check_imports, candidate, scratch).passed and lab.ask(check_tests, candidate, scratch).passed
+    assert "builtin" in rules(lab.ask(check_imports, candidate, scratch).findings) and lab.ask(check_tests, candidate, scratch).passed
     request = {"module": "tool", "path": "tool.py", "tests": ["test_tool.py"], "most": 20, "seed": "x"}
     files = {**candidate.files, "contract.py": candidate.contract, "spec.json": candidate.guest_spec}
     answer = lab.runner.run(ask(lab.sandbox, "run_mutants", request, files=files))
@@ -144,6 +203,12 @@ def test_a_suite_that_compares_the_tools_code_is_told_by_a_rewrite_of_it(lab: La
     candidate = subject(tests=READS_CODE)
     assert "escape" in rules(lab.ask(check_imports, candidate, scratch).findings)
     assert rules(lab.ask(check_mutation, candidate, scratch).findings) == ["tests_read_the_code"]
+
+
+def test_what_a_suite_does_to_its_process_changes_neither_what_is_tried_nor_what_is_counted(lab: Lab, scratch: Path) -> None:
+    outcome = lab.ask(check_mutation, subject(tool=SUMS, tests=EMPTIES_THE_PLAN), scratch)
+    assert "mutation_score" in rules(outcome.findings), outcome.findings
+    assert outcome.evidence["tried"] == outcome.evidence["of"] >= 9 and outcome.evidence["score"] < 0.5
 
 
 def test_a_tool_that_looks_for_signs_of_a_trial_is_refused_and_sees_none_where_it_is_judged(lab: Lab, scratch: Path) -> None:

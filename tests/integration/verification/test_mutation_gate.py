@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.verification.mutation_gate import check_mutation
+from app.verification.mutation_gate import MOST, check_mutation
 from tests.support.bench import Lab, rules, subject
 from tests.support.specimens import TESTS, changed
 
@@ -73,3 +73,38 @@ def test_a_mutant_that_never_ends_is_noticed_by_its_time(lab: Lab, scratch: Path
     tests = "from tool import run\n\n\ndef test_it_ends() -> None:\n    assert run({}, None) == 0\n"
     outcome = lab.ask(check_mutation, subject(tool=tool, tests=tests), scratch)
     assert outcome.passed, outcome.findings
+
+
+CLASSES = """from enum import Enum
+
+from contract import Args, Result
+from toolkit import Context
+
+
+class Percent(Enum):
+    LOW = 7
+
+
+class Bounds:
+    MOST = 100
+
+
+def run(args: Args, ctx: Context) -> Result:
+    return {"tax": min(args["net"] * Percent.LOW.value, Bounds.MOST)}
+"""
+
+
+def test_what_stands_in_the_body_of_a_class_is_changed_for_the_tests_as_well(lab: Lab, scratch: Path) -> None:
+    tests = (
+        "from tool import Percent, run\n\n\ndef test_a_tax() -> None:\n    assert [p.value for p in Percent] == [7]\n"
+        "    assert [run({'net': n}, None) for n in (2, 99)] == [{'tax': 14}, {'tax': 100}]\n"
+    )
+    outcome = lab.ask(check_mutation, subject(tool=CLASSES, tests=tests), scratch)
+    assert outcome.passed and outcome.evidence["score"] == 1.0, outcome.evidence
+
+
+def test_a_tool_with_more_changes_to_be_noticed_than_are_tried_is_told_to_be_shortened(lab: Lab, scratch: Path) -> None:
+    padding = "".join(f"    if args['n'] == {n}:\n        return {{'n': {n}}}\n" for n in range(MOST + 1))
+    tool = "from contract import Args, Result\nfrom toolkit import Context\n\n\ndef run(args: Args, ctx: Context) -> Result:\n"
+    findings = lab.ask(check_mutation, subject(tool=f"{tool}{padding}    return {{}}\n"), scratch).findings
+    assert rules(findings) == ["too_many_changes"] and "601 conditions" in findings[0].message

@@ -108,7 +108,7 @@ def test_our_own_mutation_gate_over_the_state_machine_kills_at_least_80_percent(
     """The engine of the gate "mutation", over `state.py` and the unit tests that stand beside this one."""
     tests = ["tests/unit/runtime/test_state.py", "tests/unit/runtime/test_state_diagram.py"]
     request = {"module": "app.runtime.state", "path": "app/runtime/state.py", "tests": tests, "most": 1000, "seed": "state"}
-    request["options"] = ["-knot mutation_gate"]
+    request |= {"options": ["-knot mutation_gate"], "ready": ["app.core.errors", "app.spec.model"]}
     environment = {**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'app/verification'}"}
     done = subprocess.run(
         [sys.executable, "-m", "inside.run_mutants"],

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from app.verification.inside.mutants import mutants
+from app.verification.inside.mutants import chosen, mutants
 
 
 def _changes(source: str) -> list[tuple[str, bool, str]]:
@@ -30,7 +30,7 @@ def _texts(source: str, kind: str) -> list[str]:
 @pytest.mark.parametrize(
     ("source", "kind", "changed"),
     [
-        ("def run(args, ctx):\n    ctx.perform('send', make(args))", "effect_deleted", "_DONE"),
+        ("def run(args, ctx):\n    ctx.perform('send', make(args))", "effect_deleted", "__import__('toolkit').Outcome('done')"),
         ("def run(args, ctx):\n    for o in ctx.perform_each('send', items):\n        use(o)", "effect_deleted", "for o in iter(())"),
         ("def run(args, ctx):\n    a = ctx.perform_many('send', items)", "effect_deleted", "a = []"),
         ("def run(args, ctx):\n    ctx.perform('send', {'to': args['to']})", "item_changed", "{'to': None}"),
@@ -98,3 +98,14 @@ def test_the_text_of_an_error_is_left_alone_and_its_code_is_not() -> None:
     changed = [text for _, _, text in _changes("def f():\n    raise ToolError('no_such', 'There is none.')")]
     assert any("'no_such~'" in text for text in changed)
     assert not any("none.~" in text for text in changed)
+
+
+def test_lines_that_are_there_to_be_noticed_take_no_place_from_those_that_matter() -> None:
+    padding = "\n".join(f"    x.append({n})" for n in range(300))
+    conditions = "\n".join(f"    if x:\n        x.append({n})" for n in range(50))
+    tree = ast.parse(f"def pad(x):\n{padding}\n\n\ndef run(x):\n    y = x + 1\n{conditions}\n    return y * 2\n")
+    found = list(mutants(tree))
+    picked = chosen(found, tree, 80, "seed")
+    assert picked == chosen(found, tree, 80, "seed") and len(picked) == 80 + 50
+    assert sum(mutant.must for mutant in picked) == 50, "what must be noticed is tried to the last"
+    assert sum(mutant.line > 301 for mutant in picked if not mutant.must) == 40, "each function has its turn"
