@@ -6,6 +6,9 @@ dangerous. A module that is not named here is not admitted; the sandbox is what 
 
 from __future__ import annotations
 
+import builtins
+import types
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -67,6 +70,7 @@ INSTEAD = {
 _CLOCK = ("clock", "reads the machine's clock, so that a resumed run would differ", "Use ctx.now().")
 _RANDOM = ("randomness", "is different in each process, so that a resumed run would differ", "Use ctx.new_id() or uuid.uuid5(...).")
 _STATE = ("module_state", "keeps state between calls of one process", "Compute it inside run(), or keep a dict local to run().")
+_METACLASS = ("metaclass", "changes what a class means", "Derive from enum.Enum.")
 _ESCAPE = ("dynamic_access", "reaches attributes by name or evaluates text", "Name the attribute or key directly, e.g. item['to'].")
 
 WITHHELD = {
@@ -87,6 +91,9 @@ WITHHELD = {
     "functools.singledispatchmethod": _ESCAPE,
     "dataclasses.make_dataclass": ("dynamic_access", "makes a class out of values", "Write the class."),
     "abc.ABCMeta": ("metaclass", "changes what a class means", "Derive from abc.ABC."),
+    "enum.EnumType": _METACLASS,
+    "enum.EnumMeta": _METACLASS,
+    "enum.global_enum": ("module_state", "puts names into the module that nobody sees there", "Name the members by their class."),
     "zoneinfo.reset_tzpath": _STATE,
     "zoneinfo.available_timezones": ("builtin", "reads the file system", "Name the zones that the spec allows."),
     "csv.register_dialect": _STATE,
@@ -98,6 +105,7 @@ WITHHELD = {
     "string.Formatter": _ESCAPE,
     "typing.get_type_hints": _ESCAPE,
     "typing.ForwardRef": _ESCAPE,
+    "typing.runtime_checkable": ("dynamic_access", "lets anything pass for the class that has such attributes", "Test for a plain class."),
     "typing.TYPE_CHECKING": ("checked_is_run", "makes the checked code differ from the code that runs", "Import it directly."),
     "typing.no_type_check": ("checked_is_run", "hides code from the type check", "Leave it out and give the function its types."),
     "typing.no_type_check_decorator": ("checked_is_run", "hides code from the type check", "Leave it out."),
@@ -107,6 +115,26 @@ WITHHELD = {
     "contextlib.chdir": _STATE,
 }
 """Members of admitted modules that a tool may not use: rule, what is wrong, how to mend it."""
+
+_CLASSES = "makes a class out of values"
+_COPIES = "copies attributes by name"
+_WRAPS = "Write `@wraps(function)` and nothing else: it copies what it should."
+_WRITE = "Write the class."
+
+CALLED = {
+    "functools.wraps": (1, _COPIES, _WRAPS),
+    "functools.update_wrapper": (2, _COPIES, _WRAPS),
+    "enum.Enum": (1, _CLASSES, _WRITE),
+    "enum.IntEnum": (1, _CLASSES, _WRITE),
+    "enum.StrEnum": (1, _CLASSES, _WRITE),
+    "enum.Flag": (1, _CLASSES, _WRITE),
+    "enum.IntFlag": (1, _CLASSES, _WRITE),
+    "type": (1, _CLASSES, _WRITE),
+}
+"""What may be called with so many plain arguments and no others: what it does with more, and how to mend it."""
+
+ONLY_CALLED = frozenset({"functools.wraps", "functools.update_wrapper"})
+"""Those of them that are no values, like `type` where it is no type of something."""
 
 NEVER = {
     "eval": "Write the expression itself.",
@@ -164,11 +192,12 @@ BEHIND = {
     "with_traceback": "Write `raise … from error`.",
     "format_map": "Use text.format(**values) on a literal text, or string.Template(text).safe_substitute(values).",
     "mro": "Use isinstance(value, …).",
+    "register": "Derive from the class; name a method of your own otherwise.",
 }
 """What to write instead of an attribute that reaches behind the language; for all others, the value's plain methods and fields."""
 
-RECORD_METHODS = frozenset({"_replace", "_asdict", "_fields", "_make", "_field_defaults"})
-"""What named tuples call by a leading underscore."""
+RECORD_METHODS = frozenset({"_replace", "_asdict", "_fields", "_make", "_field_defaults", "_value_", "_name_"})
+"""What named tuples and enumerations call by a leading underscore."""
 
 METHODS = _words(
     "__init__ __post_init__ __new__ __eq__ __ne__ __hash__ __repr__ __str__ __lt__ __le__ __gt__ __ge__ __len__ __iter__ __next__ "
@@ -183,9 +212,13 @@ SPECIAL_NAMES = frozenset({"__slots__", "__match_args__", "__all__"})
 
 FRAMES = _words(
     "gi_frame gi_code cr_frame cr_code ag_frame ag_code f_globals f_locals f_builtins f_back f_code tb_frame tb_next func_globals "
-    "format_map _getframe co_consts mro with_traceback"
+    "format_map _getframe co_consts mro with_traceback register"
 )
-"""Attributes through which code leaves its own frame."""
+"""Attributes through which code leaves its own frame, or makes a class what it is not."""
+
+_KINDS = (object, type, types.FunctionType, types.MethodType, types.CodeType, types.ModuleType, builtins)
+LANGUAGE = frozenset(name for kind in _KINDS for name in dir(kind) if name.startswith("__")) - ATTRIBUTES - METHODS
+"""What a text of a tool does not say alone: the only use of such a word is to reach by it."""
 
 MUTATORS = _words(
     "append extend insert remove pop clear sort reverse add discard update setdefault popitem appendleft popleft extendleft rotate "

@@ -16,6 +16,7 @@ from .admitted import (
     EFFECTS,
     IN_A_TEST,
     INSTEAD,
+    LANGUAGE,
     NEVER,
     ONLY,
     READS,
@@ -24,13 +25,14 @@ from .admitted import (
     TOOL_MODULES,
     UNLESS_LOCAL,
 )
+from .bounds import check_bounds, check_computed
 from .findings import Findings
 from .hosts import hosts_of
-from .names import Names, contexts_of
+from .names import Names
 from .reaching import MODULES, View, check_reach
 from .source import MOST_TEXT, check_text, check_tokens, looks_secret
 from .state import check_state
-from .structure import check_bounds, check_classes, check_computed, check_entry, check_loops, check_top_level
+from .structure import check_classes, check_entry, check_loops, check_top_level
 from .suite import check_suite
 
 MOST_ELEMENTS = 2000
@@ -50,17 +52,17 @@ def examine(text: str, file: str, others: frozenset[str] = frozenset()) -> tuple
     is_tool = file == "tool.py"
     for node in ast.walk(tree):
         _check_node(node, names, is_tool, findings)
-    check_reach(View(tree, names, is_tool, findings, others))
+    view = View(tree, names, is_tool, findings, others)
+    check_reach(view)
     if is_tool:
         check_top_level(tree, names, findings)
         check_entry(tree, findings)
         check_classes(tree, names, findings)
         check_state(tree, names, findings)
         check_loops(tree, names, findings)
-        _check_indirect(tree, findings)
     else:
         check_suite(tree, names, findings)
-    return findings.rows(), _facts(tree, names)
+    return findings.rows(), _facts(view)
 
 
 def _read(text: str, file: str, findings: Findings) -> ast.Module | None:
@@ -72,21 +74,22 @@ def _read(text: str, file: str, findings: Findings) -> ast.Module | None:
             compile(tree, file, "exec", dont_inherit=True)  # what only the symbol table refuses: a name bound twice, a lost return
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
-        reason = getattr(error, "msg", None) or f"{type(error).__name__}: {error}"
-        findings.add("syntax", line, f"Python cannot read the file: {reason}.", "Send the whole file as valid Python 3.11.")
+        reason, fix = getattr(error, "msg", None) or str(error), "Send the whole file as valid Python 3.11."
+        if isinstance(error, RecursionError | MemoryError):
+            reason, fix = "something in it nests too deep or is too long", "Name parts of it as functions, or as variables."
+        findings.add("syntax", line, f"Python cannot read the file: {reason}.", fix)
         return None
     return tree
 
 
 def _check_node(node: ast.AST, names: Names, is_tool: bool, findings: Findings) -> None:
+    check_computed(node, findings)
     if isinstance(node, ast.Import | ast.ImportFrom):
         _check_import(node, TOOL_MODULES if is_tool else TEST_MODULES, findings)
     elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
         _check_name(node, names, is_tool, findings)
     elif isinstance(node, ast.Constant | ast.List | ast.Dict | ast.Set | ast.Tuple):
-        _check_literal(node, findings)
-    elif isinstance(node, ast.BinOp):
-        check_computed(node, findings)
+        _check_literal(node, is_tool, findings)
     elif isinstance(node, ast.Assign | ast.AnnAssign):
         _check_named_secret(node, findings)
     elif isinstance(node, ast.ExceptHandler) and is_tool:
@@ -140,13 +143,15 @@ def _check_name(node: ast.Name, names: Names, is_tool: bool, findings: Findings)
         findings.add("escape", node, f"`{name}` reaches behind the language.", "Leave it out.")
 
 
-def _check_literal(node: ast.AST, findings: Findings) -> None:
+def _check_literal(node: ast.AST, is_tool: bool, findings: Findings) -> None:
     if isinstance(node, ast.Constant):
         if isinstance(node.value, str | bytes) and len(node.value) > MOST_TEXT:
             findings.add("literal_bounds", node, f"A text literal is longer than {MOST_TEXT} characters.", "Keep data in records or args.")
         if isinstance(node.value, str):
             if looks_secret(node.value):
                 _secret(node, findings)
+            if is_tool and node.value in LANGUAGE:
+                findings.add("escape", node, f"The text {node.value!r} names what is behind the language.", "Leave it out.")
             if "{" in node.value and ".__" in node.value:
                 findings.add("escape", node, "A format text reaches a double-underscore attribute.", "Format plain values.")
         return
@@ -184,35 +189,27 @@ def _check_suppressed(node: ast.Call, names: Names, findings: Findings) -> None:
         findings.add("swallows_cancellation", node, message, "Suppress ToolError, ValueError or what you expect; let the rest pass.")
 
 
-def _facts(tree: ast.Module, names: Names) -> dict[str, object]:
-    contexts = contexts_of(tree)
+def _facts(view: View) -> dict[str, object]:
+    tree, names = view.tree, view.names
     constants = {
         target.id: statement.value.value
         for statement in tree.body
-        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant)
-        for target in statement.targets
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(statement.value, ast.Constant)
+        for target in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])
         if isinstance(target, ast.Name)
     }
     calls = []
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
-            continue
-        method = node.func.attr
-        if method in EFFECTS or (method in READS and isinstance(node.func.value, ast.Name) and node.func.value.id in contexts):
-            first = node.args[0] if node.args else None
-            value = constants.get(first.id) if isinstance(first, ast.Name) else getattr(first, "value", None)
-            calls.append({"method": method, "id": value if isinstance(value, str) else None, "line": node.lineno})
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and id(node.func.value) in view.contexts:
+            method = node.func.attr
+            if method in EFFECTS | READS:
+                first = node.args[0] if node.args else next((word.value for word in node.keywords if word.arg == "effect_id"), None)
+                value = first.value if isinstance(first, ast.Constant) else None
+                if isinstance(first, ast.Name) and id(first) not in names.hidden:
+                    value = constants.get(first.id)
+                calls.append({"method": method, "id": value if isinstance(value, str) else None, "line": node.lineno})
     modules = sorted({origin.split(".")[0] for origin in names.origin.values()})
     return {"calls": calls, "hosts": hosts_of(tree), "modules": modules, "nodes": sum(1 for _ in ast.walk(tree))}
-
-
-def _check_indirect(tree: ast.Module, findings: Findings) -> None:
-    """Effects are performed by name, so that a reader and the policy gate see which."""
-    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr in EFFECTS and id(node) not in called:
-            message = f"`.{node.attr}` is handed on instead of called, so nobody sees which effect it performs."
-            findings.add("indirect_effect", node, message, f"Call ctx.{node.attr}('id', …) where it is meant.")
 
 
 def main() -> None:

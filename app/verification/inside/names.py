@@ -74,10 +74,11 @@ class Names:
                 self._hide(child, within if any(child is part for part in body) else local)
         elif isinstance(node, Comprehension):
             within = local | {name for generator in node.generators for name in _stored(generator.target)}
-            for child in ast.iter_child_nodes(node):
+            first = node.generators[0]
+            self._hide(first.iter, local)  # it is looked up outside
+            parts = [child for child in ast.iter_child_nodes(node) if child is not first]
+            for child in [*parts, first.target, *first.ifs]:
                 self._hide(child, within)
-            self.hidden -= {id(part) for part in ast.walk(node.generators[0].iter)}
-            self._hide(node.generators[0].iter, local)  # the first is looked up outside
         else:
             for child in ast.iter_child_nodes(node):
                 self._hide(child, local)
@@ -165,14 +166,3 @@ def root_of(node: ast.AST) -> ast.AST:
     while isinstance(node, ast.Attribute | ast.Subscript):
         node = node.value
     return node
-
-
-def contexts_of(tree: ast.Module) -> frozenset[str]:
-    """Names that hold a tool's context: `ctx`, `context`, and what is annotated so."""
-    annotated = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg) and _is_context(node.annotation)}
-    return frozenset({"ctx", "context"} | annotated)
-
-
-def _is_context(annotation: ast.expr | None) -> bool:
-    name = annotation.value if isinstance(annotation, ast.Constant) else getattr(annotation, "id", None)
-    return name == "Context"

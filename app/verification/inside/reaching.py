@@ -9,18 +9,21 @@ from __future__ import annotations
 import ast
 import importlib
 import types
-from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 
 from .admitted import (
     ATTRIBUTES,
     BEHIND,
+    CALLED,
+    EFFECTS,
     FRAMES,
     MEMBERS,
     METHODS,
     MUTATORS,
     NO_MEMBER,
+    ONLY_CALLED,
     RECORD_METHODS,
     SPECIAL_NAMES,
     TEST_MODULES,
@@ -28,13 +31,18 @@ from .admitted import (
     UNASKED,
     WITHHELD,
 )
+from .contexts import contexts_of
 from .findings import Findings
-from .names import Names, contexts_of, root_name, root_of
+from .formats import Written, check_format, written_in
+from .names import Names, root_name, root_of
 
 MODULES = TEST_MODULES | {name.rpartition(".")[0] for name in TEST_MODULES if "." in name}
 """Every module that a name may stand for, the packages of those with a dot included."""
 
-_OF_A_CONTEXT = frozenset({"_exchange", "_seed", "_now", "_step", "_waiting", "_cancelled", "_ids", "_settle", "_request", "_pipeline"})
+_OF_A_CONTEXT = frozenset(
+    {"_exchange", "_seed", "_now", "_step", "_waiting", "_cancelled", "_ids"}
+    | {"_settle", "_request", "_pipeline", "_perform", "_next_step"}
+)
 _CLOCKS = frozenset({"now", "today", "utcnow"})
 _PLAIN = "Use the value's plain methods and fields."
 
@@ -59,12 +67,52 @@ class View:
         return _defined(self.tree)
 
     @cached_property
-    def texts(self) -> frozenset[str]:
-        return _literals(self.tree)
+    def fields(self) -> frozenset[str]:
+        """Those of them that hold a value."""
+        return _fields(self.tree)
 
     @cached_property
-    def contexts(self) -> frozenset[str]:
-        return contexts_of(self.tree)
+    def written(self) -> Written:
+        return written_in(self.tree, self.names)
+
+    @cached_property
+    def contexts(self) -> frozenset[int]:
+        return contexts_of(self.tree, self.names)
+
+    @cached_property
+    def typed(self) -> frozenset[int]:
+        """Nodes that say what type something has, or ask for it."""
+        return _typed(self.tree)
+
+    @cached_property
+    def calls(self) -> dict[int, ast.Call]:
+        """Each call by the id of what it calls."""
+        return {id(node.func): node for node in ast.walk(self.tree) if isinstance(node, ast.Call)}
+
+
+@dataclass(frozen=True)
+class Reach:
+    """A word that is taken of something at a node: by a dot, by a pattern, by a class that says which words its patterns take.
+
+    `base` is what it is taken of, None where nothing in the text says so; `call` is the call of it, if nothing else is done with it.
+    """
+
+    word: str
+    node: ast.AST
+    base: ast.expr | None = None
+    call: ast.Call | None = None
+
+
+def _reaches(node: ast.AST, view: View) -> Iterator[Reach]:
+    if isinstance(node, ast.Attribute):
+        yield Reach(node.attr, node, node.value, view.calls.get(id(node)))
+    elif isinstance(node, ast.MatchClass):
+        yield from (Reach(word, node) for word in node.kwd_attrs)
+    elif isinstance(node, ast.Assign | ast.AnnAssign) and "__match_args__" in [
+        part.id for part in _targets(node) if isinstance(part, ast.Name)
+    ]:
+        texts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+        yield from (Reach(text, node) for text in texts if isinstance(text, str))
 
 
 def check_reach(view: View) -> None:
@@ -77,20 +125,19 @@ def check_reach(view: View) -> None:
         _check_identifiers(node, view.findings)
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load) and id(node) not in held:
             _check_value(node, view)
+        for reach in _reaches(node, view):
+            if id(node) not in fine:
+                _check_word(reach, view)
+            _check_format(reach, view)
+            if view.is_tool:
+                _check_clock(reach, view)
+                _check_effect(reach, view)
         match node:
             case ast.Attribute():
-                if id(node) not in fine:
-                    _check_attribute(node, view)
                 _check_member(node, view)
                 _check_change(node, view)
-                _check_format(node, view)
-                if view.is_tool:
-                    _check_clock(node, view)
             case ast.Subscript():
                 _check_change(node, view)
-            case ast.MatchClass():
-                for attribute in node.kwd_attrs:
-                    _check_word(attribute, node, view)
             case ast.ImportFrom():
                 _check_imported(node, view)
             case ast.Call():
@@ -147,28 +194,29 @@ def _check_withheld(dotted: str | None, node: ast.AST, findings: Findings) -> No
 
 
 def _check_value(node: ast.Name | ast.Attribute, view: View) -> None:
-    if view.names.dotted(node) in MODULES:
-        text = ast.unparse(node)
+    """Modules, and what needs no more than a word to reach an attribute or to make a class, are used in sight."""
+    dotted, text = view.names.dotted(node), ast.unparse(node)
+    if dotted in MODULES:
         message = f"The module `{text}` is handed on as a value, so nobody sees what is used of it."
         view.findings.add("module_as_value", node, message, f"Name the member that is meant, as in `{text}.name`.")
+    elif id(node) not in view.calls and (dotted in ONLY_CALLED or (_is_type(node, view) and id(node) not in view.typed)):
+        _, why, fix = CALLED["type" if dotted is None else dotted]
+        view.findings.add("dynamic_access", node, f"`{text}` is handed on as a value: it {why}.", fix)
 
 
-def _check_attribute(node: ast.Attribute, view: View) -> None:
-    made_by = node.value.func if isinstance(node.value, ast.Call) else None
-    if node.attr in METHODS and isinstance(made_by, ast.Name) and made_by.id == "super":
+def _check_word(reach: Reach, view: View) -> None:
+    """The word itself: nothing of the language's own, nothing private that the file does not give to things itself."""
+    word, made_by = reach.word, reach.base.func if isinstance(reach.base, ast.Call) else None
+    if word in METHODS and isinstance(made_by, ast.Name) and made_by.id == "super":
         return
-    mine = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
-    if not node.attr.startswith("__") and (mine or view.names.dotted(node.value) == "tool"):
+    if reach.base is not None and view.names.dotted(reach.base) == "tool" and not word.startswith("__"):
         return
-    _check_word(node.attr, node, view)
-
-
-def _check_word(word: str, node: ast.AST, view: View) -> None:
-    if word in FRAMES or (word.startswith("__") and word not in ATTRIBUTES):
-        fix = BEHIND.get(word) or (_PLAIN if word.endswith("__") else "Name it with one underscore.")
-        view.findings.add("escape", node, f"`.{word}` reaches behind the language.", fix)
-    elif word.startswith("_") and word not in ATTRIBUTES | RECORD_METHODS and (word not in view.own or word in _OF_A_CONTEXT):
-        view.findings.add("escape", node, f"`.{word}` is private to what it belongs to.", "Use its public methods and fields.")
+    if word in FRAMES or (word.startswith("__") and word.endswith("__") and word not in ATTRIBUTES):
+        view.findings.add("escape", reach.node, f"`.{word}` reaches behind the language.", BEHIND.get(word, _PLAIN))
+    elif word in _OF_A_CONTEXT:
+        view.findings.add("escape", reach.node, f"`.{word}` is a name of the context's own.", "Name what is yours otherwise.")
+    elif word.startswith("_") and word not in ATTRIBUTES | RECORD_METHODS | view.own:
+        view.findings.add("escape", reach.node, f"`.{word}` is private to what it belongs to.", "Use its public methods and fields.")
 
 
 def _check_identifiers(node: ast.AST, findings: Findings) -> None:
@@ -183,12 +231,19 @@ def _check_identifiers(node: ast.AST, findings: Findings) -> None:
 
 
 def _made(node: ast.AST) -> str:
-    """The name that a node binds, if it does."""
-    if isinstance(node, ast.Name):
-        return "" if isinstance(node.ctx, ast.Load) else node.id
-    if isinstance(node, ast.alias):
-        return node.asname or ""
-    return node.arg if isinstance(node, ast.arg) else ""
+    """The name that a node binds, if it does; functions have a rule of their own."""
+    match node:
+        case ast.Name():
+            return "" if isinstance(node.ctx, ast.Load) else node.id
+        case ast.alias():
+            return node.asname or ""
+        case ast.arg():
+            return node.arg
+        case ast.MatchAs() | ast.MatchStar() | ast.ExceptHandler() | ast.ClassDef():
+            return node.name or ""
+        case ast.MatchMapping():
+            return node.rest or ""
+    return ""
 
 
 def _check_change(node: ast.Attribute | ast.Subscript, view: View) -> None:
@@ -197,8 +252,8 @@ def _check_change(node: ast.Attribute | ast.Subscript, view: View) -> None:
     root = root_of(node)
     if view.names.dotted(root):
         _changed(root_name(node) or "", node, view)
-    elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in view.contexts and view.is_tool:
-        message = f"`{node.value.id}.{node.attr}` is the host's and is changed here."
+    elif isinstance(node, ast.Attribute) and id(node.value) in view.contexts and view.is_tool:
+        message = f"`{ast.unparse(node)}` is the host's and is changed here."
         view.findings.add("tampering", node, message, "Keep the value in a variable of your own.")
     elif isinstance(node, ast.Attribute) and isinstance(root, ast.Call) and root_name(root.func) == "type":
         message = "This changes a class for everyone who uses it."
@@ -216,37 +271,68 @@ def _changed(name: str, node: ast.AST, view: View) -> None:
 
 
 def _check_call(node: ast.Call, view: View) -> None:
-    if isinstance(node.func, ast.Name) and node.func.id == "type" and len(node.args) + len(node.keywords) > 1:
-        message = "`type` with more than one argument makes a class out of values."
-        view.findings.add("dynamic_access", node, message, "Write the class.")
-    elif {word.arg for word in node.keywords} & {"assigned", "updated"} and (view.names.dotted(node.func) or "").startswith("functools."):
-        message = "`assigned` and `updated` copy attributes by name."
-        view.findings.add("dynamic_access", node, message, "Leave them out: wraps(function) copies what it should.")
-    elif isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
+    if isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
         root = root_of(node.func.value)
         if view.names.dotted(root) and view.names.dotted(node.func.value) not in MODULES:  # else it is a function of that name
             _changed(root_name(root) or "", node, view)
+    word = "type" if _is_type(node.func, view) else view.names.dotted(node.func) or ""
+    most, why, fix = CALLED.get(word, (len(node.args), "", ""))
+    if word in CALLED and not _is_plain(node, most):
+        view.findings.add("dynamic_access", node, f"`{ast.unparse(node)[:60]}` {why}.", fix)
+    elif (
+        isinstance(node.func, ast.Call)
+        and _is_type(node.func.func, view)
+        and ast.unparse(node.func) != "type(self)"
+        and not _is_plain(node, 2)
+    ):
+        view.findings.add("dynamic_access", node, f"`{ast.unparse(node)[:60]}` may make a class out of values.", CALLED["type"][2])
 
 
-def _check_format(node: ast.Attribute, view: View) -> None:
-    """`{0.__class__}` in a text that comes from outside would be obeyed: what is formatted is a literal of the file."""
-    if node.attr != "format" or "format" in view.own:
+def _is_type(node: ast.expr, view: View) -> bool:
+    return isinstance(node, ast.Name) and node.id == "type" and id(node) not in view.names.hidden
+
+
+def _is_plain(node: ast.Call, most: int) -> bool:
+    """Whether a call has no more than so many arguments, all of them to be seen."""
+    return len(node.args) <= most and not node.keywords and not any(isinstance(part, ast.Starred) for part in node.args)
+
+
+def _says_all(call: ast.Call | None) -> bool:
+    """Whether all that a call hands over stands in it."""
+    return call is not None and all(isinstance(part, ast.Constant) for part in [*call.args, *(word.value for word in call.keywords)])
+
+
+def _check_format(reach: Reach, view: View) -> None:
+    """One's own method of that name takes texts of the file alone, or is called on `self`."""
+    if reach.word != "format":
         return
-    if _is_literal(node.value, view.texts):
-        written = "".join(part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant) and isinstance(part.value, str))
-        if "._" in written and "{" in written:
-            view.findings.add("escape", node, "A format text reaches a private attribute.", "Format plain values.")
+    is_self = isinstance(reach.base, ast.Name) and reach.base.id == "self"
+    if "format" in view.own and (is_self or _says_all(reach.call)):
         return
-    message = "The text that is formatted is no literal of the file: braces in data would reach into values."
-    fix = "Format a literal text, or fill in with string.Template(text).safe_substitute(values) or re.sub."
-    view.findings.add("format_of_data", node, message, fix)
+    check_format(reach.base, reach.node, view.written, view.names, view.findings)
 
 
-def _check_clock(node: ast.Attribute, view: View) -> None:
-    base = node.value
-    word = base.id if isinstance(base, ast.Name) else base.attr.strip("_") if isinstance(base, ast.Attribute) else ""
-    if node.attr in _CLOCKS - view.own and word not in view.contexts and view.names.dotted(node) not in WITHHELD:
-        view.findings.add("clock", node, f"`.{node.attr}` reads the machine's clock.", "Use ctx.now(), and name the context `ctx`.")
+def _check_clock(reach: Reach, view: View) -> None:
+    """`now` of the context, or what the file itself keeps under such a name and does not call."""
+    if reach.word not in _CLOCKS or (reach.word in view.fields and reach.base is not None and reach.call is None):
+        return
+    is_context = reach.word == "now" and reach.base is not None and id(reach.base) in view.contexts
+    if not is_context and not (reach.base is not None and view.names.dotted(reach.node) in WITHHELD):  # which is told by a rule of its own
+        message = f"`.{reach.word}` may read the machine's clock."
+        view.findings.add("clock", reach.node, message, "Use ctx.now() of a parameter `ctx: Context`; name methods of your own otherwise.")
+
+
+def _check_effect(reach: Reach, view: View) -> None:
+    """Effects are performed by name on what is seen to be the context, so that a reader and the policy gate see which."""
+    if reach.word not in EFFECTS:
+        return
+    if reach.call is None:
+        message = f"`.{reach.word}` is handed on instead of called, so nobody sees which effect it performs."
+        view.findings.add("indirect_effect", reach.node, message, f"Call ctx.{reach.word}('id', …) where it is meant.")
+    elif id(reach.base) not in view.contexts:
+        message = f"`.{reach.word}` is called on what cannot be seen to be the context."
+        fix = f"Call ctx.{reach.word}('id', …) of a parameter `ctx: Context`, or name a method of your own otherwise."
+        view.findings.add("indirect_effect", reach.node, message, fix)
 
 
 def _sets_own_field(call: ast.Call) -> bool:
@@ -258,58 +344,45 @@ def _sets_own_field(call: ast.Call) -> bool:
 
 
 def _defined(tree: ast.Module) -> frozenset[str]:
+    methods = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    return _fields(tree) | methods
+
+
+def _fields(tree: ast.Module) -> frozenset[str]:
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
-            found.add(node.name)
+            found |= {node.name} if any(isinstance(part, ast.Name) and part.id == "property" for part in node.decorator_list) else set()
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and root_name(node) == "self":
             found.add(node.attr)
+        elif isinstance(node, ast.Call) and _sets_own_field(node):
+            found |= {part.value for part in node.args[1:2] if isinstance(part, ast.Constant) and isinstance(part.value, str)}
         elif isinstance(node, ast.ClassDef):
             targets = [part for statement in node.body for part in _targets(statement)]
             found |= {target.id for target in targets if isinstance(target, ast.Name)}
     return frozenset(found)
 
 
+def _typed(tree: ast.Module) -> frozenset[int]:
+    said: list[ast.AST | None] = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.arg() | ast.AnnAssign():
+                said.append(node.annotation)
+            case ast.FunctionDef():
+                said.append(node.returns)
+            case ast.Subscript():
+                said += [node.slice, node.value]
+            case ast.MatchClass():
+                said.append(node.cls)
+            case ast.Compare():
+                said += [node.left, *node.comparators]
+            case ast.Call(func=ast.Name(id="isinstance" | "issubclass" | "cast")):
+                said += node.args
+    return frozenset(id(part) for each in said if each is not None for part in ast.walk(each))
+
+
 def _targets(statement: ast.AST) -> list[ast.expr]:
     if isinstance(statement, ast.Assign):
         return statement.targets
     return [statement.target] if isinstance(statement, ast.AnnAssign) else []
-
-
-def _literals(tree: ast.Module) -> frozenset[str]:
-    """Names that are nowhere in the file given anything but literals."""
-    bound = Counter(_made(node) for node in ast.walk(tree))
-    given = Counter(
-        target.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None and _is_literal(node.value, frozenset())
-        for target in _targets(node)
-        if isinstance(target, ast.Name)
-    )
-    return frozenset(name for name, times in given.items() if bound[name] == times)
-
-
-def _is_literal(node: ast.expr | None, known: frozenset[str]) -> bool:
-    """Whether all that an expression can be is written in the file."""
-    match node:
-        case ast.Constant() | None:
-            return True
-        case ast.JoinedStr():  # what it fills in comes from outside; literal braces were written here
-            return not any(isinstance(part, ast.FormattedValue) for part in node.values)
-        case ast.Name():
-            return node.id in known
-        case ast.BinOp(op=ast.Add()):
-            return _is_literal(node.left, frozenset()) and _is_literal(node.right, frozenset())
-        case ast.IfExp():
-            return _is_literal(node.body, known) and _is_literal(node.orelse, known)
-        case ast.Tuple() | ast.List():
-            return all(_is_literal(part, known) for part in node.elts)
-        case ast.Dict():
-            return all(_is_literal(part, known) for part in node.values)
-        case ast.Subscript():
-            return _is_literal(node.value, known)
-        case ast.Call(func=ast.Attribute(value=base, attr="get" | "strip" | "join")):
-            return _is_literal(base, known) and all(_is_literal(part, known) for part in node.args[1:])
-        case ast.Call(func=ast.Name(id="MappingProxyType" | "dedent")):
-            return all(_is_literal(part, known) for part in node.args)
-    return False

@@ -6,18 +6,12 @@ It refuses to be: a proof. A loop is judged by whether anything in it can end it
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Iterator
 
 from .admitted import EFFECTS, ENDLESS, METHODS, MUTATORS, READS, SHRINKERS
 from .findings import Findings
 from .names import Names, inside, root_name
 
-MOST_NODES = 20_000
-MOST_DEPTH = 60
-MOST_TIMES = 10_000_000
-MOST_EXPONENT = 256
-_HUGE = math.inf
 _EMPTY = frozenset({"list", "dict", "set", "bytearray", "iter", "map", "filter", "zip", "enumerate", "reversed", "object"})
 _KEEPERS = frozenset(
     {"collections.defaultdict", "collections.deque", "collections.Counter", "collections.OrderedDict", "collections.ChainMap"}
@@ -25,50 +19,6 @@ _KEEPERS = frozenset(
 )
 _PURE = frozenset({"len", "int", "str", "bool", "min", "max", "sum", "sorted", "abs", "any", "all"})
 _ANSWERS = EFFECTS | READS | {"progress"}
-
-
-def check_bounds(tree: ast.Module, findings: Findings) -> bool:
-    """Whether nodes and nesting are few enough for all later checks, which are not tried where they are not."""
-    level: list[ast.AST] = [tree]
-    count = depth = 0
-    while level:
-        depth, count = depth + 1, count + len(level)
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
-    if count > MOST_NODES:
-        findings.add("too_large", 1, f"The module has {count} syntax nodes; {MOST_NODES} are allowed.", "Shorten it.")
-    if depth > MOST_DEPTH:
-        findings.add("too_deep", 1, f"The code nests {depth} levels deep; {MOST_DEPTH} are allowed.", "Name parts of it as functions.")
-    return count <= MOST_NODES and depth <= MOST_DEPTH
-
-
-def check_computed(node: ast.BinOp, findings: Findings) -> None:
-    """No literal that is written short and is huge once it is computed: `9**9**9`, `"a" * 10**9`."""
-    fix = "Write the value that is meant, or take it from args."
-    if isinstance(node.op, ast.Pow | ast.LShift) and _number(node) is _HUGE:
-        findings.add("literal_bounds", node, f"`{ast.unparse(node)[:60]}` is a number of thousands of digits.", fix)
-    elif isinstance(node.op, ast.Mult):
-        for text, times in ((node.left, node.right), (node.right, node.left)):
-            is_long = isinstance(text, ast.List | ast.Tuple) or (isinstance(text, ast.Constant) and isinstance(text.value, str | bytes))
-            if is_long and (_number(times) or 0) > MOST_TIMES:
-                findings.add("literal_bounds", node, f"`{ast.unparse(node)[:60]}` repeats a literal over {MOST_TIMES} times.", fix)
-
-
-def _number(node: ast.expr) -> float | None:
-    """The value of an expression of whole numbers; infinite where it has over a few hundred digits, None for what is no such thing."""
-    if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, int) else None
-    if not isinstance(node, ast.BinOp):
-        return None
-    left, right = _number(node.left), _number(node.right)
-    if left is None or right is None:
-        return None
-    if _HUGE in (left, right):
-        return _HUGE
-    if isinstance(node.op, ast.Pow):
-        return _HUGE if right > MOST_EXPONENT or abs(left) > MOST_TIMES else left**right
-    if isinstance(node.op, ast.LShift):
-        return _HUGE if right > MOST_EXPONENT else left * 2**right
-    return left * right if isinstance(node.op, ast.Mult) else max(left, right)
 
 
 def check_top_level(tree: ast.Module, names: Names, findings: Findings) -> None:
@@ -105,18 +55,19 @@ def check_entry(tree: ast.Module, findings: Findings) -> None:
 
 
 def check_classes(tree: ast.Module, names: Names, findings: Findings) -> None:
-    """No metaclasses, no special methods beyond the plain ones, no shared mutable attribute."""
+    """No metaclasses, no special methods beyond the plain ones, no shared mutable attribute, however deep they stand in its body."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.ClassDef):
             continue
-        if any(keyword.arg == "metaclass" for keyword in node.keywords):
+        hidden = any(keyword.arg in ("metaclass", None) for keyword in node.keywords)
+        if hidden or any(isinstance(base, ast.Starred) or root_name(base) == "type" for base in node.bases):
             findings.add("metaclass", node, "A metaclass changes what a class means.", "Use a dataclass or a plain class.")
-        for statement in node.body:
-            if isinstance(statement, ast.FunctionDef) and statement.name.startswith("__") and statement.name not in METHODS:
-                findings.add("special_method", statement, f"`{statement.name}` is not admitted.", "Give the method a plain name.")
-            elif isinstance(statement, ast.Assign | ast.AnnAssign) and _keeps_state(statement.value, names):
+        for part in inside(node):
+            if isinstance(part, ast.FunctionDef) and part.name.startswith("__") and part.name.endswith("__") and part.name not in METHODS:
+                findings.add("special_method", part, f"`{part.name}` is not admitted.", "Give the method a plain name.")
+            elif isinstance(part, ast.Assign | ast.AnnAssign) and _keeps_state(part.value, names):
                 message = "A class attribute that can be changed is shared by all calls of the process."
-                findings.add("module_state", statement, message, "Set it in __init__, or use dataclasses.field(default_factory=…).")
+                findings.add("module_state", part, message, "Set it in __init__, or use dataclasses.field(default_factory=…).")
 
 
 def check_loops(tree: ast.Module, names: Names, findings: Findings) -> None:

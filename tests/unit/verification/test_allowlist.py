@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import time
 
 import pytest
 
@@ -228,6 +229,17 @@ def test_a_defect_inside_a_function_is_refused_by_its_rule(body: str, rule: str)
 def test_reads_through_a_context_of_another_name_are_facts_too() -> None:
     source = ENTRY + "def help_with(c: Context) -> None:\n    c.read('other')\n" + RUN + "    return {}\n"
     assert examine(source, "tool.py")[1]["calls"] == [{"method": "read", "id": "other", "line": 4}]
+
+
+def test_what_is_done_on_something_else_than_the_context_is_no_fact() -> None:
+    source = ENTRY + "class Shown:\n    def perform(self, name: str) -> None: ...\n" + RUN + "    Shown().perform('a')\n    return {}\n"
+    assert examine(source, "tool.py")[1]["calls"] == []
+
+
+def test_comprehensions_in_comprehensions_take_no_longer_than_their_length() -> None:
+    began = time.process_time()
+    assert rules(in_run("x = " + "[x for x in " * 18 + "[1]" + "]" * 18)) == []
+    assert time.process_time() - began < 0.5
 
 
 def test_a_constant_table_that_a_function_changes_is_state() -> None:
