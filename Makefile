@@ -50,7 +50,7 @@ run: setup
 
 test: setup
 	@echo "==> Tests, type checks, lint and import contracts, in four processes: they wait for clocks, servers and a browser half of their time"
-	@$(IN) -m pytest -n 4 --dist loadgroup $(PYTEST)
+	@$(IN) -m pytest -n 4 --dist loadscope $(PYTEST)
 
 bench: setup
 	@$(IN) -m tests.bench $(BENCH)

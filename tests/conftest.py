@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer  # type: ignore[import-untyped]  # it has no types
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # as above
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
@@ -19,19 +22,27 @@ from app.tables import metadata  # noqa: E402  # as above
 from tests.support.postgres import PostgresServer, start_postgres  # noqa: E402  # as above
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup`, what a module or a package of tests shares (a service, a browser) is started in one process alone."""
-    for item in items:
-        if isinstance(item, pytest.Function) and (group := _sharing(item)):
-            item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    """With `--dist loadscope`, only what shares something is kept together."""
+    return SharingTogether(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
-def _sharing(item: pytest.Function) -> str:
-    """What names those that this test shares a fixture of ours with: its package, its module, or nothing."""
-    used = [definitions[-1] for definitions in item._fixtureinfo.name2fixturedefs.values()]
-    ours = {definition.scope: definition.baseid for definition in used if definition.baseid}
-    return ours.get("package") or ("module" in ours and item.nodeid.partition("::")[0]) or ""
+class SharingTogether(LoadScopeScheduling):  # type: ignore[misc]  # as above
+    """What a module or a package of tests shares (a service, a browser) is started in one process alone; other tests go anywhere."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return sharing(nodeid.partition("::")[0]) or nodeid
+
+
+@functools.cache
+def sharing(module: str) -> str:
+    """What names those that the tests of this module share a fixture with: their package, themselves, or nothing."""
+    path = ROOT / module
+    texts = [each.read_text(encoding="utf-8") for each in (path, path.with_name("conftest.py")) if each.exists()]
+    if any('scope="package"' in text for text in texts):
+        return path.parent.name
+    return module if any('scope="module"' in text for text in texts) else ""
 
 
 @pytest.fixture(scope="session")
