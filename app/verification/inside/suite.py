@@ -9,12 +9,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from .asking import check_asked, fixture_names
 from .findings import Findings
 from .names import Names, inside
 
 _MARKS = frozenset({"parametrize"})
 _TOO_WIDE = frozenset({"AssertionError", "BaseException", "Exception"})
-_HOOKS = ("pytest_", "pytestmark")
+_ASKING = frozenset({"pytest.raises", "contextlib.suppress"})
+_KINDS_OF = frozenset({"isinstance", "issubclass"})
 _NAMED = "Name the error that is expected, e.g. ValueError; let a failed assertion fail the test."
 
 Test = ast.FunctionDef
@@ -23,27 +25,23 @@ Test = ast.FunctionDef
 def check_suite(tree: ast.Module, names: Names, findings: Findings) -> None:
     """Every test of a file, and what stands around them."""
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    fixtures = {name for node in functions for name in _fixture_names(node, names)}
+    fixtures = {name for node in functions for name in fixture_names(node, names)}
     asserting = _asserting(functions, names)
+    check_asked(tree, names, findings)
     for node in ast.walk(tree):
-        _check_hook(node, findings)
         _check_mark(node, names, findings)
         _check_swallowing(node, names, findings)
+        _check_leaving(node, findings)
         _check_chance(node, names, findings)
+    _check_disguised(tree, names, findings)
     for function in functions:
         is_test = function.name.startswith("test")
-        if is_test or any(_fixture_names(function, names)):
+        if is_test or any(fixture_names(function, names)):
             _check_parameters(function, fixtures, findings)
         if is_test and function.name not in asserting:
             message = f"{function.name} asserts nothing: it passes whatever the tool does."
             fix = "Assert what trial(...) returned: result, error, effects with their items and status, world."
             findings.add("asserts_nothing", function, message, fix)
-
-
-def _check_hook(node: ast.AST, findings: Findings) -> None:
-    name = node.name if isinstance(node, ast.FunctionDef | ast.ClassDef) else node.id if isinstance(node, ast.Name) else ""
-    if name.startswith(_HOOKS):
-        findings.add("pytest_hook", node, f"`{name}` changes how pytest runs or reports.", "Leave it out: tests are plain functions.")
 
 
 def _check_mark(node: ast.AST, names: Names, findings: Findings) -> None:
@@ -58,11 +56,65 @@ def _check_swallowing(node: ast.AST, names: Names, findings: Findings) -> None:
         if caught & _TOO_WIDE and not any(isinstance(part, ast.Raise) for part in inside(node)):
             what = f"`except {ast.unparse(node.type)}`" if node.type else "`except:`"
             findings.add("test_swallows", node, f"{what} keeps a failed assertion from being seen.", _NAMED)
-    elif isinstance(node, ast.Call) and names.dotted(node.func) in ("pytest.raises", "contextlib.suppress"):
+    elif isinstance(node, ast.Call) and names.dotted(node.func) in _ASKING:
         wide = _TOO_WIDE - ({"Exception"} if names.dotted(node.func) == "pytest.raises" else set())
         given = [*node.args, *(word.value for word in node.keywords)]
         if wide & {part.id for value in given for part in ast.walk(value) if isinstance(part, ast.Name)}:
             findings.add("test_swallows", node, f"`{ast.unparse(node)[:80]}` keeps a failed assertion from being seen.", _NAMED)
+
+
+def _check_leaving(node: ast.AST, findings: Findings) -> None:
+    """Blocks that end an error by leaving: a `finally` with a jump out of it, an `__exit__` that says it was seen to."""
+    if isinstance(node, ast.Try | ast.TryStar):
+        for part in _jumps(node.finalbody):
+            message = f"`{ast.unparse(part)[:40]}` in a `finally` keeps a failed assertion from being seen."
+            findings.add("test_swallows", part, message, "Let the block end by itself; return or go on after it.")
+    elif isinstance(node, ast.FunctionDef) and node.name == "__exit__":
+        for left in inside(node):
+            if isinstance(left, ast.Return) and left.value is not None and getattr(left.value, "value", left) not in (None, False):
+                message = "An `__exit__` that returns something keeps a failed assertion from being seen."
+                findings.add("test_swallows", left, message, "Return nothing.")
+
+
+def _jumps(body: list[ast.stmt], looped: bool = False) -> Iterator[ast.stmt]:
+    """Statements that leave a block; inside a loop of it `break` and `continue` do not."""
+    for statement in body:
+        if isinstance(statement, ast.Return) or (isinstance(statement, ast.Break | ast.Continue) and not looped):
+            yield statement
+        elif not isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            within = looped or isinstance(statement, ast.For | ast.While)
+            for part in ast.iter_child_nodes(statement):
+                blocks = [part] if isinstance(part, ast.stmt) else getattr(part, "body", []) if not isinstance(part, ast.expr) else []
+                yield from _jumps(blocks, within)
+
+
+def _check_disguised(tree: ast.Module, names: Names, findings: Findings) -> None:
+    """Errors of all kinds under another name, which a handler or pytest.raises is then given."""
+    plain: set[int] = set()
+    for node in ast.walk(tree):
+        given: list[ast.AST | None] = []
+        match node:
+            case ast.ExceptHandler():
+                given = [node.type]
+            case ast.Raise():
+                given = [node.exc]
+            case ast.ClassDef():
+                given = [*node.bases]
+            case ast.arg() | ast.AnnAssign():
+                given = [node.annotation]
+            case ast.FunctionDef():
+                given = [node.returns]
+            case ast.Call(func=ast.Name(id=name)) if name in _KINDS_OF:
+                given = [*node.args[1:]]
+            case ast.Call() if names.dotted(node.func) in _ASKING:
+                given = [*node.args, *node.keywords]
+            case ast.Subscript() if names.dotted(node.value) == "pytest.ExceptionInfo":
+                given = [node.slice]
+        plain |= {id(part) for each in given if each is not None for part in ast.walk(each)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in _TOO_WIDE and isinstance(node.ctx, ast.Load) and id(node) not in plain:
+            message = f"`{node.id}` under another name, or among others, keeps a failed assertion from being seen."
+            findings.add("test_swallows", node, message, _NAMED)
 
 
 def _check_chance(node: ast.AST, names: Names, findings: Findings) -> None:
@@ -99,14 +151,6 @@ def _asks_for_its_case(function: Test) -> bool:
     uses = [node for node in ast.walk(function) if isinstance(node, ast.Name) and node.id == "request"]
     params = [node for node in ast.walk(function) if isinstance(node, ast.Attribute) and node.attr == "param"]
     return bool(uses) and {id(node) for node in uses} <= {id(node.value) for node in params}
-
-
-def _fixture_names(function: Test, names: Names) -> Iterator[str]:
-    for decorator in function.decorator_list:
-        call = decorator if isinstance(decorator, ast.Call) else None
-        if names.dotted(call.func if call else decorator) == "pytest.fixture":
-            words = [word.value for word in call.keywords if word.arg == "name"] if call else []
-            yield str(words[0].value) if words and isinstance(words[0], ast.Constant) else function.name
 
 
 def _asserting(functions: list[Test], names: Names) -> set[str]:
