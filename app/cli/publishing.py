@@ -5,7 +5,6 @@ It refuses to be: a way past verification or approval; it only asks for them and
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from app.cli.output import DONE, REFUSED, WAITING, say
 from app.cli.verifying import explain
 from app.core.errors import Invalid
 from app.core.settings import Settings
+from app.spec.written import read_json
 
 CODE = ("tool.py", "test_tool.py")
 _OPEN = frozenset({"queued", "verifying"})
@@ -73,9 +73,9 @@ def _followed(door: Service, candidate: dict[str, Any]) -> dict[str, Any]:
 
 def _spec(folder: Path) -> dict[str, Any]:
     try:
-        spec = json.loads(_read(folder / "spec.json"))
+        spec = read_json(_read(folder / "spec.json"))
     except ValueError as error:
-        raise Invalid("spec_invalid", f"spec.json is not JSON: {error}.", fix="Correct the file.") from None
+        raise Invalid("spec_invalid", f"spec.json is not the JSON of a spec: {error}.", fix="Correct the file.") from None
     if not isinstance(spec, dict):
         raise Invalid("spec_invalid", "spec.json holds no object.", fix="Correct the file.")
     return spec

@@ -26,6 +26,7 @@ _WIDTH = 140
 def contract_text(spec: ExecutionSpec, catalog: ConnectorCatalog) -> str:
     """The source of `contract.py` for a spec that has passed the lint."""
     writer = _Writer()
+    writer.taken |= {"Args", "Result", *(f"{_pascal(effect.id)}Item" for effect in spec.effects)}
     writer.root("Args", spec.inputs)
     writer.root("Result", spec.outputs)
     for effect in spec.effects:
@@ -44,8 +45,7 @@ class _Writer:
         self.known: dict[tuple[int, str], str] = {}
 
     def root(self, name: str, schema: dict[str, Any], about: str = "") -> None:
-        """A top-level name for a schema: a class for an object, else an alias."""
-        self.taken.add(name)
+        """A top-level name for a schema, one of those that are taken: a class for an object, else an alias."""
         expression = self.expression(schema, schema, name, about or str(schema.get("description", "")), named=name)
         if expression != name:
             self.definitions.append(f"{name} = {expression}")
@@ -105,6 +105,8 @@ class _Writer:
         return name
 
     def free(self, wanted: str) -> str:
+        """The name, or one like it: `None` is no name of a class, and another definition may have it."""
+        wanted = f"{wanted}Value" if keyword.iskeyword(wanted) else wanted
         name, number = wanted, 1
         while name in self.taken:
             number += 1

@@ -6,7 +6,6 @@ It refuses to be: a release. What passes here still needs a server's own verific
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from app.core.errors import Invalid, Problem, Unavailable
 from app.core.settings import Settings
 from app.sandbox.sandbox import Sandbox
 from app.spec.shape import read_shape
+from app.spec.written import read_json
 from app.verification.keeping import FORGETFUL
 from app.verification.kept_files import KeptFiles
 from app.verification.line import SILENT, Watcher
@@ -80,9 +80,11 @@ def _text(folder: Path, name: str) -> str:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text)
+        return read_json(text)
     except ValueError as error:
-        raise _unusable("spec.json is not JSON.", [Problem("spec.json", str(error), "Write it as one JSON object.")]) from None
+        raise _unusable(
+            "spec.json is not the JSON of a spec.", [Problem("spec.json", str(error), "Write it as one JSON object.")]
+        ) from None
 
 
 def _unusable(detail: str, problems: list[Problem], fix: str = "A folder holds spec.json, tool.py and test_tool.py.") -> Invalid:

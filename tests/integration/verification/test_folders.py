@@ -51,7 +51,7 @@ def test_a_folder_with_a_defect_is_refused_with_a_full_report(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("spec", "words"),
-    [("{", "line 1 column 2"), ("[]", "object"), ('{"spec_version": "1"}', "field required")],
+    [("{", "line 1 column 2"), ("[]", "object"), ('{"a": 1, "a": 2}', "the name 'a' twice"), ('{"spec_version": "1"}', "field required")],
 )
 def test_a_folder_without_a_readable_spec_is_unusable(tmp_path: Path, spec: str, words: str) -> None:
     with pytest.raises(Invalid) as refusal:

@@ -92,6 +92,15 @@ def test_unions_literals_maps_and_references_have_their_types() -> None:
     assert text.index("class ByName") < text.index("class Args")
 
 
+def test_titles_that_python_or_the_contract_needs_itself_are_written_otherwise() -> None:
+    parts = {"type": "object", "additionalProperties": False, "required": ["a"], "properties": {"a": TEXT}}
+    titled = [{**parts, "title": title} for title in ("none", "True", "Result", "Any")]
+    text = contract({"inputs.properties.note": {"oneOf": titled, "description": "A choice."}})
+    assert "note: NotRequired[NoneValue | TrueValue | Result2 | Any2]" in text
+    assert text.count("class Result(TypedDict)") == 1
+    compile(text, "contract.py", "exec")
+
+
 HOSTILE = 'x"""\nimport os\n# type: ignore\n\u2028mypy: ignore-errors\\'
 
 
