@@ -30,6 +30,11 @@ _SECRET_NAME = re.compile(
     r"(?:^|_)(?:password|passwd|secret|api_?key|access_?key|auth_?token|private_?key|credential)s?(?:$|_)", re.IGNORECASE
 )
 _OPAQUE = re.compile(r"^(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+/=_\-!@#$%^&*.]{10,}$")
+_UNSEEN = frozenset({"Cf", "Cc", "Co", "Cn", "Cs", "Zl", "Zp"})
+_SHOWS_NOTHING = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
+    chr(code) for code in (*range(0x180B, 0x1810), *range(0xE0100, 0xE01F0))
+}
+"""Letters and marks that fonts leave blank; the selectors of emoji stay, since texts for people have them."""
 _ALIKE = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE"})
 
 
@@ -48,7 +53,7 @@ def check_text(text: str, findings: Findings) -> None:
     for number, line in enumerate(lines, 1):
         if not line.isascii():
             _check_line(line, number, findings)
-        elif any(character < " " and character != "\t" for character in line.rstrip("\r")) or "\x7f" in line:
+        if any(character < " " and character != "\t" for character in line.rstrip("\r")) or "\x7f" in line:
             findings.add("invisible_character", number, "The line holds a control character.", "Write it as an escape such as '\\x00'.")
         if number <= 2 and (match := _CODING.match(line)) and match[1].lower() not in ("utf-8", "utf8"):
             findings.add("encoding", number, "The file declares an encoding of its own.", "Remove the coding comment; files are UTF-8.")
@@ -56,13 +61,13 @@ def check_text(text: str, findings: Findings) -> None:
 
 def _check_line(line: str, number: int, findings: Findings) -> None:
     for character in line:
-        if character > "~" and unicodedata.category(character) in ("Cf", "Cc", "Co", "Cn", "Cs", "Zl", "Zp"):
+        if character > "~" and (character in _SHOWS_NOTHING or unicodedata.category(character) in _UNSEEN):
             code = f"U+{ord(character):04X}"
             findings.add(
                 "invisible_character",
                 number,
                 f"The line holds the invisible or direction-changing character {code}: it may read differently from what it does.",
-                f"Remove it, or write it as an escape ('\\u{ord(character):04x}') inside a string.",
+                f"Remove it, or write it as an escape ({character!a}) inside a string.",
             )
     for word in re.findall(r"\w+", line):
         scripts = _ALIKE & {unicodedata.name(character, "?").split(" ", 1)[0] for character in word}
