@@ -7,7 +7,7 @@ It refuses to be: a schedule. Nothing is disturbed here; what is, is compared wi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
@@ -19,6 +19,7 @@ from app.verification.differences import differences
 from app.verification.findings import Finding
 from app.verification.stage import Done, Key, Played, Row, Stage, staged
 from app.verification.subject import Bench, Subject
+from app.verification.times import SLOW_MS, at_time, does_otherwise, judge_times, other_instant, timeless
 from app.verification.wording import found, named, some_keys
 from app.verification.wrapping import wrapped
 
@@ -32,7 +33,7 @@ class Clean:
 
     `goes_on`: each call did more of what was to do, until nothing was left; `whole` is the ledger then, `after` itself where there was no
     more to do. `records` are those that are left in the end, by collection and key. `hour_ended`: between the two calls.
-    `elsewhere` are the items of another first run, a little later in a world of its own.
+    `elsewhere` are the items of another first run, at another time in a world of its own.
     """
 
     example: Example
@@ -140,35 +141,42 @@ def _judge_replay(clean: Clean) -> Iterator[Finding]:
 
 
 async def run_twice(subject: Subject, bench: Bench, clean: Clean) -> tuple[list[Finding], Clean]:
-    """The call twice in one process, in a world of its own, a little later: what is wrong, and the clean run with the items of that one.
+    """The call twice in one process, in a world of its own, at another time that moves: what is wrong, and the clean run with the items
+    of that one.
 
-    Where it comes to something else, it is made again at the very moment of the example, whose world may be a matter of seconds.
+    Where it comes to something else, it is made again at the example's time, which stands still; where it then comes to the same, it is
+    the time by which it differs.
     """
-    played = await _play_twice(subject, bench, clean, later=True)
-    if not _judge_twice(clean, played):
-        items = {(one.effect, one.key): one.item for one in reversed(played.done) if one.key is not None}
+    at = other_instant(clean.example, subject.digest)
+    played = await _play_twice(subject, bench, at_time(clean.example, at), SLOW_MS)
+    first = played.done[: len(clean.played.done)]
+    if not _judge_twice(clean, played, timeless) and not does_otherwise(clean.played, first):
+        items = {(one.effect, one.key): one.item for one in first if one.key is not None}
         return [], replace(clean, elsewhere=items)
-    return _judge_twice(clean, await _play_twice(subject, bench, clean, later=False)), clean
+    findings = _judge_twice(clean, await _play_twice(subject, bench, clean.example))
+    if findings or clean.replay[0] != "same":  # what is otherwise in each process is so at any time
+        return findings, clean
+    return await judge_times(subject, bench, clean.example, clean.played, at), clean
 
 
-async def _play_twice(subject: Subject, bench: Bench, clean: Clean, *, later: bool) -> Played:
+async def _play_twice(subject: Subject, bench: Bench, example: Example, pace_ms: int = 0) -> Played:
     program = _twice(subject)
-    async with staged(bench, clean.example, subject.caller, program) as stage:
-        if later:
-            await stage.pass_time()
-        return await stage.play(program, clean.example.args)
+    async with staged(bench, example, subject.caller, program) as stage:
+        stage.let_time_run(pace_ms)
+        return await stage.play(program, example.args)
 
 
-def _judge_twice(clean: Clean, played: Played) -> list[Finding]:
-    """One process that runs the tool twice asks for what two processes ask for."""
+def _judge_twice(clean: Clean, played: Played, reading: Callable[[str], str] = str) -> list[Finding]:
+    """One process that runs the tool twice asks for what two processes ask for, keys being read so."""
     expected, got = _asked(clean.played.done), _asked(played.done)
     if clean.played.state == "completed":
         alike = _told_alike(clean)
         expected += _asked(alike)
         got = got[: len(expected)] if clean.hour_ended or len(alike) < len(clean.again.done) else got
-    if got == expected:
+    places = [index for index, (left, right) in enumerate(zip_longest(expected, got)) if _read(left, reading) != _read(right, reading)]
+    if not places:
         return list(_another_answer(clean, played))
-    at = next((index for index, (left, right) in enumerate(zip_longest(expected, got)) if left != right), 0)
+    at = places[0]
     left, right = (named(keys[at]) if at < len(keys) else "nothing" for keys in (expected, got))
     message = f"Run twice in one process, the call of example {clean.example.name!r} asks for {right} where two processes ask for {left}."
     if played.error is not None:
@@ -210,6 +218,10 @@ def _twice(subject: Subject) -> Program:
     )
     tool = wrapped(subject.files["tool.py"], "twice", "twice(run)")
     return subject.program(spec=spec.model_copy(update={"effects": effects, "invariants": ()}), tool=tool)
+
+
+def _read(key: Key | None, reading: Callable[[str], str]) -> Key | None:
+    return (key[0], reading(key[1])) if key is not None else None
 
 
 def _asked(done: Sequence[Done]) -> list[Key]:

@@ -183,9 +183,10 @@ class Stage:
         self.clock.advance(passing_ms)
         return self.clock.now() // _HOUR_MS != hour
 
-    def let_time_run(self) -> None:
-        """From now on each request of a tool takes one to two seconds, up to ten of them: enough for a tool to see that time moves."""
-        moves = (1000 + zlib.crc32(f"{self.clock.now()} {number}".encode()) % 1000 for number in range(MOST_MOVES))
+    def let_time_run(self, pace_ms: int) -> None:
+        """From now on each of ten requests of a tool takes once to twice so long, and a tool sees that time moves."""
+        at = self.clock.now()
+        moves = (pace_ms + zlib.crc32(f"{at} {number}".encode()) % pace_ms for number in range(MOST_MOVES if pace_ms else 0))
         self.witness.tick = lambda: self.clock.advance(next(moves, 0))
 
     async def settle(self) -> None:

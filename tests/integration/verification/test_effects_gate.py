@@ -67,6 +67,26 @@ def test_a_tool_that_is_run_twice_is_given_a_context_and_keeps_its_names(lab: La
     assert outcome.passed and not outcome.findings, outcome.findings
 
 
+@pytest.mark.parametrize(
+    ("text", "rules_found"),
+    [
+        ('"Log in." if ctx.now() > began else "Hi"', {"moving_time_differs"}),
+        ('"Log in." if (ctx.now().year, ctx.now().month) > (2026, 3) else "Hi"', {"other_time_differs"}),
+        ('f"Sent {ctx.now().isoformat()}, {(ctx.now() - began).seconds} s after its beginning, {ctx.new_id()}"', set()),
+    ],
+)
+def test_a_tool_that_awaits_its_time_is_seen_and_one_that_tells_it_is_not(
+    lab: Lab, scratch: Path, text: str, rules_found: set[str]
+) -> None:
+    tool = changed(TOOL, "    sender =", "    began = ctx.now()\n    sender =")
+    tool = changed(
+        tool, "items = [letter(to, sender['name'])".replace("'", '"'), f'items = [letter(to, sender["name"]) | {{"text": {text}}}'
+    )
+    outcome = lab.ask(check_effects, subject(tool=tool, spec=specimen_spec(examples=SPEC["examples"][:1])), scratch)
+    assert set(rules(outcome.findings)) == rules_found, outcome.findings
+    assert outcome.passed is ("moving_time_differs" not in rules_found)
+
+
 def test_a_counter_that_goes_on_in_the_process_is_refused(lab: Lab, scratch: Path) -> None:
     tool = changed(TOOL, HEAD, STATE)
     tool = changed(tool, "    counts =", '    SEEN.append("")\n    counts =')
@@ -159,4 +179,5 @@ def test_a_key_with_the_time_in_it_is_refused_and_one_with_the_day_in_it_is_not_
     timed = changed(TOOL, 'letter(to, sender["name"])', 'letter(f"{ctx.now():%H%M}{to}", sender["name"])')
     assert "new_effects_on_repeat" in told(by_kind(lab, subject(timed, spec=spec), scratch, []))["clean"]
     daily = changed(TOOL, 'letter(to, sender["name"])', 'letter(f"{ctx.now():%d}{to}", sender["name"])')
-    assert by_kind(lab, subject(daily, spec=spec), scratch, ["twins", "stopped", "lose_reply"]) == {}
+    found = by_kind(lab, subject(daily, spec=spec), scratch, ["twins", "stopped", "lose_reply"])
+    assert told(found) == {"clean": {"other_time_differs"}}, found
