@@ -30,6 +30,7 @@ _OUTCOMES: Mapping[str, tuple[str, str, str]] = {
 }
 _KILLED: Mapping[int, tuple[str, str, str]] = {
     -signal.SIGXCPU: ("test_time", "took more time than a test may take", "Look for a loop or a pattern that does not end."),
+    -signal.SIGALRM: ("test_waits", "waits, and does nothing else", "Leave the waiting out: a trial's time is what trial(…, now=…) says."),
     -signal.SIGKILL: ("test_killed", "was killed for the memory or the time that it took", "Try fewer and smaller values."),
 }
 """How a test's process was ended from outside, by its status."""
@@ -53,7 +54,7 @@ async def check_tests(subject: Subject, bench: Bench, _seen: Mapping[str, Mappin
     findings = [_of_broken(row) for row in answer["broken"]]
     findings += [_tampered("Importing test_tool.py", name) for name in answer["changed"]]
     findings += [_tampered(row["name"], name, row["line"]) for row in answer["tests"] for name in row.get("changed", ())]
-    findings += [_of_test(row) for row in answer["tests"] if row["outcome"] != "passed"]
+    findings += [finding_of(row) for row in answer["tests"] if row["outcome"] != "passed"]
     if not answer["tests"] and not findings:
         message = "test_tool.py holds no test."
         findings.append(
@@ -85,7 +86,8 @@ def _of_broken(row: Mapping[str, Any]) -> Finding:
     return Finding("tests_unreadable", "test_tool.py could not be imported.", _MEND, file="test_tool.py", line=1, got=row["message"])
 
 
-def _of_test(row: Mapping[str, Any]) -> Finding:
+def finding_of(row: Mapping[str, Any]) -> Finding:
+    """What is said of a test that did not pass."""
     name = row["name"]
     if row["outcome"] == "failed":
         said = str(row.get("message", "it failed")).split("\n", 1)[0]

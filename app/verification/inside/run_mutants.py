@@ -37,7 +37,9 @@ from .mutants import Mutant, chosen, mutants
 
 WORKERS = 2
 MOST_CPU_S = 5
-BASELINE_CPU_S = 30
+BASELINE_CPU_S = 60
+MOST_WALL_S = 60
+"""Far above what the processor's time amounts to on a machine that has other things to do."""
 SLOWER = 20
 """A mutant may take this many times what its tests take on the tool itself, and a second."""
 _KILLER = 2
@@ -256,8 +258,10 @@ def _be(act: Callable[[], int], cpu_s: int, closed: Sequence[int]) -> NoReturn:
     try:
         for channel in closed:
             os.close(channel)
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        cpu_s = cpu_s if hard == resource.RLIM_INFINITY else min(cpu_s, hard)
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-        signal.alarm(4 * cpu_s)
+        signal.alarm(max(MOST_WALL_S, 2 * cpu_s))
         status = act()
     except BaseException:  # noqa: BLE001 - whatever a mutant raises, it was noticed
         status = 1

@@ -16,7 +16,9 @@ import json
 import os
 import resource
 import secrets
+import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -28,6 +30,9 @@ WORKERS = 2
 MOST_TEXT = 1500
 MOST_ROW = 1 << 15
 MOST_CPU_S = 20
+TICK_S = 2.0
+STILL = 4
+"""A test waits that used next to nothing of the processor for so many ticks in a row, and was never kept from it."""
 _LEFT_OUT = ("cacheprovider", "junitxml", "pastebin", "xdist", "faulthandler", "logging", "unraisableexception", "threadexception")
 _OPTIONS = ["-q", *(f"-pno:{name}" for name in _LEFT_OUT), "--capture=no", "--rootdir=.", "--noconftest", "-o", "verbosity_assertions=2"]
 _SEALED = ("tool", "contract", "toolkit")
@@ -60,6 +65,7 @@ class Recorder:
             self.broken.append({"message": str(report.longreprtext)[-MOST_TEXT:]})
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         self.changed = self.seal.broken()
         self.collected = [item.nodeid for item in session.items]
         gc.collect()
@@ -97,6 +103,7 @@ class Recorder:
             os.close(self.answer)
             _, hard = resource.getrlimit(resource.RLIMIT_CPU)
             resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S if hard == resource.RLIM_INFINITY else min(MOST_CPU_S, hard - 1), hard))
+            watch(end_waiting)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
             changed = [name for name in self.seal.broken() if name not in self.changed]
             row = {**(self.reported or {"outcome": "lost"}), "changed": changed[:5], "token": token}
@@ -104,6 +111,32 @@ class Recorder:
             status = 0
         finally:
             os._exit(status)
+
+
+def watch(act: Callable[[], None], tick_s: float = TICK_S) -> None:
+    """Call `act` once this process has done nothing but wait for STILL ticks."""
+    last, still = resource.getrusage(resource.RUSAGE_SELF), 0
+
+    def tick(*_: object) -> None:
+        nonlocal last, still
+        now = resource.getrusage(resource.RUSAGE_SELF)
+        worked = now.ru_utime + now.ru_stime - last.ru_utime - last.ru_stime > tick_s / 100 or now.ru_nivcsw > last.ru_nivcsw
+        last, still = now, 0 if worked else still + 1
+        if still == STILL:
+            still = 0
+            act()
+
+    signal.signal(signal.SIGALRM, tick)
+    signal.setitimer(signal.ITIMER_REAL, tick_s, tick_s)
+
+
+def refuse_waiting() -> None:
+    raise TimeoutError("Importing the tests waits; nothing that they import takes its time.")
+
+
+def end_waiting() -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGALRM)
 
 
 def _ended(under_way: dict[int, _Child]) -> tuple[int, dict[str, Any]]:
@@ -163,6 +196,7 @@ def main() -> None:
         except Exception:  # noqa: BLE001, S112 - whatever a tool raises at import is told where its tests import it
             continue
     recorder = Recorder(answer)
+    watch(refuse_waiting)
     pytest.main([*_OPTIONS, "test_tool.py"], plugins=[recorder])
     result = {
         "token": token,
