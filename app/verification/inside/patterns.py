@@ -1,6 +1,7 @@
-"""Texts that a regular expression matches: by chance, or leaning to its least or its greatest.
+"""Texts that a regular expression matches, by chance or leaning to its least or its greatest; and whether it matches a given one.
 
-It refuses to be: an engine. Looking ahead or behind and references to groups are passed over, so a text is a proposal.
+Both in a time that grows with the text alone: patterns come from a spec, and Python's own engine takes minutes for `^(a+)+$`.
+It refuses to be: the validator. Looking ahead or behind and references to groups are passed over, so what is said is a proposal.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import random
 import re._constants as sre  # type: ignore[import-not-found]  # the standard library has no public view of a parsed pattern
 import re._parser as sre_parser  # type: ignore[import-not-found]  # as above
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Literal
 
@@ -18,10 +20,14 @@ Lean = Literal["low", "high", None]
 FEW_REPEATS = 4
 """How far an open repetition goes."""
 
+_STEPS = 8
+"""Steps for each character of a text that is made."""
+_PLAIN = int(sre.SRE_FLAG_UNICODE)
+
 _CHARACTERS = "aZ09 _-.,:;/+@'\"<&ßé日🙂\n"
 _CATEGORIES: dict[Any, tuple[str, Callable[[str], bool]]] = {
-    sre.CATEGORY_DIGIT: ("0579", str.isdigit),
-    sre.CATEGORY_NOT_DIGIT: ("ax -é", lambda each: not each.isdigit()),
+    sre.CATEGORY_DIGIT: ("0579", str.isdecimal),
+    sre.CATEGORY_NOT_DIGIT: ("ax -é", lambda each: not each.isdecimal()),
     sre.CATEGORY_SPACE: (" \t\n", str.isspace),
     sre.CATEGORY_NOT_SPACE: ("a0-é", lambda each: not each.isspace()),
     sre.CATEGORY_WORD: ("aZ09_", lambda each: each.isalnum() or each == "_"),
@@ -32,7 +38,7 @@ _CATEGORIES: dict[Any, tuple[str, Callable[[str], bool]]] = {
 def text_of(pattern: str, chance: random.Random, lean: Lean = None, *, few: int = FEW_REPEATS, most: int = 240) -> str:
     """A text of at most `most` characters, open repetitions go `few` beyond their least; empty where the pattern cannot be read."""
     try:
-        return "".join(islice(_parts(sre_parser.parse(pattern), chance, lean, few), most))[:most]
+        return "".join(islice(_parts(sre_parser.parse(pattern), chance, lean, few), most * _STEPS))[:most]
     except (ValueError, OverflowError, RecursionError, sre_parser.error):
         return ""
 
@@ -54,6 +60,7 @@ def _parts(parsed: Any, chance: random.Random, lean: Lean, few: int) -> Iterator
         elif kind in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
             least, most, inner = argument
             for _ in range(_times(least, least + few if most == sre.MAXREPEAT else most, chance, lean)):
+                yield ""  # a step: what repeats nothing comes to an end too
                 yield from _parts(inner, chance, lean, few)
 
 
@@ -88,5 +95,91 @@ def _holds(member: tuple[Any, Any], character: str) -> bool:
         return bool(ord(character) == argument)
     if kind is sre.RANGE:
         return bool(argument[0] <= ord(character) <= argument[1])
-    holds = _CATEGORIES[argument][1] if kind is sre.CATEGORY and argument in _CATEGORIES else None
-    return holds is not None and holds(character)
+    if kind is not sre.CATEGORY or argument not in _CATEGORIES:
+        return False
+    return _CATEGORIES[argument][1](character)
+
+
+class _BeyondThisError(ValueError):
+    """A pattern says what is not understood here."""
+
+
+@lru_cache(maxsize=4096)
+def matches(pattern: str, text: str) -> bool | None:
+    """Whether a pattern matches anywhere in a text, `$` being its very end as in JSON Schema; None where only the validator can say."""
+    try:
+        parsed = sre_parser.parse(pattern)
+        if parsed.state.flags & ~_PLAIN:
+            return None
+        return bool(_ends(parsed, text, frozenset(range(len(text) + 1))))
+    except (ValueError, OverflowError, RecursionError, sre_parser.error):
+        return None
+
+
+Places = frozenset[int]
+
+
+def _ends(parsed: Any, text: str, starts: Places) -> Places:
+    """Where in a text a pattern may end that begins at one of `starts`: all ways at once, so that none is gone twice."""
+    for kind, argument in parsed:
+        if not starts:
+            return starts
+        starts = _one_further(kind, argument, text, starts)
+    return starts
+
+
+def _one_further(kind: Any, argument: Any, text: str, starts: Places) -> Places:
+    if kind is sre.BRANCH:
+        return frozenset().union(*(_ends(branch, text, starts) for branch in argument[1]))
+    if kind is sre.SUBPATTERN and not argument[1] and not argument[2]:
+        return _ends(argument[-1], text, starts)
+    if kind in (sre.MAX_REPEAT, sre.MIN_REPEAT):
+        least, most, inner = argument
+        return _repeated(inner, least, most, text, starts)
+    if kind is sre.AT and argument in _ANCHORS:
+        return frozenset(place for place in starts if _ANCHORS[argument](text, place))
+    is_one = _CHARACTER_KINDS.get(kind)
+    if is_one is None:
+        raise _BeyondThisError
+    return frozenset(place + 1 for place in starts if place < len(text) and is_one(argument, text[place]))
+
+
+def _repeated(inner: Any, least: int, most: int, text: str, starts: Places) -> Places:
+    for _ in range(least):
+        before, starts = starts, _ends(inner, text, starts)
+        if starts in (before, frozenset()):
+            break
+    found = newest = starts
+    for _ in range(least, most):
+        newest = _ends(inner, text, newest) - found
+        if not newest:
+            break
+        found |= newest
+    return found
+
+
+def _is_boundary(text: str, place: int) -> bool:
+    is_word = _CATEGORIES[sre.CATEGORY_WORD][1]
+    before, after = text[place - 1 : place] if place else "", text[place : place + 1]
+    return bool(before and is_word(before)) != bool(after and is_word(after))
+
+
+def _is_in(members: list[tuple[Any, Any]], character: str) -> bool:
+    excludes = bool(members) and members[0][0] is sre.NEGATE
+    return any(_holds(member, character) for member in members[excludes:]) != excludes
+
+
+_ANCHORS: dict[Any, Callable[[str, int], bool]] = {
+    sre.AT_BEGINNING: lambda _text, place: place == 0,
+    sre.AT_BEGINNING_STRING: lambda _text, place: place == 0,
+    sre.AT_END: lambda text, place: place == len(text),
+    sre.AT_END_STRING: lambda text, place: place == len(text),
+    sre.AT_BOUNDARY: _is_boundary,
+    sre.AT_NON_BOUNDARY: lambda text, place: not _is_boundary(text, place),
+}
+_CHARACTER_KINDS: dict[Any, Callable[[Any, str], bool]] = {
+    sre.LITERAL: lambda argument, character: bool(ord(character) == argument),
+    sre.NOT_LITERAL: lambda argument, character: bool(ord(character) != argument),
+    sre.ANY: lambda _argument, character: character != "\n",
+    sre.IN: _is_in,
+}

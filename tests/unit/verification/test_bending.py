@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
+import time
 from typing import Any
 
-from app.verification.inside.bending import bent, crowded, greatest, swollen
+import pytest
+
+from app.verification.inside.bending import bent, crowded, fits, greatest, swollen
+from app.verification.inside.patterns import matches, text_of
 
 RECORD: dict[str, Any] = {
     "key": "c1",
@@ -54,3 +59,35 @@ def test_records_swell_in_their_lists_and_sentences() -> None:
 def test_numbers_go_as_high_as_they_may() -> None:
     schema = {"properties": {"top": {"type": "integer", "maximum": 50}, "other": {"maximum": 5}, "free": {"type": "integer"}}}
     assert greatest({"top": 3, "free": 1}, schema) == {"top": 50, "free": 1}
+
+
+@pytest.mark.parametrize("pattern", ["^(a+)+$", "^(((a{1,1000}){1,1000}){1,1000})$", "(a*)*b", "^(a|a)*$", "^((){1,1000}){1000}b$"])
+def test_a_pattern_that_a_backtracking_engine_is_lost_in_is_read_in_no_time(pattern: str) -> None:
+    began = time.process_time()
+    assert not fits("a" * 40 + "!", {"pattern": pattern})
+    assert text_of(pattern, random.Random(1), "high") is not None
+    assert time.process_time() - began < 0.5
+
+
+def test_patterns_are_read_as_python_reads_them() -> None:
+    chance = random.Random(7)
+    patterns = (
+        r"^[0-9]{2}-\d",
+        "a+b",
+        r"^(10|[0-9]{1,2}(\.[0-9])?)\Z",
+        r"\bab\b",
+        "[^a-c]x",
+        r"^\S+@\S+\.\w{2,}",
+        "^(ab?){2,4}c*",
+        "x{3}|^y?",
+        r"(a|ab)(c|bc)\Z",
+    )
+    for pattern in patterns:
+        for _ in range(200):
+            made = "".join(chance.choice("ab c1²x0.-@y\n") for _ in range(chance.randint(0, 8)))
+            text = chance.choice((made, text_of(pattern, chance) + chance.choice(("", "a"))))
+            assert matches(pattern, text) == (re.search(pattern, text) is not None), (pattern, text)
+
+
+def test_what_only_the_validator_can_tell_is_left_to_it() -> None:
+    assert [matches(pattern, "b") for pattern in ("(?=a)b", "(?i)B", "(", r"(b)\1")] == [None] * 4
