@@ -37,12 +37,10 @@ class SharingTogether(LoadScopeScheduling):  # type: ignore[misc]  # as above
 
 @functools.cache
 def sharing(module: str) -> str:
-    """What names those that the tests of this module share a fixture with: their package, themselves, or nothing."""
+    """The module if its tests share a fixture with each other, or nothing."""
     path = ROOT / module
     texts = [each.read_text(encoding="utf-8") for each in (path, path.with_name("conftest.py")) if each.exists()]
-    if any('scope="package"' in text for text in texts):
-        return path.parent.name
-    return module if any('scope="module"' in text for text in texts) else ""
+    return module if any(f'scope="{scope}"' in text for text in texts for scope in ("module", "package")) else ""
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from app.core.db import Database
 from tests.support.processes import Child, descendants, start_module
 from tests.support.waiting import until
 
-UP_S = 30.0
+UP_S = 90.0
 
 
 def free_port() -> int:

@@ -103,7 +103,7 @@ def test_the_service_says_where_it_is_and_which_key_opens_it(up: Supervised) -> 
 def refusal(**environment: str) -> str:
     """What a second `toolmint up` says on standard error, with status 2."""
     done = subprocess.run(
-        [sys.executable, "-m", "app.cli", "up"], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=30
+        [sys.executable, "-m", "app.cli", "up"], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=90
     )
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
