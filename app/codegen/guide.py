@@ -19,8 +19,8 @@ BUNDLED = Path(__file__).resolve().parents[2] / "generated_tools"
 EXAMPLES = ("messaging/campaign_send_bulk", "data/repair_customer_records")
 MODULES = (
     "abc base64 bisect collections collections.abc contextlib copy csv dataclasses datetime decimal difflib email.utils enum fractions "
-    "functools hashlib heapq html itertools json math numbers operator re statistics string textwrap typing unicodedata urllib.parse "
-    "uuid zoneinfo"
+    "functools hashlib heapq html io itertools json math numbers operator re statistics string textwrap types typing unicodedata "
+    "urllib.parse uuid zoneinfo"
 )
 TEST_MODULES = "pytest random tool toolkit.testing"
 
@@ -55,8 +55,8 @@ RULES = f"""\
 A tool is two files. `tool.py` defines `def run(args: Args, ctx: Context) -> Result` and `test_tool.py` tests it with pytest.
 `contract.py` is generated from the spec: Args, Result and one <Effect>Item for each effect. mypy strict checks tool.py against it.
 
-1. tool.py imports from `contract`, `toolkit` and these modules only: {MODULES}; from io StringIO and BytesIO; from types
-   MappingProxyType. test_tool.py may import these as well: {TEST_MODULES}.
+1. tool.py imports from `contract`, `toolkit` and these modules only: {MODULES}; of io StringIO and BytesIO, of types
+   MappingProxyType alone. test_tool.py may import these as well: {TEST_MODULES}.
 2. The world is reached through ctx alone: reads and effects by the ids that the spec declares. There is no network, file, process,
    environment or thread. Time is ctx.now(), randomness ctx.random, fresh ids ctx.new_id().
 3. A run may be killed at any moment and is run again from the top with its journal: the same arguments and answers must lead to the

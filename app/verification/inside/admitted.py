@@ -16,19 +16,15 @@ def _words(text: str) -> frozenset[str]:
 
 TOOL_MODULES = _words(
     "__future__ abc base64 bisect collections collections.abc contextlib copy csv dataclasses datetime decimal difflib email.utils enum "
-    "fractions functools hashlib heapq html itertools json math numbers operator re statistics string textwrap typing unicodedata "
+    "fractions functools hashlib heapq html io itertools json math numbers operator re statistics string textwrap types typing unicodedata "
     "urllib.parse uuid zoneinfo contract toolkit"
 )
 TEST_MODULES = TOOL_MODULES | _words("pytest random tool toolkit.testing")
 
-ONLY = {
-    "io": ("StringIO", "BytesIO"),
-    "types": ("MappingProxyType",),
-}
-"""Modules of which only these members may be imported, by `from … import …`."""
-
 MEMBERS = {
     "__future__": ("annotations",),
+    "io": ("StringIO", "BytesIO"),
+    "types": ("MappingProxyType",),
     "toolkit": ("Cancelled", "Context", "Outcome", "Status", "ToolError"),
     "toolkit.testing": ("NOW", "Trial", "trial"),
     "pytest": ("ExceptionInfo", "approx", "fail", "fixture", "mark", "param", "raises"),
@@ -40,6 +36,8 @@ UNASKED = frozenset({"contract", "tool"})
 """Modules of the candidate itself: their public names are its own."""
 
 NO_MEMBER = {
+    "io": "Use io.StringIO or io.BytesIO; a tool has no files.",
+    "types": "Use types.MappingProxyType; write classes and functions as such.",
     "random": "Use random.Random(seed), so that a test gives the same each time.",
     "pytest": "A test needs pytest.mark.parametrize, pytest.raises, pytest.approx and fixtures of its own, nothing else of pytest.",
     "toolkit.testing": "Use trial(run, args, world=…, script=…, now=…, after=…) and what it returns.",

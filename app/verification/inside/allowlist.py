@@ -18,7 +18,6 @@ from .admitted import (
     INSTEAD,
     LANGUAGE,
     NEVER,
-    ONLY,
     READS,
     TEST_BUILTINS,
     TEST_MODULES,
@@ -108,8 +107,6 @@ def _check_import(node: ast.Import | ast.ImportFrom, admitted: frozenset[str], f
         members = [alias.name for alias in node.names]
         if "*" in members:
             findings.add("import", node, f"`from {module} import *` hides what is used.", "Name what you import.")
-        elif module in ONLY and all(member in ONLY[module] for member in members):
-            return
         elif module not in admitted and not all(f"{module}.{member}" in admitted for member in members):
             _refuse_import(module, node, findings)
         return
@@ -121,8 +118,6 @@ def _check_import(node: ast.Import | ast.ImportFrom, admitted: frozenset[str], f
 def _refuse_import(module: str, node: ast.AST, findings: Findings) -> None:
     top = module.split(".", 1)[0]
     fix = INSTEAD.get(module) or INSTEAD.get(top)
-    if module in ONLY:
-        fix = f"Only `from {module} import {', '.join(ONLY[module])}` is admitted."
     if module.startswith("."):
         fix = "A tool is one file: define it here, or import from contract or toolkit."
     fix = fix or f"Admitted are: {', '.join(sorted(TOOL_MODULES - {'__future__'}))}."

@@ -16,8 +16,11 @@ from .names import Names, root_name
 Written = Mapping[str, tuple[str, ...]]
 """Names that are nowhere in a file given anything but literals, with the texts in them."""
 
+_ROUNDS = 3
 _KEEPING = frozenset({"types.MappingProxyType", "textwrap.dedent"})
-_FIX = "Format a literal text, or fill in with string.Template(text).safe_substitute(values) or re.sub."
+_FIX = (
+    "Format a literal text, or fill in with string.Template(text).safe_substitute(values) or re.sub; name a method of your own otherwise."
+)
 
 
 def check_format(base: ast.expr | None, node: ast.AST, written: Written, names: Names, findings: Findings) -> None:
@@ -30,17 +33,18 @@ def check_format(base: ast.expr | None, node: ast.AST, written: Written, names: 
 
 
 def written_in(tree: ast.Module, names: Names) -> Written:
-    """Every name of which all values stand in the file."""
+    """Every name of which all values stand in the file; what is made of such names is such a one too."""
     bound = Counter(_bound(node) for node in ast.walk(tree))
-    given: Counter[str] = Counter()
-    texts: defaultdict[str, list[str]] = defaultdict(list)
-    for node in ast.walk(tree):
-        for name, value in _given(node):
-            if _is_literal(value, frozenset(), names):
-                given[name] += 1
-                texts[name] += _texts(value, {})
     changed = {_changed(node) for node in ast.walk(tree)}
-    return {name: tuple(texts[name]) for name, times in given.items() if bound[name] == times and name not in changed}
+    given = [each for node in ast.walk(tree) for each in _given(node)]
+    written: Written = {}
+    for _ in range(_ROUNDS):
+        texts: defaultdict[str, list[tuple[str, ...]]] = defaultdict(list)
+        for name, value in given:
+            if _is_literal(value, frozenset(written), names):
+                texts[name].append(tuple(_texts(value, written)))
+        written = {name: sum(each, ()) for name, each in texts.items() if bound[name] == len(each) and name not in changed}
+    return written
 
 
 def _reaches(texts: list[str]) -> bool:

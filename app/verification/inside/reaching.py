@@ -379,6 +379,10 @@ def _typed(tree: ast.Module) -> frozenset[int]:
                 said += [node.left, *node.comparators]
             case ast.Call(func=ast.Name(id="isinstance" | "issubclass" | "cast")):
                 said += node.args
+            case ast.Call(func=ast.Name(id="map"), args=[kind, ast.Name() | ast.Attribute() | ast.Subscript() | ast.Call()]):
+                said.append(kind)
+            case ast.keyword(arg="key"):
+                said.append(node.value)
     return frozenset(id(part) for each in said if each is not None for part in ast.walk(each))
 
 
