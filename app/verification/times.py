@@ -113,10 +113,10 @@ def _judge_moving(example: Example, clean: Played, moving: Played, still: Played
 
 def _judge_another(example: Example, clean: Played, moving: Played, another: Played, at: str) -> Iterator[Finding]:
     """What differs there, and not from run to run at the example's own time, as new ids do."""
-    call = f"In a slow run at {at}, the call of example {example.name!r}"
+    call = f"At another time, in a slow run, the call of example {example.name!r}"
     if another.error_code == "invariant_violated":
         message = f"{call} breaks an invariant: {str((another.error or {}).get('message', ''))[:300]}."
-        yield found(example, "other_time_differs", message, clean.state, another.error)
+        yield found(example, "other_time_differs", message, {"at": example.now}, {"at": at})
         return
     was, now = _lived(clean), _lived(another)
     ever = set(_differing(was, _lived(moving)))
@@ -125,7 +125,7 @@ def _judge_another(example: Example, clean: Played, moving: Played, another: Pla
     )
     if places:
         message = f"{call} does otherwise than at {example.now}: {_told(places, was, now)}."
-        yield found(example, "other_time_differs", message, severity="warning")
+        yield found(example, "other_time_differs", message, {"at": example.now}, {"at": at}, severity="warning")
 
 
 def _told(places: Sequence[Place], was: _Lived, now: _Lived) -> str:
