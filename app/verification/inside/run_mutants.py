@@ -27,6 +27,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -121,6 +123,21 @@ class Tool:
             found |= {line for _, _, line in code.co_lines() if line is not None and line != code.co_firstlineno}
             waiting += [part for part in code.co_consts if isinstance(part, types.CodeType)]
         return frozenset(found)
+
+
+class Read(MetaPathFinder, Loader):
+    """Finds the tests as they were read and compiled, once for all processes that import them."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = {Path(path).stem: str(Path(path).resolve()) for path in paths}
+        self.codes = {name: compile(Path(path).read_bytes(), path, "exec", dont_inherit=True) for name, path in self.paths.items()}
+
+    def find_spec(self, fullname: str, _path: object, _target: object = None) -> ModuleSpec | None:
+        path = self.paths.get(fullname)
+        return importlib.util.spec_from_file_location(fullname, path, loader=self) if path else None
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        exec(self.codes[module.__name__], module.__dict__)  # noqa: S102 - what an import does
 
 
 class Unopened:
@@ -306,6 +323,7 @@ def main() -> None:
         importlib.import_module(name)
     path = Path(request["path"]).resolve()
     tool = Tool(request["module"], str(path), ast.parse(path.read_text(encoding="utf-8")))
+    sys.meta_path.insert(0, Read(request["tests"]))
     said: dict[str, Any] = {"baseline": "failed"}
 
     def instead(session: pytest.Session) -> bool:
