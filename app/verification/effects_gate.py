@@ -1,6 +1,7 @@
 """The gate "effects": each effect happens once, whatever happens to the run.
 
-Each example is run clean, again, twice in one process, and replayed. Then runs are disturbed by schedules, the most telling ones first:
+Each example is run clean, replayed, again, and twice in one process at another time that moves. Then runs are disturbed by schedules, the
+most telling ones first:
 what `schedules` lists, `disturbed` and `variations` play and judge.
 
 It refuses to be: a proof for every schedule. The evidence says how many of how many were played, of each kind, and names the others.
