@@ -34,6 +34,7 @@ from .admitted import (
 from .contexts import contexts_of
 from .findings import Findings
 from .formats import Written, check_format, written_in
+from .matching import Classes, check_order, taken
 from .names import Names, root_name, root_of
 
 MODULES = TEST_MODULES | {name.rpartition(".")[0] for name in TEST_MODULES if "." in name}
@@ -76,6 +77,10 @@ class View:
         return written_in(self.tree, self.names)
 
     @cached_property
+    def classes(self) -> Classes:
+        return Classes.of(self.tree, self.names)
+
+    @cached_property
     def contexts(self) -> frozenset[int]:
         return contexts_of(self.tree, self.names)
 
@@ -106,13 +111,8 @@ class Reach:
 def _reaches(node: ast.AST, view: View) -> Iterator[Reach]:
     if isinstance(node, ast.Attribute):
         yield Reach(node.attr, node, node.value, view.calls.get(id(node)))
-    elif isinstance(node, ast.MatchClass):
-        yield from (Reach(word, node) for word in node.kwd_attrs)
-    elif isinstance(node, ast.Assign | ast.AnnAssign) and "__match_args__" in [
-        part.id for part in _targets(node) if isinstance(part, ast.Name)
-    ]:
-        texts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
-        yield from (Reach(text, node) for text in texts if isinstance(text, str))
+    else:
+        yield from (Reach(word, node) for word in taken(node, view.classes))
 
 
 def check_reach(view: View) -> None:
@@ -123,6 +123,7 @@ def check_reach(view: View) -> None:
     fine |= {id(call.func) for call in nodes if isinstance(call, ast.Call) and _sets_own_field(call)}
     for node in nodes:
         _check_identifiers(node, view.findings)
+        check_order(node, view.classes, view.names, view.findings)
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load) and id(node) not in held:
             _check_value(node, view)
         for reach in _reaches(node, view):
@@ -195,13 +196,13 @@ def _check_withheld(dotted: str | None, node: ast.AST, findings: Findings) -> No
 
 def _check_value(node: ast.Name | ast.Attribute, view: View) -> None:
     """Modules, and what needs no more than a word to reach an attribute or to make a class, are used in sight."""
-    dotted, text = view.names.dotted(node), ast.unparse(node)
+    dotted = view.names.dotted(node)
     if dotted in MODULES:
-        message = f"The module `{text}` is handed on as a value, so nobody sees what is used of it."
-        view.findings.add("module_as_value", node, message, f"Name the member that is meant, as in `{text}.name`.")
+        message = f"The module `{ast.unparse(node)}` is handed on as a value, so nobody sees what is used of it."
+        view.findings.add("module_as_value", node, message, f"Name the member that is meant, as in `{ast.unparse(node)}.name`.")
     elif id(node) not in view.calls and (dotted in ONLY_CALLED or (_is_type(node, view) and id(node) not in view.typed)):
         _, why, fix = CALLED["type" if dotted is None else dotted]
-        view.findings.add("dynamic_access", node, f"`{text}` is handed on as a value: it {why}.", fix)
+        view.findings.add("dynamic_access", node, f"`{ast.unparse(node)}` is handed on as a value: it {why}.", fix)
 
 
 def _check_word(reach: Reach, view: View) -> None:
