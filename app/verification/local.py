@@ -24,6 +24,7 @@ from app.verification.subject import Subject
 from app.verification.work import bench_for, examine
 
 FILES = ("tool.py", "test_tool.py")
+_MEND = "Mend each place that is named."
 PUBLISHABLE, REFUSED, UNUSABLE = 0, 1, 2
 
 
@@ -62,7 +63,7 @@ def read_subject(folder: Path) -> Subject:
     texts = {name: _text(folder, name) for name in ("spec.json", *FILES)}
     spec, problems = read_shape(_json(texts["spec.json"]))
     if spec is None:
-        raise _unusable("spec.json is no execution spec.", problems, fix="Mend each place that is named.")
+        raise _unusable("spec.json is no execution spec.", problems, fix=_MEND)
     files = {name: texts[name] for name in FILES}
     digest = candidate_digest(spec.digest, [source_file(name, text) for name, text in files.items()])
     return Subject("local", DEFAULT_TENANT, spec.name, "local", spec, files, digest, scripted().catalog)

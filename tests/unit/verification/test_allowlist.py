@@ -278,6 +278,12 @@ def test_what_python_cannot_read_is_one_finding_with_its_line() -> None:
     assert rules("(" * 500 + ")" * 500)[0][0] == "syntax"
 
 
+@pytest.mark.parametrize("source", ["x = " + "-" * 5000 + "1", "x = " + " + ".join(["1"] * 9000), "x = " + "not " * 5000 + "1"])
+def test_what_is_too_deep_for_python_is_told_in_words(source: str) -> None:
+    (row,) = [row for row in examine(source, "tool.py")[0] if row["rule"] == "syntax"]
+    assert "nests too deep or is too long" in str(row["message"]) and str(row["fix"]).startswith("Name parts of it")
+
+
 def test_nesting_and_size_are_bounded() -> None:
     deep = "x = " + "-" * 80 + "1\n"
     assert "too_deep" in [name for name, _ in rules(deep + RUN + "    return {}\n")]
