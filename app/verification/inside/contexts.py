@@ -10,7 +10,7 @@ import ast
 from collections import Counter
 from collections.abc import Iterator
 
-from .names import Comprehension, Function, Names, inside, own_locals
+from .names import Comprehension, Function, Names, binds, inside, own_locals, root_name
 
 CONTEXT = "toolkit.Context"
 _UNTYPED = frozenset({"ctx", "context"})
@@ -50,7 +50,8 @@ def _find(node: ast.AST, meant: frozenset[str], names: Names, held: frozenset[st
 
 def _in_function(function: Function, outer: frozenset[str], names: Names, held: frozenset[str]) -> frozenset[str]:
     nodes = inside(function)
-    bound = Counter(node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del))
+    bound = Counter(binds(node) for node in nodes if not isinstance(node, ast.arg))
+    bound.update(name for node in ast.walk(function) if isinstance(node, ast.Nonlocal) for name in node.names)
     meant = (outer - own_locals(function)) | {name for name in _parameters(function, names) if not bound[name]}
     for node in nodes:
         for target, value in _given(node):
@@ -72,11 +73,12 @@ def _parameters(function: Function, names: Names) -> Iterator[str]:
 def is_context(annotation: ast.expr | None, names: Names) -> bool:
     """Whether a type says that something is the context, or is it where it is anything."""
     if isinstance(annotation, ast.Constant):
-        return isinstance(annotation.value, str) and names.origin.get(annotation.value) == CONTEXT
+        word = annotation.value
+        return isinstance(word, str) and word not in names.module and names.origin.get(word) == CONTEXT
     if isinstance(annotation, ast.BinOp):
         parts = [part for part in (annotation.left, annotation.right) if not (isinstance(part, ast.Constant) and part.value is None)]
         return len(parts) == 1 and is_context(parts[0], names)
-    return annotation is not None and names.dotted(annotation) == CONTEXT
+    return annotation is not None and root_name(annotation) not in names.module and names.dotted(annotation) == CONTEXT
 
 
 def _attributes(tree: ast.Module, names: Names, found: set[int]) -> frozenset[str]:

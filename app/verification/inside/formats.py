@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from .admitted import MUTATORS
 from .findings import Findings
-from .names import Names, root_name
+from .names import Names, binds, root_name
 
 Written = Mapping[str, tuple[str, ...]]
 """Names that are nowhere in a file given anything but literals, with the texts in them."""
@@ -34,7 +34,7 @@ def check_format(base: ast.expr | None, node: ast.AST, written: Written, names: 
 
 def written_in(tree: ast.Module, names: Names) -> Written:
     """Every name of which all values stand in the file; what is made of such names is such a one too."""
-    bound = Counter(_bound(node) for node in ast.walk(tree))
+    bound = Counter(binds(node) for node in ast.walk(tree))
     changed = {_changed(node) for node in ast.walk(tree)}
     given = [each for node in ast.walk(tree) for each in _given(node)]
     written: Written = {}
@@ -64,18 +64,6 @@ def _texts(node: ast.expr, written: Written) -> Iterator[str]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.expr):
             yield from _texts(child, written)
-
-
-def _bound(node: ast.AST) -> str:
-    if isinstance(node, ast.Name):
-        return "" if isinstance(node.ctx, ast.Load) else node.id
-    if isinstance(node, ast.alias):
-        return (node.asname or node.name).split(".")[0]
-    if isinstance(node, ast.arg):
-        return node.arg
-    if isinstance(node, ast.MatchAs | ast.MatchStar | ast.ExceptHandler | ast.FunctionDef | ast.ClassDef):
-        return node.name or ""
-    return node.rest or "" if isinstance(node, ast.MatchMapping) else ""
 
 
 def _given(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:

@@ -143,6 +143,19 @@ def _stored(target: ast.AST) -> Iterator[str]:
     return (node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
 
 
+def binds(node: ast.AST) -> str:
+    """The name that a node gives a meaning or takes it from, if it does."""
+    if isinstance(node, ast.Name):
+        return "" if isinstance(node.ctx, ast.Load) else node.id
+    if isinstance(node, ast.alias):
+        return (node.asname or node.name).split(".")[0]
+    if isinstance(node, ast.arg):
+        return node.arg
+    if isinstance(node, ast.MatchAs | ast.MatchStar | ast.ExceptHandler | ast.FunctionDef | ast.ClassDef):
+        return node.name or ""
+    return node.rest or "" if isinstance(node, ast.MatchMapping) else ""
+
+
 def inside(node: ast.AST) -> list[ast.AST]:
     """All nodes below `node`, without entering functions and classes defined there (they themselves are listed)."""
     found: list[ast.AST] = []
