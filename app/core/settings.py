@@ -57,6 +57,7 @@ class Settings(BaseModel):
     log_level: str = "info"
     keep_journals_days: float = Field(default=30.0, ge=0, le=36_500)
     keep_answers_days: float = Field(default=90.0, ge=0, le=36_500)
+    verification_stands_back: bool = True  # published tools answer from the same machine meanwhile
     mutation_score: float = Field(default=0.75, ge=0, le=1)  # `make calibrate`: correct suites 0.92 and more, weak ones 0.68 and less
     rubric_correctness: float = Field(default=0.88, ge=0, le=1)
     rubric_safety: float = Field(default=0.95, ge=0, le=1)

@@ -18,9 +18,8 @@ from app.sandbox.limits import MIB, ProcessLimits
 ROOT = Path("/sys/fs/cgroup")
 _serial = count(1)
 _REMOVE_TRIES = 1000
-_CPU = {"cpu.shares": 512}
-_CPU_UNIFIED = {"cpu.weight": 50}
-"""Half of what a group gets by default."""
+_IDLE = {"cpu.idle": 1}
+"""Processes that stand back (`launcher.Plan.background`) do so within their group alone: it has to stand back as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def parents() -> dict[str, Path]:
 def create(limits: ProcessLimits, *, background: bool = False) -> Group:
     """A group with the limits' memory and processes; without folders where none can be made.
 
-    In the `background`, it gets half of the processor's time that another one gets, as long as there is another.
+    In the `background`, it gets the processor's time that nothing else wants.
     """
     settings: dict[str, dict[str, int]] = {
         "memory": {"memory.limit_in_bytes": limits.memory_mb * MIB},
@@ -79,25 +78,25 @@ def create(limits: ProcessLimits, *, background: bool = False) -> Group:
         "unified": {"memory.max": limits.memory_mb * MIB, "memory.swap.max": 0, "pids.max": limits.processes},
     }
     if background:
-        settings["cpu"] = _CPU
-        settings["unified"] |= _CPU_UNIFIED
+        settings["cpu"] = _IDLE
+        settings["unified"] |= _IDLE
     return _make(settings)
 
 
 def create_background() -> Group:
     """A group that limits nothing and stands back, for a sandbox whose limits are each child's own."""
-    return _make({"cpu": _CPU, "unified": _CPU_UNIFIED})
+    return _make({"cpu": _IDLE, "unified": _IDLE})
 
 
 def _make(settings: dict[str, dict[str, int]]) -> Group:
     name = f"toolmint-{os.getpid()}-{next(_serial)}"
-    folders: list[str] = []
+    folders: dict[str, None] = {}
     for controller, parent in parents().items():
         if controller not in settings:
             continue
         folder = parent / name
-        folder.mkdir()
-        folders.append(str(folder))
+        folder.mkdir(exist_ok=True)  # cpu and cpuacct may be one folder by two names
+        folders[str(folder.resolve())] = None
         for file, value in settings[controller].items():
             if (folder / file).exists():
                 (folder / file).write_text(str(value))

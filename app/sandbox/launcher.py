@@ -34,7 +34,6 @@ ENVIRONMENT: Mapping[str, str] = {
 """All that any guest sees of an environment, in production and in verification; hash seed, locale and time zone are fixed."""
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
-_NICE = "3"
 """About half of the processor's time; beside the control group's share, for where none can be made."""
 NAMESPACES = ("user", "pid", "net", "ipc", "uts", "cgroup")
 
@@ -60,13 +59,13 @@ class Plan:
     """For the fork server's children; it applies this itself, in the child."""
     child_rlimits: Mapping[str, int] = field(default_factory=dict)
     background: bool = False
-    """Whether it stands back where something else wants the processor."""
+    """Whether it gets the processor's time that nothing else wants (SCHED_IDLE), so that whatever else wakes runs at once."""
 
     def argv(self, command: Sequence[str], *, seccomp_fd: int | None, files: Mapping[str, int], cgroups: Sequence[str] = ()) -> list[str]:
         """The whole command. `files` maps a path below /work to the descriptor that holds its content."""
         return [
             *_join_cgroups(cgroups),
-            *([program("nice"), "-n", _NICE] if self.background else ()),
+            *([program("chrt"), "--idle", "0"] if self.background else ()),
             *_limit(self.rlimits),
             *_become(self.host_uid),
             self.bwrap,

@@ -108,13 +108,12 @@ async def examine(
 
 
 @asynccontextmanager
-async def bench_for(sandbox: Sandbox, settings: Settings) -> AsyncIterator[Bench]:
+async def bench_for(sandbox: Sandbox, settings: Settings, *, patience: float = 1.0) -> AsyncIterator[Bench]:
     """A bench of its own for one verification, gone afterwards: private files, and guests apart from published tools."""
     template = await asyncio.to_thread(template_database, settings.home)
     guests, others = sandbox.apart(), sandbox.apart()
     async with scratch_folder(template.parent) as scratch:
         try:
-            patience = PATIENCE if sandbox.background else 1.0
             yield Bench(sandbox, guests, template, scratch, settings.model, settings.mutation_score, others=others, patience=patience)
         finally:
             await asyncio.gather(guests.stop(), others.stop())
@@ -134,8 +133,8 @@ async def _verify(verifier: Verifier, claimed: ClaimedCandidate, owner: str) -> 
         generation_usd=cost,
         replaces=await asyncio.to_thread(verifier.replaced, claimed.tenant, claimed.tool),
     )
-    behind = verifier.sandbox.apart(background=True)  # published tools answer from the same machine meanwhile
-    async with bench_for(behind, verifier.settings) as bench:
+    behind = verifier.sandbox.apart(background=verifier.settings.verification_stands_back)
+    async with bench_for(behind, verifier.settings, patience=PATIENCE) as bench:
         watcher = _watcher(verifier.database, claimed.id, owner)
         keeper = _Memory(verifier.database, claimed.tenant, claimed.id)
         work = examine(subject, bench, verifier.settings, full_report=claimed.full_report, watcher=watcher, keeper=keeper)

@@ -79,11 +79,14 @@ class Supervised:
 
 
 def launch(home: Path, port: int | None = None, /, **settings: str) -> Supervised:
-    """Start it and return at once. `settings` are environment variables."""
+    """Start it and return at once. `settings` are environment variables.
+
+    Unless they say so verification does not stand back: beside other tests it would hardly go on at all.
+    """
     home.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
     environment = {"TOOLMINT_HOME": str(home), "TOOLMINT_PORT": str(port), "TOOLMINT_TOOLS_DIR": str(home / "published")} | settings
-    environment.setdefault("TOOLMINT_SAMPLES", "0")
+    environment = {"TOOLMINT_SAMPLES": "0", "TOOLMINT_VERIFICATION_STANDS_BACK": "0"} | environment
     return Supervised(home, port, environment, start_module("app.cli", "up", output=home / "up.log", env=environment))
 
 

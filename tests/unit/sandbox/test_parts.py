@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.core.errors import Invalid
-from app.sandbox import oneshot, slots, staging
+from app.sandbox import cgroups, oneshot, slots, staging
 from app.sandbox.diagnosis import advice, missing_flag
 from app.sandbox.interpreter import Interpreter, Mount
 from app.sandbox.launcher import Plan
@@ -106,4 +107,13 @@ def test_the_flag_that_a_container_lacks_is_named_and_the_dockerfile_has_it(said
 
 def test_a_sandbox_in_the_background_begins_by_standing_back() -> None:
     usual, behind = (replace(PLAN, background=background).argv(["x"], seccomp_fd=None, files={}) for background in (False, True))
-    assert Path(behind[0]).name == "nice" and behind[-len(usual) :] == usual
+    assert Path(behind[0]).name == "chrt" and behind[-len(usual) :] == usual
+
+
+def test_a_group_in_the_background_stands_back_as_a_whole() -> None:
+    group = cgroups.create_background()
+    try:
+        idle = [Path(folder, "cpu.idle") for folder in group.folders if Path(folder, "cpu.idle").exists()]
+        assert all(path.read_text().strip() == "1" for path in idle) and len(idle) >= ("cpu" in cgroups.parents())
+    finally:
+        asyncio.run(group.remove())
