@@ -162,7 +162,8 @@ def _answers(session: Session, plan: Plan, found: dict[str, Found], log: EventLo
             answers.append(_FRESH)
             continue
         mine = row.run_id == plan.run_id
-        decision = decide(row.state, (plan.step, intent.position), row.asked(mine), mine=mine, retry_failed=plan.retry_failed)
+        here = (plan.step, intent.position)
+        decision = decide(row.state, here, row.asked(here, mine), mine=mine, retry_failed=plan.retry_failed)
         fence = row.fence
         if decision == "claim":
             fence = row.fence + 1
@@ -195,7 +196,8 @@ _MEET = Bulk(
 _LOSE = Bulk(
     "run text, seq bigint, step bigint, position bigint, state text",
     """INSERT INTO sighting (run_id, effect_seq, step, position, state)
-    SELECT r.run, r.seq, r.step, r.position, r.state FROM {rows} JOIN run ON run.id = r.run AND run.kept = 'all' WHERE true {in_order}
+    SELECT r.run, r.seq, r.step, r.position, r.state FROM {rows}
+    WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.id = r.run AND run.kept <> 'all') {in_order}
     ON CONFLICT (run_id, effect_seq) DO UPDATE SET state = excluded.state""",
 )
 
@@ -273,11 +275,13 @@ class Found(NamedTuple):
     seen_position: int
     seen_state: str | None
 
-    def asked(self, mine: bool) -> Place | None:
-        """Where the planning run has asked for it; `mine`: it is that run's."""
+    def asked(self, here: Place, mine: bool) -> Place | None:
+        """Where the planning run has asked for it, elsewhere than `here` if anywhere; `mine`: it is that run's."""
+        if mine and (self.step, self.position) != here:
+            return self.step, self.position
         if self.seen_step is not None:
             return self.seen_step, self.seen_position
-        return (self.step, self.position) if mine else None
+        return here if mine else None
 
 
 _found: Callable[[Sequence[Any]], Found] = partial(tuple.__new__, Found)  # `Found._make` takes four times as long
