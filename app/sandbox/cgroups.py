@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
@@ -18,8 +19,11 @@ from app.sandbox.limits import MIB, ProcessLimits
 ROOT = Path("/sys/fs/cgroup")
 _serial = count(1)
 _REMOVE_TRIES = 1000
-_IDLE = {"cpu.idle": 1}
-"""Processes that stand back (`launcher.Plan.background`) do so within their group alone: it has to stand back as well."""
+_STANDS_BACK = {"cpu": {"cpu.shares": 512, "cpu.idle": 1}, "unified": {"cpu.weight": 50, "cpu.idle": 1}}
+"""Processes that stand back (`launcher.Plan.background`) do so within their group alone: it has to stand back as well.
+
+In this order: an idle group has no share to write. A kernel before 5.15 knows no idle groups; there it gets half a share.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +82,17 @@ def create(limits: ProcessLimits, *, background: bool = False) -> Group:
         "unified": {"memory.max": limits.memory_mb * MIB, "memory.swap.max": 0, "pids.max": limits.processes},
     }
     if background:
-        settings["cpu"] = _IDLE
-        settings["unified"] |= _IDLE
+        settings["cpu"] = _STANDS_BACK["cpu"]
+        settings["unified"] |= _STANDS_BACK["unified"]
     return _make(settings)
 
 
 def create_background() -> Group:
     """A group that limits nothing and stands back, for a sandbox whose limits are each child's own."""
-    return _make({"cpu": _IDLE, "unified": _IDLE})
+    return _make(_STANDS_BACK)
 
 
-def _make(settings: dict[str, dict[str, int]]) -> Group:
+def _make(settings: Mapping[str, Mapping[str, int]]) -> Group:
     name = f"toolmint-{os.getpid()}-{next(_serial)}"
     folders: dict[str, None] = {}
     for controller, parent in parents().items():

@@ -34,7 +34,6 @@ ENVIRONMENT: Mapping[str, str] = {
 """All that any guest sees of an environment, in production and in verification; hash seed, locale and time zone are fixed."""
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
-"""About half of the processor's time; beside the control group's share, for where none can be made."""
 NAMESPACES = ("user", "pid", "net", "ipc", "uts", "cgroup")
 
 

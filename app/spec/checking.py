@@ -23,6 +23,7 @@ from app.spec.catalog import ConnectorCatalog
 from app.spec.confine import child_command, child_environment, confine
 from app.spec.lint import lint
 from app.spec.model import ExecutionSpec
+from app.spec.written import deeper_than
 
 MAX_BYTES = 512 * 1024
 MAX_NESTING = 40
@@ -70,7 +71,7 @@ async def _turn(wait_s: float) -> AsyncIterator[None]:
 def _guarded(body: Any) -> bytes:
     if not isinstance(body, dict):
         raise _invalid([Problem("$", "a spec is a JSON object", "Send one object with spec_version, name, inputs, outputs and the rest.")])
-    if _deeper_than(body, MAX_NESTING):
+    if deeper_than(body, MAX_NESTING):
         raise _invalid([Problem("$", f"is nested over {MAX_NESTING} levels deep", "Flatten it.")])
     try:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
@@ -83,15 +84,6 @@ def _guarded(body: Any) -> bytes:
             fix="Shorten examples; data belongs in collections.",
         )
     return text
-
-
-def _deeper_than(value: Any, most: int) -> bool:
-    level = [value]
-    for _ in range(most):
-        level = [child for part in level if isinstance(part, dict | list) for child in (part.values() if isinstance(part, dict) else part)]
-        if not level:
-            return False
-    return True
 
 
 def _invalid(problems: list[Problem]) -> Invalid:

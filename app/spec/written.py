@@ -22,12 +22,13 @@ def read_json(text: str) -> Any:
         value = json.loads(text, object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_refused)
     except RecursionError:
         raise ValueError(f"nests deeper than {MOST_DEPTH} levels") from None
-    if _is_deeper(value, MOST_DEPTH):
+    if deeper_than(value, MOST_DEPTH):
         raise ValueError(f"nests deeper than {MOST_DEPTH} levels")
     return value
 
 
-def _is_deeper(value: Any, depth: int) -> bool:
+def deeper_than(value: Any, depth: int) -> bool:
+    """Whether a JSON value nests over `depth` levels; found without recursion."""
     level = [value]
     for _ in range(depth):
         level = [part for each in level if isinstance(each, dict | list) for part in (each.values() if isinstance(each, dict) else each)]
