@@ -6,8 +6,8 @@ It prints `listening on 127.0.0.1 port N`. A line of the log is `{"at", "queue_i
 UTC, handed to the kernel before the 250 leaves, so that the log is what was accepted, whatever happened to the reply.
 
 It misbehaves for a recipient whose local part begins with the name of an action (`reject550.anna@example.com`), or that a rule
-names: a JSON list of `{"to": pattern, "do": action, "times": n}`, read again when the file changes. Actions are in `ACTIONS`;
-`delay<ms>` answers the message late.
+names: a JSON list of `{"to": pattern, "do": action, "times": n}`, read again when the file changes; with `each` in place of `times`, n
+times for each recipient. Actions are in `ACTIONS`; `delay<ms>` answers the message late.
 
 It refuses to be: a mail server. Nothing is delivered.
 """
@@ -63,13 +63,14 @@ class Rules:
     path: Path | None
     _seen: int = -1
     _rules: list[dict[str, Any]] = field(default_factory=list)
-    _given: Counter[int] = field(default_factory=Counter)
+    _given: Counter[tuple[int, str]] = field(default_factory=Counter)
 
     def action(self, recipient: str) -> str:
         """The action for this recipient; empty where it is served well."""
         for index, rule in enumerate(self._read()):
-            if fnmatchcase(recipient, rule["to"]) and self._given[index] < rule.get("times", 1 << 62):
-                self._given[index] += 1
+            given = (index, recipient if "each" in rule else "")
+            if fnmatchcase(recipient, rule["to"]) and self._given[given] < rule.get("each", rule.get("times", 1 << 62)):
+                self._given[given] += 1
                 action: str = rule["do"]
                 return action
         match = _ACTION.match(recipient.partition("@")[0])
