@@ -10,12 +10,12 @@ from typing import Any
 from app.core.errors import Invalid
 from app.mcp_server.answers import value_result
 from app.mcp_server.asking import Ask
-from app.mcp_server.entry import OUTWARD, PAGE, TOOL, Management
+from app.mcp_server.entry import OUTWARD, PAGE, SAME_AGAIN, TOOL, Management
 from app.mcp_server.fields import boolean, integer, obj, one_of, text
 from app.registry.entries import MANAGERS
 from app.runtime.causes import list_causes
 from app.runtime.decisions import resolve_effect
-from app.runtime.redrives import MOST_IDS, Selection, list_decisions, read_decision, redrive_effects, resolve_effects
+from app.runtime.redrives import MOST_IDS, Selection, cancel_decision, list_decisions, read_decision, redrive_effects, resolve_effects
 from app.runtime.verdicts import VERDICTS
 from app.runtime.views import list_effects, read_ledger
 
@@ -62,6 +62,13 @@ async def redrives(ask: Ask) -> dict[str, Any]:
     if "id" in ask.args:
         return value_result(await ask.of(read_decision, ask.services.database, ask.args["id"]))
     return value_result(await ask.of(list_decisions, ask.services.database, **ask.given("kind", "state", "cursor", "limit")))
+
+
+async def cancel(ask: Ask) -> dict[str, Any]:
+    """`POST /effects/redrives/{id}/cancellations` (or resolutions)."""
+    made = await ask.of(cancel_decision, ask.services.database, ask.args["id"])
+    ask.services.feed.nudge()
+    return value_result(made)
 
 
 def _selection(ask: Ask) -> Selection:
@@ -166,10 +173,20 @@ EFFECT_TOOLS = (
             {
                 "id": text("Id of a redrive or a resolution.", 64),
                 "kind": one_of("Of one kind.", "redrive", "resolution"),
-                "state": one_of("In this state.", "running", "completed"),
+                "state": one_of("In this state.", "running", "completed", "cancelled"),
                 **PAGE,
             }
         ),
         redrives,
+    ),
+    Management(
+        "toolmint_cancel_redrive",
+        "Cancel a redrive or a verdict in bulk",
+        "Ends one that is under way. What it has moved stays so; the other effects stay dead or unknown.",
+        ("effects:resolve",),
+        obj({"id": text("Id of a redrive or a resolution.", 64)}, "id"),
+        cancel,
+        SAME_AGAIN,
+        repeats=True,
     ),
 )

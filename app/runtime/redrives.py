@@ -2,7 +2,7 @@
 
 A decision is a row. What it is about is either named or matches a filter, pinned to the newest event of the moment: what dies after
 a redrive was asked for is not swept in. Its first part is carried out with the asking; the rest, 500 effects a transaction, by
-whichever worker comes by, so that a crash costs nothing but time.
+whichever worker comes by, so that a crash costs nothing but time. Until then it can be cancelled, between two parts.
 
 It refuses to be: the retry queue. Nothing is performed here.
 """
@@ -85,6 +85,25 @@ def resolve_effects(actor: Actor, database: Database, selection: Selection, verd
     decision = _prepare(actor, database, "resolution", selection, reason)
     decision.verdict = verdict
     return _decide(actor, database, decision, selection)
+
+
+@use_case("effects:resolve")
+@again
+def cancel_decision(actor: Actor, database: Database, decision_id: str, kind: Kind | None = None) -> dict[str, Any]:
+    """End a decision that is being carried out: what it has moved stays so, the rest stays where it is. Returns the decision.
+
+    Raises NotFound `redrive_not_found`, `resolution_not_found`, Conflict `decision_over`.
+    """
+    with database.writing() as session:
+        decision = session.get(BulkDecision, decision_id, with_for_update=True)
+        if decision is None or decision.tenant != actor.tenant or kind not in (None, decision.kind):
+            raise _no_decision(decision_id, kind)
+        if decision.state != "running":
+            said = f"This {decision.kind} is {decision.state}: there is nothing to cancel."
+            raise Conflict("decision_over", said, fix="What it has moved can be decided on again, effect by effect.")
+        _end(session, decision, actor, "cancelled")
+        feed.announce(session, "effects.changed", decision.id, decision.tenant)
+    return decision_row(decision)
 
 
 @use_case("effects:resolve")
@@ -181,7 +200,7 @@ def _decide(actor: Actor, database: Database, decision: BulkDecision, selection:
         session.add(decision)
         if selection.ids is not None:
             decision.moved = bulk.shift(session, selection.ids, _shift_of(session, decision))
-            _end(session, decision)
+            _complete(session, decision)
         else:
             _advance(session, decision)
         _wake(session, decision)
@@ -238,13 +257,16 @@ def _advance(session: Session, decision: BulkDecision) -> None:
         decision.position_at, decision.position, _ = found[-1]
     decision.updated_at = now(session)
     if len(found) < CHUNK:
-        _end(session, decision)
+        _complete(session, decision)
 
 
-def _end(session: Session, decision: BulkDecision) -> None:
-    decision.state, decision.finished_at, decision.updated_at = "completed", now(session), now(session)
-    actor = Actor(decision.actor, decision.actor_name, decision.tenant, frozenset())
-    audit.record(session, actor, f"{decision.kind}.completed", decision.id, "done", moved=decision.moved, count=decision.count)
+def _complete(session: Session, decision: BulkDecision) -> None:
+    _end(session, decision, Actor(decision.actor, decision.actor_name, decision.tenant, frozenset()), "completed")
+
+
+def _end(session: Session, decision: BulkDecision, actor: Actor, state: str) -> None:
+    decision.state, decision.finished_at, decision.updated_at = state, now(session), now(session)
+    audit.record(session, actor, f"{decision.kind}.{state}", decision.id, "done", moved=decision.moved, count=decision.count)
 
 
 def _wake(session: Session, decision: BulkDecision) -> None:
@@ -302,9 +324,13 @@ def read_decision(actor: Actor, database: Database, decision_id: str, kind: Kind
     with database.reading() as session:
         decision = session.get(BulkDecision, decision_id) if _watches(actor) else None
         if decision is None or decision.tenant != actor.tenant or kind not in (None, decision.kind):
-            noun = kind or "redrive"
-            raise NotFound(f"{noun}_not_found", f"There is no {noun} {decision_id!r}.", fix=f"Take the id from GET /effects/{noun}s.")
+            raise _no_decision(decision_id, kind)
         return decision_row(decision) | {"effects": bulk.outcome(session, decision.id)}
+
+
+def _no_decision(decision_id: str, kind: Kind | None) -> NotFound:
+    noun = kind or "redrive"
+    return NotFound(f"{noun}_not_found", f"There is no {noun} {decision_id!r}.", fix=f"Take the id from GET /effects/{noun}s.")
 
 
 def _watches(actor: Actor) -> bool:

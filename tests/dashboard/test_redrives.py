@@ -106,6 +106,28 @@ def test_a_redrive_under_way_is_followed_live(own_site: Site, visit: Visit) -> N
     at.page.wait_for_selector(".live[data-live=over]", state="attached")
 
 
+@SCRIPT
+def test_a_redrive_under_way_is_cancelled(own_site: Site, visit: Visit, script: bool) -> None:
+    at = visit(own_site, f"/redrives/{REDRIVE}", key=OPERATOR_KEY, script=script)
+    at.page.click("text=Cancel the rest")
+    at.page.wait_for_selector("text=the rest was left dead")
+    assert "500 of 1,200" in at.text("#progress") and at.page.locator("text=Cancel the rest").count() == 0
+    with own_site.database.reading() as session:
+        row = session.get(BulkDecision, REDRIVE)
+        assert row is not None and (row.state, row.moved) == ("cancelled", 500)
+
+
+def test_a_redrive_that_is_over_cannot_be_cancelled_any_more(own_site: Site, operator: Client) -> None:
+    assert operator.post(f"/redrives/{REDRIVE}/cancellations", {}).status_code == 303
+    assert "Cancel the rest" not in operator.get(f"/redrives/{REDRIVE}").text
+    late = operator.post(f"/redrives/{REDRIVE}/cancellations", {})
+    assert late.status_code == 409 and "there is nothing to cancel" in late.text
+    assert REDRIVE in operator.get("/redrives?state=cancelled").text
+    client = Client(own_site, VIEWER_KEY)
+    assert client.post(f"/redrives/{REDRIVE}/cancellations", {}).status_code == 403
+    client.close()
+
+
 def test_who_may_not_decide_is_offered_nothing_to_decide(site: Site) -> None:
     for key in (AGENT_KEY, VIEWER_KEY):
         client = Client(site, key)

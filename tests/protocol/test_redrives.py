@@ -12,6 +12,7 @@ import pytest
 
 from app.connectors.scripted import scripted
 from app.core.feed import Feed
+from app.runtime.models import BulkDecision
 from app.runtime.process import Runtime
 from app.runtime.queue import work_queue
 from app.sandbox.sandbox import Sandbox
@@ -142,6 +143,34 @@ def test_many_unknowns_take_one_verdict(world: Site) -> None:
     assert sorted(row["state"] for row in rows) == ["abandoned", "done", "done"]
 
 
+def under_way(world: Site, kind: str, decision_id: str) -> str:
+    """A decision as it stands between two of its parts."""
+    with world.database.writing() as session:
+        about: dict[str, Any] = {"tenant": "default", "kind": kind, "verdict": None if kind == "redrive" else "abandon"}
+        about |= {"actor": "key_other", "actor_name": "other"}
+        about |= {"reason": WHY, "tool": "no_such_tool", "mark": 0, "state": "running", "count": 1200, "moved": 500}
+        session.add(BulkDecision(id=decision_id, created_at=1, updated_at=1, **about))
+    return decision_id
+
+
+@pytest.mark.parametrize("kind", ["redrive", "resolution"])
+def test_a_decision_under_way_is_cancelled_and_says_how_far_it_came(world: Site, kind: str) -> None:
+    path = f"/effects/{kind}s/{under_way(world, kind, f'{kind}_over_rest')}"
+    assert world.get(path, *RESOLVE).json()["moved"] == 500
+    assert refused(world.post(f"{path}/cancellations", None, *CALL)) == (403, "permission_denied")
+    answer = world.post(f"{path}/cancellations", None, *RESOLVE)
+    assert answer.status_code == 202
+    assert {name: answer.json()[name] for name in ("state", "moved", "count")} == {"state": "cancelled", "moved": 500, "count": 1200}
+    assert refused(world.post(f"{path}/cancellations", None, *RESOLVE)) == (409, "decision_over")
+    assert world.get(path, *RESOLVE).json()["id"] in [
+        row["id"] for row in world.get(f"/effects/{kind}s", *RESOLVE, state="cancelled").json()["items"]
+    ]
+    (event,) = world.get("/audit", target=answer.json()["id"]).json()["items"]
+    assert event["action"] == f"{kind}.cancelled"
+    other = {"redrive": "resolution", "resolution": "redrive"}[kind]
+    assert refused(world.post(f"/effects/{other}s/{answer.json()['id']}/cancellations", None, *RESOLVE)) == (404, f"{other}_not_found")
+
+
 def test_a_doubled_redrive_with_a_key_is_made_once(world: Site) -> None:
     mine = planted(world, "doubled", "dies", "a@example.com")
     body = {"ids": mine, "reason": WHY}
@@ -203,6 +232,20 @@ async def test_an_agent_looks_at_causes_redrives_and_follows_it_over_mcp(world: 
         assert (await ask("toolmint_queues", state="dead", tool=tool, effect="send"))["items"] == []
         wrong = await client.call_tool("toolmint_redrive", {"reason": WHY})
         assert wrong.is_error and dict(wrong.meta or {})["toolmint/code"] == "selection_invalid"
+
+
+async def test_an_agent_cancels_a_redrive_over_mcp(world: Site) -> None:
+    mine = under_way(world, "redrive", "redrive_over_mcp")
+    async with connected(world, "auto", *RESOLVE) as client:
+        answer = await client.call_tool("toolmint_cancel_redrive", {"id": mine})
+        assert answer.structured_content is not None
+        assert (answer.structured_content["state"], answer.structured_content["moved"]) == ("cancelled", 500)
+        found = await client.call_tool("toolmint_redrives", {"state": "cancelled"})
+        assert found.structured_content is not None and mine in [row["id"] for row in found.structured_content["items"]]
+        again = await client.call_tool("toolmint_cancel_redrive", {"id": mine})
+        assert again.is_error and dict(again.meta or {})["toolmint/code"] == "decision_over"
+    async with connected(world, "auto", *CALL) as client:
+        assert "toolmint_cancel_redrive" not in await names(client)
 
 
 async def test_an_agent_settles_unknowns_over_mcp(world: Site) -> None:

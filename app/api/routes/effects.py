@@ -19,13 +19,13 @@ from app.core.errors import Invalid, Problem
 from app.core.pages import Page
 from app.runtime.causes import Causes, list_causes
 from app.runtime.decisions import resolve_effect
-from app.runtime.redrives import Selection, list_decisions, read_decision, redrive_effects, resolve_effects
-from app.runtime.verdicts import VERDICTS
+from app.runtime.redrives import Selection, cancel_decision, list_decisions, read_decision, redrive_effects, resolve_effects
+from app.runtime.verdicts import VERDICTS, Kind
 from app.runtime.views import list_effects, read_effect
 
 router = APIRouter(tags=["effects"])
 MOST_BYTES = 200_000
-State = Literal["running", "completed"]
+State = Literal["running", "completed", "cancelled"]
 
 
 class Verdict(Body):
@@ -119,6 +119,12 @@ def get_redrive(redrive_id: str, actor: Caller, house: House) -> dict[str, Any]:
     return read_decision(actor, house.database, redrive_id, "redrive")
 
 
+@router.post("/effects/redrives/{redrive_id}/cancellations", status_code=202, summary="Cancel a redrive that is under way")
+async def post_redrive_cancellation(redrive_id: str, request: Request, actor: Caller, house: House) -> Response:
+    """202 with the redrive: the `moved` stay with the retry queue, the rest stays dead."""
+    return await _cancelled(request, actor, house, redrive_id, "redrive")
+
+
 @router.post("/effects/resolutions", status_code=201, summary="Give one verdict on many unknowns", openapi_extra=takes(Resolution))
 async def post_resolutions(request: Request, actor: Caller, house: House) -> Response:
     """201 with the resolution: `count` unknowns match, `moved` of them are settled already; `state` says when all are."""
@@ -154,6 +160,21 @@ def get_resolutions(actor: Caller, house: House, state: State | None = None, cur
 def get_resolution(resolution_id: str, actor: Caller, house: House) -> dict[str, Any]:
     """With `effects`: what became of what it moved, by state."""
     return read_decision(actor, house.database, resolution_id, "resolution")
+
+
+@router.post("/effects/resolutions/{resolution_id}/cancellations", status_code=202, summary="Cancel a verdict that is being carried out")
+async def post_resolution_cancellation(resolution_id: str, request: Request, actor: Caller, house: House) -> Response:
+    """202 with the resolution: the `moved` are settled, the rest stays unknown."""
+    return await _cancelled(request, actor, house, resolution_id, "resolution")
+
+
+async def _cancelled(request: Request, actor: Caller, house: House, decision_id: str, kind: Kind) -> Response:
+    async def work() -> dict[str, Any]:
+        made = await asyncio.to_thread(cancel_decision, actor, house.database, decision_id, kind)
+        house.feed.nudge()
+        return made
+
+    return await once(request, actor, b"", work, 202)
 
 
 @router.get("/effects/{effect_id}", summary="Read an effect with its item and history")

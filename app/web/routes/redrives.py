@@ -12,7 +12,7 @@ from fastapi.responses import Response
 
 from app.core.errors import Conflict, Invalid, NotFound, ToolmintError
 from app.registry.reading import read_tool
-from app.runtime.redrives import Selection, list_decisions, preview, read_decision, redrive_effects, resolve_effects
+from app.runtime.redrives import Selection, cancel_decision, list_decisions, preview, read_decision, redrive_effects, resolve_effects
 from app.runtime.verdicts import Kind
 from app.web.addresses import address
 from app.web.desk import At, Desk
@@ -22,6 +22,7 @@ from app.web.live import stream
 router = APIRouter()
 KINDS: dict[str, Kind] = {"dead": "redrive", "unknown": "resolution"}
 FILTERS = ("tool", "effect", "error_code")
+STATES = ("running", "completed", "cancelled")
 MOVING = ("planned", "claimed", "performing", "retry_wait")
 ORDER = ("done", *MOVING, "unknown", "failed", "dead", "abandoned", "cancelled")
 VERDICTS = {
@@ -108,9 +109,9 @@ def _versions(desk: Desk, tool: str) -> list[int]:
 @router.get("/redrives")
 def index(desk: At) -> Response:
     view = listing(desk, "/redrives", "state")
-    state = view.filters["state"] if view.filters["state"] in ("running", "completed") else None
+    state = view.filters["state"] if view.filters["state"] in STATES else None
     found = list_decisions(desk.actor, desk.database, state=state, cursor=view.cursor or None, limit=PAGE)
-    return desk.show("redrives/index.html", part="redrives/_rows.html", view=view, found=found)
+    return desk.show("redrives/index.html", part="redrives/_rows.html", view=view, found=found, states=STATES)
 
 
 @router.get("/redrives/{decision_id}")
@@ -125,11 +126,23 @@ def events(desk: At, decision_id: str) -> Response:
     return stream(desk, wanted, partial(_snapshot, desk, decision_id))
 
 
+@router.post("/redrives/{decision_id}/cancellations")
+def cancel(desk: At, decision_id: str) -> Response:
+    try:
+        made = cancel_decision(desk.actor, desk.database, decision_id)
+    except Conflict as error:
+        return desk.show("redrives/page.html", status=error.status, **{**_whole(desk, decision_id), "refusal": error})
+    desk.services.feed.nudge()
+    return desk.moved(
+        f"/redrives/{decision_id}", f"Cancelled. {made['moved']} of {made['count']} had been moved; the rest stays where it was."
+    )
+
+
 def _whole(desk: Desk, decision_id: str) -> dict[str, Any]:
     decision = read_decision(desk.actor, desk.database, decision_id)
     effects = {state: decision["effects"][state] for state in ORDER if state in decision["effects"]}
     live = decision["state"] == "running" or any(state in effects for state in MOVING)
-    return {"decision": decision, "effects": effects, "live": live}
+    return {"decision": decision, "effects": effects, "live": live, "refusal": None}
 
 
 def _snapshot(desk: Desk, decision_id: str) -> tuple[str, bool]:

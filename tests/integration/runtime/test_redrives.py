@@ -17,7 +17,7 @@ from app.core.errors import Conflict, Forbidden, Invalid, NotFound
 from app.observability.models import AuditEvent
 from app.runtime import decisions, queue, redrives, views
 from app.runtime.causes import list_causes
-from app.runtime.redrives import Selection, list_decisions, read_decision, redrive_effects, resolve_effects
+from app.runtime.redrives import Selection, cancel_decision, list_decisions, read_decision, redrive_effects, resolve_effects
 from app.sandbox.sandbox import Sandbox
 from tests.support.waiting import until_async as until
 from tests.support.worlds import CALLER, World, program_of, sender_spec, world
@@ -152,6 +152,37 @@ async def test_a_redrive_that_is_cut_short_is_taken_up_where_it_was(database: Da
         assert (said(event)["moved"], said(event)["count"]) == (520, 520)
 
 
+async def test_a_redrive_that_is_cancelled_leaves_what_it_has_sent_round_and_the_rest_dead(database: Database, sandbox: Sandbox) -> None:
+    other = Actor("key_boss", "boss", DEFAULT_TENANT, frozenset({"effects:resolve"}))
+    async with world(database, sandbox, script=refusing(520), retry=AT_ONCE) as w:
+        await w.call(group="g", to=[f"u{number}@example.org" for number in range(520)])
+        redrive = redrive_effects(CALLER, w.runtime, ALL, WHY)
+        cancelled = cancel_decision(other, database, redrive["id"], "redrive")
+        assert (cancelled["state"], cancelled["moved"], cancelled["count"]) == ("cancelled", 500, 520) and cancelled["finished_at"]
+        assert redrives.open_decisions(database) == [] and not redrives.carry_out(database, redrive["id"])
+        await worked(w)
+        assert len(ids(database, "dead")) == 20 and len(set(w.sent())) == 500, "what was sent round is performed"
+        assert read_decision(CALLER, database, redrive["id"])["effects"] == {"done": 500}
+        (event,) = trail(database, "redrive.cancelled")
+        assert (event.actor, event.target, said(event)) == (other.id, redrive["id"], {"moved": 500, "count": 520})
+        assert trail(database, "redrive.completed") == []
+        with pytest.raises(Conflict, match="decision_over"):
+            cancel_decision(other, database, redrive["id"])
+        rest = redrive_effects(CALLER, w.runtime, ALL, WHY)
+        assert (rest["count"], rest["moved"], rest["state"]) == (20, 20, "completed")
+
+
+async def test_a_verdict_on_many_that_is_cancelled_leaves_the_rest_unknown(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox, script=[{"effect": "send", "answer": "lose_reply"}]) as w:
+        await w.call(group="g", to=[f"u{number}@example.org" for number in range(510)])
+        resolution = resolve_effects(CALLER, database, ALL, "abandon", "given up")
+        assert cancel_decision(CALLER, database, resolution["id"])["state"] == "cancelled"
+        assert not redrives.carry_out(database, resolution["id"])
+        assert len(ids(database, "unknown")) == 10
+        (event,) = trail(database, "resolution.cancelled")
+        assert said(event) == {"moved": 500, "count": 510}
+
+
 async def test_a_redrive_on_a_fixed_version_moves_the_row_to_its_rules_and_keeps_its_key(database: Database, sandbox: Sandbox) -> None:
     async with world(database, sandbox, script=refusing(2), retry=AT_ONCE) as w:
         await w.call(group="g", to=[BOB])
@@ -231,6 +262,7 @@ async def test_only_who_may_resolve_effects_redrives_and_only_who_watches_them_s
         asked: tuple[Callable[[], Any], ...] = (
             lambda: redrive_effects(stranger, w.runtime, ALL, WHY),
             lambda: resolve_effects(stranger, database, ALL, "abandon", WHY),
+            lambda: cancel_decision(stranger, database, "redrive_1"),
         )
         for ask in asked:
             with pytest.raises(Forbidden, match="permission_denied"):
@@ -242,6 +274,8 @@ async def test_only_who_may_resolve_effects_redrives_and_only_who_watches_them_s
         for actor, kind in ((stranger, None), (other, None), (CALLER, "resolution")):
             with pytest.raises(NotFound, match="_not_found"):
                 read_decision(actor, database, redrive["id"], kind)  # type: ignore[arg-type]  # a literal, through a tuple
+        with pytest.raises(NotFound, match="redrive_not_found"):
+            cancel_decision(other, database, redrive["id"])
 
 
 async def test_causes_are_grouped_with_their_ages_and_an_example(database: Database, sandbox: Sandbox) -> None:
