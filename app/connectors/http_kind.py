@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from app.connectors.connection_kinds import NAME_PATTERN
 from app.connectors.http_exchange import Answered, Unanswered
 from app.connectors.port import Lookup, Reply, bad_item, check_item
 from app.core.errors import Problem
+from app.core.texts import is_unicode
 from app.spec.catalog import ConnectorKind
 
 NAME = "http.request"
@@ -212,7 +214,7 @@ def receipt(config: Mapping[str, Any], answer: Answered, secret: str) -> dict[st
     keep = config.get("keep", {})
     headers = {name: without(secret, answer.headers[name])[:MOST_KEPT] for name in keep.get("headers", ()) if name in answer.headers}
     body = _json_object(answer) if keep.get("fields") else {}
-    fields = {name: _kept(secret, body[name]) for name in keep.get("fields", ()) if isinstance(body.get(name), str | int | float | bool)}
+    fields = {name: _kept(secret, body[name]) for name in keep.get("fields", ()) if _keeps(body.get(name))}
     return {"status": answer.status, "headers": headers, "fields": fields}
 
 
@@ -234,6 +236,11 @@ def without(secret: str, text: str) -> str:
         if len(hidden) >= 6:
             text = text.replace(hidden, "[credential]")
     return text
+
+
+def _keeps(value: Any) -> bool:
+    """Whether a receipt can hold it: a text, number or truth value; no half of a surrogate pair, no number beyond all bounds (1e999)."""
+    return is_unicode(value) if isinstance(value, str) else isinstance(value, int) or (isinstance(value, float) and isfinite(value))
 
 
 def _kept(secret: str, value: Any) -> Any:

@@ -81,6 +81,14 @@ def test_a_request_is_done_with_its_status_and_what_the_spec_keeps(server: HttpS
     assert [heard.headers[name] for name in named] == ["effect_1", SECRET, "3", "application/json", f"127.0.0.1:{server.port}"]
 
 
+@pytest.mark.parametrize("said", ["1e999", "-1e999", "NaN", r'"\ud800"', "[1]", "null"])
+def test_what_no_receipt_can_hold_is_left_out_of_it(server: HttpServer, connections: Connections, said: str) -> None:
+    name_it(connections, server)
+    server.cues["/orders"] = 200, {}, f'{{"id": "o-1", "odd": {said}}}'.encode()
+    reply = asked(connections, ORDER, {**CONFIG, "keep": {"fields": ["id", "odd"]}})
+    assert reply == Reply("done", {"status": 200, "headers": {}, "fields": {"id": "o-1"}})
+
+
 FAULTS = [
     ("/status/200", "done", ""),
     ("/status/408", "refused_now", "http_408"),
