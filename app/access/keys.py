@@ -23,12 +23,12 @@ from app.core import clock, ids
 from app.core.actor import EVERYTHING, WITH_APPROVAL, Actor
 from app.core.db import Database, now
 from app.core.errors import Forbidden, Invalid, NotFound, Problem
+from app.core.pages import Page, page
 from app.observability import audit
 
 PERMISSION = re.compile(r"^[a-z][a-z0-9_]{0,31}(:[a-z][a-z0-9_]{0,31}){1,3}$")  # the form that specs may name
 MOST_NAME = 120
 MOST_PERMISSIONS = 100
-MOST_PAGE = 200
 
 
 def digest_of(key_text: str) -> str:
@@ -94,13 +94,10 @@ def create_key(
 
 
 @use_case("keys:manage")
-def list_keys(actor: Actor, database: Database, cursor: str | None = None, limit: int = 50) -> dict[str, Any]:
+def list_keys(actor: Actor, database: Database, cursor: str | None = None, limit: int = 50) -> Page:
     """`{"items": […], "next_cursor"}`, newest first; an item is the key without its text, with `last_used_at` and `revoked_at`."""
-    size = max(1, min(limit, MOST_PAGE))
-    with database.reading() as session:
-        rows = repository.page_of_keys(session, actor.tenant, cursor, size + 1)
-    more = rows[size - 1].id if len(rows) > size else None
-    return {"items": [_shown(row) for row in rows[:size]], "next_cursor": more}
+    query = repository.keys_of(actor.tenant)
+    return page(database, query, [repository.KEY_ID], _shown, cursor=cursor, limit=limit, newest_first=True)
 
 
 @use_case("keys:manage")

@@ -11,6 +11,7 @@ from sqlmodel import Session, SQLModel, col, select
 from app.access.models import ApiKey, Tenant
 from app.core.db import insert_missing, now
 
+KEY_ID = col(ApiKey.id)
 _TENANTS = SQLModel.metadata.tables[str(Tenant.__tablename__)]
 
 
@@ -27,12 +28,9 @@ def add_key(session: Session, key: ApiKey) -> None:
     session.flush()
 
 
-def page_of_keys(session: Session, tenant: str, before: str | None, limit: int) -> list[ApiKey]:
-    """Newest first, after the key with the id `before`."""
-    query = select(ApiKey).where(ApiKey.tenant == tenant)
-    if before is not None:
-        query = query.where(col(ApiKey.id) < before)
-    return list(session.exec(query.order_by(col(ApiKey.id).desc()).limit(limit)))
+def keys_of(tenant: str) -> Any:
+    """The query of a tenant's keys."""
+    return select(ApiKey).where(ApiKey.tenant == tenant)
 
 
 def change_key(session: Session, key_id: str, values: Mapping[str, Any]) -> None:

@@ -5,11 +5,10 @@ It refuses to be: the trail. That is kept, sealed and checked in `app.observabil
 
 from __future__ import annotations
 
-from typing import Any
-
 from app.access.permissions import use_case
 from app.core.actor import Actor
 from app.core.db import Database
+from app.core.pages import Page
 from app.observability import trail
 
 
@@ -25,7 +24,7 @@ def read_audit(
     since: int | str | None = None,
     cursor: str | None = None,
     limit: int = 50,
-) -> dict[str, Any]:
+) -> Page:
     """A page of the actor's tenant, newest first; `by` is the id of the actor asked about. See `observability.trail.page`."""
     return trail.page(
         database, actor.tenant, actor=by, action=action, target=target, outcome=outcome, since=since, cursor=cursor, limit=limit

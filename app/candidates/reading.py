@@ -19,10 +19,10 @@ from app.candidates.shapes import approval_shape, candidate_shape, report_shape,
 from app.core.actor import Actor
 from app.core.db import Database
 from app.core.errors import Invalid, NotFound, Problem
+from app.core.pages import Page, page
 
 STATES = ("queued", "verifying", "passed", "refused", "published", "cancelled", "error")
 READERS = ("candidates:submit", "candidates:approve", "tools:publish", "tools:rollback", "audit:read")
-MOST_PAGE = 200
 
 
 @use_case(None)
@@ -48,17 +48,14 @@ def list_candidates(
     approval: str | None = None,
     cursor: str | None = None,
     limit: int = 50,
-) -> dict[str, Any]:
+) -> Page:
     """`{"items", "next_cursor"}`, newest first. An actor who may not read the candidates of others sees its own."""
     if state is not None and state not in STATES:
         problem = Problem("$.state", f"{state[:40]!r} is no state", f"Use one of {', '.join(STATES)}.")
         raise Invalid("filter_invalid", "This list cannot be filtered so.", problems=[problem])
     equal = {"state": state, "tool": tool, "approval": approval, "author": None if reads_candidates(actor) else actor.id}
-    size = max(1, min(limit, MOST_PAGE))
-    with database.reading() as session:
-        given = {column: value for column, value in equal.items() if value is not None}
-        rows = repository.page(session, actor.tenant, given, cursor, size + 1)
-    return {"items": [candidate_shape(row) for row in rows[:size]], "next_cursor": rows[size - 1].id if len(rows) > size else None}
+    query = repository.listed(actor.tenant, {column: value for column, value in equal.items() if value is not None})
+    return page(database, query, [repository.CANDIDATE_ID], candidate_shape, cursor=cursor, limit=limit, newest_first=True)
 
 
 @use_case(None)

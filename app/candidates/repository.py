@@ -12,6 +12,7 @@ from app.candidates.models import Approval, Candidate, CandidateFile, GateResult
 from app.core import owners
 from app.core.db import insert_missing, now
 
+CANDIDATE_ID = col(Candidate.id)
 _kept: sa.Table = KeptResult.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
 
 
@@ -36,14 +37,12 @@ def approvals_of(session: Session, candidate_id: str) -> list[Approval]:
     return list(session.exec(select(Approval).where(Approval.candidate_id == candidate_id).order_by(col(Approval.id))))
 
 
-def page(session: Session, tenant: str, equal: Mapping[str, Any], before: str | None, limit: int) -> list[Candidate]:
-    """Newest first, after the candidate with the id `before`; `equal` names columns and their values."""
+def listed(tenant: str, equal: Mapping[str, Any]) -> Any:
+    """The query of a tenant's candidates; `equal` names columns and their values."""
     query = select(Candidate).where(Candidate.tenant == tenant)
     for column, value in equal.items():
         query = query.where(getattr(Candidate, column) == value)
-    if before is not None:
-        query = query.where(col(Candidate.id) < before)
-    return list(session.exec(query.order_by(col(Candidate.id).desc()).limit(limit)))
+    return query
 
 
 def change(session: Session, candidate_id: str, values: Mapping[str, Any], *guards: sa.ColumnElement[bool]) -> bool:

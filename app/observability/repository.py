@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 from app.observability.chain import ChainSource, Link
 from app.observability.models import AuditEvent, AuditLink
 
+EVENT_ID = col(AuditEvent.id)
 _SEALER = 7_140_012  # the advisory lock that keeps a second sealer away, on PostgreSQL
 
 
@@ -81,8 +82,8 @@ def stray(session: Session, source: ChainSource, last: int) -> int | None:
     return found
 
 
-def page_of_events(session: Session, tenant: str, wanted: Mapping[str, Any], before: int | None, limit: int) -> list[AuditEvent]:
-    """Newest first. `wanted` maps a column to its value; `action` may be a noun alone; `since` is a time in ms."""
+def events(tenant: str, wanted: Mapping[str, Any]) -> Any:
+    """The query of a tenant's events. `wanted` maps a column to its value; `action` may be a noun alone; `since` is a time in ms."""
     query = select(AuditEvent).where(AuditEvent.tenant == tenant)
     for name, value in wanted.items():
         if name == "since":
@@ -91,9 +92,7 @@ def page_of_events(session: Session, tenant: str, wanted: Mapping[str, Any], bef
             query = query.where(col(AuditEvent.action).startswith(f"{value}.", autoescape=True))
         else:
             query = query.where(getattr(AuditEvent, name) == value)
-    if before is not None:
-        query = query.where(col(AuditEvent.id) < before)
-    return list(session.exec(query.order_by(col(AuditEvent.id).desc()).limit(limit)))
+    return query
 
 
 def _link(row: AuditLink) -> Link:

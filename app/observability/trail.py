@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.core import clock
+from app.core import clock, pages
 from app.core.db import Database
 from app.core.errors import Invalid, Problem
 from app.observability import repository
 from app.observability.models import AuditEvent
-
-MOST_PAGE = 500
 
 
 def page(
@@ -27,31 +25,24 @@ def page(
     since: int | str | None = None,
     cursor: str | None = None,
     limit: int = 50,
-) -> dict[str, Any]:
+) -> pages.Page:
     """`{"items": [{"id", "at", "actor", "action", "target", "outcome", "trace_id", "detail", "sealed"}], "next_cursor"}`.
 
     `action` may be a noun alone (`candidate`); `since` is an RFC 3339 instant or ms; `detail` is null once erased.
-    Raises Invalid `filter_invalid`.
+    Raises Invalid `filter_invalid`, `cursor_invalid`, `limit_invalid`.
     """
     given = {"actor": actor, "action": action, "target": target, "outcome": outcome, "since": _instant(since)}
     wanted = {name: value for name, value in given.items() if value is not None}
-    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-        raise _wrong("$.cursor", "is not one that this list gave", "Pass next_cursor of the page before, or none.")
-    size = max(1, min(limit, MOST_PAGE))
-    with database.reading() as session:
-        rows = repository.page_of_events(session, tenant, wanted, int(cursor) if cursor else None, size + 1)
-    return {"items": [_shown(row) for row in rows[:size]], "next_cursor": str(rows[size - 1].id) if len(rows) > size else None}
+    query = repository.events(tenant, wanted)
+    return pages.page(database, query, [repository.EVENT_ID], _shown, cursor=cursor, limit=limit, newest_first=True)
 
 
 def _instant(since: int | str | None) -> int | None:
     try:
         return clock.from_iso(since) if isinstance(since, str) else since
     except ValueError:
-        raise _wrong("$.since", "is no RFC 3339 instant with a time zone", "Write it as 2030-01-31T12:00:00Z.") from None
-
-
-def _wrong(path: str, message: str, fix: str) -> Invalid:
-    return Invalid("filter_invalid", "This list cannot be filtered so.", problems=[Problem(path, message, fix)])
+        problem = Problem("$.since", "is no RFC 3339 instant with a time zone", "Write it as 2030-01-31T12:00:00Z.")
+        raise Invalid("filter_invalid", "This list cannot be filtered so.", problems=[problem]) from None
 
 
 def _shown(row: AuditEvent) -> dict[str, Any]:

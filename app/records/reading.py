@@ -61,7 +61,7 @@ def page(session: Session, tenant: str, collection: str, filter_: Filter | None,
     check_collection(collection)
     if not 1 <= limit <= MAX_LIMIT:
         raise Invalid("limit_invalid", f"A page has 1 to {MAX_LIMIT} records.", problems=[Problem("$.limit", f"must be 1 to {MAX_LIMIT}")])
-    after = None if cursor is None else key_of(cursor)
+    after = key_of(cursor) if cursor else None
     rows, more = repository.query_page(session, tenant, collection, check_filter(filter_), after, limit)
     items = [RecordView(row.key, row.body, row.version, row.updated_at) for row in rows]
     return Page(items, cursor_of(items[-1].key) if more else None)

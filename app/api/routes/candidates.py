@@ -19,6 +19,7 @@ from app.candidates.approval import approve_candidate
 from app.candidates.cancelling import cancel_candidate, verify_again
 from app.candidates.reading import candidate_files, list_candidates, read_candidate, read_report
 from app.candidates.submission import submit_candidate
+from app.core.pages import Page
 
 router = APIRouter(tags=["candidates"])
 MOST_BYTES = 1_500_000
@@ -71,7 +72,7 @@ def get_candidates(
     approval: str | None = None,
     cursor: str | None = None,
     limit: int = 50,
-) -> dict[str, Any]:
+) -> Page:
     """`{"items", "next_cursor"}`."""
     return list_candidates(actor, house.database, state, tool, approval, cursor, limit)
 

@@ -17,6 +17,7 @@ from app.api.callers import Caller
 from app.api.once import once
 from app.api.services import House
 from app.core.actor import Actor
+from app.core.pages import Page
 from app.economics.costs import read_costs
 from app.invocation.parts import Services
 from app.spec.revisions import named_permissions
@@ -34,7 +35,7 @@ class NewKey(Body):
 
 
 @router.get("/keys", summary="List keys, without their texts")
-def get_keys(actor: Caller, house: House, cursor: str | None = None, limit: int = 50) -> dict[str, Any]:
+def get_keys(actor: Caller, house: House, cursor: str | None = None, limit: int = 50) -> Page:
     """Newest first."""
     return list_keys(actor, house.database, cursor, limit)
 
@@ -73,7 +74,7 @@ def get_audit(
     since: str | None = None,
     cursor: str | None = None,
     limit: int = 50,
-) -> dict[str, Any]:
+) -> Page:
     """`by` is the id of the actor asked about, `since` an RFC 3339 instant."""
     return read_audit(actor, house.database, by=by, action=action, target=target, outcome=outcome, since=since, cursor=cursor, limit=limit)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 from fastapi.responses import Response
 
@@ -56,7 +54,7 @@ def revoke(desk: At, key_id: str) -> Response:
 
 def _page(desk: Desk, *, error: ToolmintError | None = None, revoking: str = "", refusal: ToolmintError | None = None) -> Response:
     view = listing(desk, "/keys")
-    found: dict[str, Any] = list_keys(desk.actor, desk.database, view.cursor or None, PAGE)
+    found = list_keys(desk.actor, desk.database, view.cursor or None, PAGE)
     wrong = error or refusal
     return desk.show(
         "keys/index.html",
