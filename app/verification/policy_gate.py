@@ -102,8 +102,9 @@ def _undeclared_ids(spec: ExecutionSpec, calls: Any) -> Iterator[Finding]:
 def _undeclared_hosts(spec: ExecutionSpec, named: Any) -> Iterator[Finding]:
     declared = {host.removesuffix(":443") for effect in spec.effects for host in effect.config.get("hosts", ())}
     for place in named:
-        if place["host"].removesuffix(":443") not in declared:
-            message = f"An item's url names the host {place['host'][:100]!r}; the spec declares: {', '.join(sorted(declared)) or 'none'}."
+        host = place["host"].removesuffix(":443")
+        if host not in declared and (place["whole"] or not any(each.startswith(host) for each in declared)):
+            message = f"An item's url names the host {host[:100]!r}; the spec declares: {', '.join(sorted(declared)) or 'none'}."
             fix = "Use a declared host, or declare it in config.hosts of the effect; with a connection write the path alone."
             yield Finding("undeclared_host", message, fix, file="tool.py", line=place["line"])
 

@@ -92,7 +92,7 @@ def _check_node(node: ast.AST, names: Names, is_tool: bool, findings: Findings) 
     elif isinstance(node, ast.Assign | ast.AnnAssign):
         _check_named_secret(node, findings)
     elif isinstance(node, ast.ExceptHandler) and is_tool:
-        _check_handler(node, findings)
+        _check_handler(node, names, findings)
     elif isinstance(node, ast.Call) and is_tool:
         _check_suppressed(node, names, findings)
     elif isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
@@ -167,19 +167,23 @@ def _secret(node: ast.AST, findings: Findings) -> None:
     findings.add("secret_literal", node, message, "Remove it, and revoke it if it is real: credentials live with the host.")
 
 
-def _check_handler(node: ast.ExceptHandler, findings: Findings) -> None:
-    caught = {part.id for part in ast.walk(node.type) if isinstance(part, ast.Name)} if node.type else {"BaseException"}
-    if caught & _CANCELLING and not any(isinstance(part, ast.Raise) for part in ast.walk(node)):
+def _check_handler(node: ast.ExceptHandler, names: Names, findings: Findings) -> None:
+    if (node.type is None or _is_cancelling(node.type, names)) and not any(isinstance(part, ast.Raise) for part in ast.walk(node)):
         message = "This catches the cancellation of the run and does not raise it again."
         findings.add("swallows_cancellation", node, message, "Catch ToolError, ValueError or what you expect; let the rest pass.")
 
 
-_CANCELLING = frozenset({"BaseException", "GeneratorExit", "Cancelled"})
+_CANCELLING = frozenset({"BaseException", "GeneratorExit"})
+
+
+def _is_cancelling(kinds: ast.expr, names: Names) -> bool:
+    """Whether the cancellation of a run is among these kinds of errors, by whatever name it was imported."""
+    parts = list(ast.walk(kinds))
+    return any((isinstance(part, ast.Name) and part.id in _CANCELLING) or names.dotted(part) == "toolkit.Cancelled" for part in parts)
 
 
 def _check_suppressed(node: ast.Call, names: Names, findings: Findings) -> None:
-    given = {part.id for part in node.args if isinstance(part, ast.Name)}
-    if names.dotted(node.func) == "contextlib.suppress" and given & _CANCELLING:
+    if names.dotted(node.func) == "contextlib.suppress" and any(_is_cancelling(part, names) for part in node.args):
         message = "This suppresses the cancellation of the run."
         findings.add("swallows_cancellation", node, message, "Suppress ToolError, ValueError or what you expect; let the rest pass.")
 

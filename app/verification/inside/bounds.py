@@ -51,7 +51,7 @@ def check_computed(node: ast.AST, findings: Findings) -> None:
 
 def _check_sum(node: ast.BinOp, findings: Findings) -> None:
     if isinstance(node.op, ast.Pow | ast.LShift) and _number(node) is _HUGE:
-        findings.add("literal_bounds", node, f"`{ast.unparse(node)[:60]}` is a number of thousands of digits.", _FIX)
+        findings.add("literal_bounds", node, f"`{ast.unparse(node)[:60]}` is a number of hundreds of digits, or more.", _FIX)
     elif isinstance(node.op, ast.Mult) and (_length(node) or 0) > MOST_TIMES:
         findings.add("literal_bounds", node, f"`{ast.unparse(node)[:60]}` repeats a literal over {MOST_TIMES} times.", _FIX)
     elif isinstance(node.op, ast.Mod) and isinstance(node.left, ast.Constant) and isinstance(node.left.value, str | bytes):

@@ -83,7 +83,6 @@ def is_context(annotation: ast.expr | None, names: Names) -> bool:
 
 def _attributes(tree: ast.Module, names: Names, found: set[int]) -> frozenset[str]:
     """Attributes that are given nothing but the context, wherever they are given anything."""
-    fine: set[str] = set()
     given: Counter[str] = Counter()
     seen: Counter[str] = Counter()
     for node in ast.walk(tree):
@@ -101,8 +100,7 @@ def _attributes(tree: ast.Module, names: Names, found: set[int]) -> frozenset[st
                 if isinstance(part, ast.FunctionDef):
                     given[part.name] += 1
                     seen[part.name] += _is_property(part) and is_context(part.returns, names)
-    fine = {word for word, times in seen.items() if times and times == given[word]}
-    return frozenset(fine)
+    return frozenset(word for word, times in seen.items() if times and times == given[word])
 
 
 def _is_property(function: ast.FunctionDef) -> bool:

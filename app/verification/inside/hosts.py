@@ -13,13 +13,16 @@ _HOST = re.compile(r"https?://([^/\s?#{}]+)")
 
 
 def hosts_of(tree: ast.Module) -> list[dict[str, object]]:
-    """`{"host", "line"}` of each absolute URL in the `url` of a literal with `method` and `url`, or in a module's constant named there."""
+    """`{"host", "whole", "line"}` of each absolute URL in the `url` of a literal with `method` and `url`, or in a constant named there.
+
+    Not `whole`: the text ends with it, so that more of the host may follow, as in `f"https://api.{country}.example.com/"`.
+    """
     constants = dict(_constants(tree))
     found: list[dict[str, object]] = []
     for node in ast.walk(tree):
         value = _url_of(node)
         if value is not None:
-            found += [{"host": host, "line": value.lineno} for host in _hosts(value, constants)]
+            found += [{"host": host, "whole": whole, "line": value.lineno} for host, whole in _hosts(value, constants)]
     return found
 
 
@@ -37,9 +40,9 @@ def _url_of(node: ast.AST) -> ast.expr | None:
     return by_name["url"] if "method" in by_name and "url" in by_name else None
 
 
-def _hosts(value: ast.expr, constants: dict[str, ast.expr]) -> Iterator[str]:
+def _hosts(value: ast.expr, constants: dict[str, ast.expr]) -> Iterator[tuple[str, bool]]:
     for part in ast.walk(value):
         if isinstance(part, ast.Name) and part.id in constants:
             yield from _hosts(constants[part.id], {})
         elif isinstance(part, ast.Constant) and isinstance(part.value, str) and (match := _HOST.match(part.value)):
-            yield match[1]
+            yield match[1], match.end() < len(part.value)

@@ -201,7 +201,7 @@ def _check_value(node: ast.Name | ast.Attribute, view: View) -> None:
         message = f"The module `{ast.unparse(node)}` is handed on as a value, so nobody sees what is used of it."
         view.findings.add("module_as_value", node, message, f"Name the member that is meant, as in `{ast.unparse(node)}.name`.")
     elif id(node) not in view.calls and (dotted in ONLY_CALLED or (_is_type(node, view) and id(node) not in view.typed)):
-        _, why, fix = CALLED["type" if dotted is None else dotted]
+        _, why, fix = CALLED[dotted if dotted in ONLY_CALLED else "type"]
         view.findings.add("dynamic_access", node, f"`{ast.unparse(node)}` is handed on as a value: it {why}.", fix)
 
 

@@ -14,9 +14,10 @@ from .names import Names, inside, root_name
 
 _EMPTY = frozenset({"list", "dict", "set", "bytearray", "iter", "map", "filter", "zip", "enumerate", "reversed", "object"})
 _KEEPERS = frozenset(
-    {"collections.defaultdict", "collections.deque", "collections.Counter", "collections.OrderedDict", "collections.ChainMap"}
-    | {"io.StringIO", "io.BytesIO", "itertools.count", "itertools.cycle", "itertools.repeat"}
+    {"collections.defaultdict", "collections.ChainMap", "io.StringIO", "io.BytesIO"}
+    | {"itertools.count", "itertools.cycle", "itertools.repeat"}
 )
+_KEEPERS_IF_EMPTY = frozenset({"collections.deque", "collections.Counter", "collections.OrderedDict"})
 _PURE = frozenset({"len", "int", "str", "bool", "min", "max", "sum", "sorted", "abs", "any", "all"})
 _ANSWERS = EFFECTS | READS | {"progress"}
 
@@ -72,12 +73,13 @@ def check_classes(tree: ast.Module, names: Names, findings: Findings) -> None:
 
 def check_loops(tree: ast.Module, names: Names, findings: Findings) -> None:
     """Each `while` can end: something in its body leaves it or changes what its condition reads."""
+    methods = frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
     for node in ast.walk(tree):
         if isinstance(node, ast.While):
             if isinstance(node.test, ast.Constant) and node.test.value and not _leaves(node):
-                message = "`while True` without break, return or raise never ends."
+                message = "`while True` without break, return, raise or yield never ends."
                 findings.add("unbounded_loop", node, message, "Loop over the data: `for item in items:`, or break when it is done.")
-            elif not isinstance(node.test, ast.Constant) and not _leaves(node) and not _moves(node):
+            elif not isinstance(node.test, ast.Constant) and not _leaves(node) and not _moves(node, methods):
                 message = "Nothing in the loop changes what its condition reads, and it neither acts nor reports progress."
                 findings.add("unbounded_loop", node, message, "Change the condition's variable in the loop, or write a for loop.")
         elif isinstance(node, ast.For) and _endless(node.iter, names) and not _leaves(node):
@@ -103,10 +105,14 @@ def _keeps_state(value: ast.expr | None, names: Names) -> bool:
     if not isinstance(value, ast.Call):
         return False
     if (origin := names.dotted(value.func)) is not None:
-        return origin in _KEEPERS and not (origin == "collections.Counter" and value.args)
+        return origin in _KEEPERS or (origin in _KEEPERS_IF_EMPTY and _is_empty(value))
     if isinstance(value.func, ast.Name) and value.func.id in _EMPTY and value.func.id not in names.bound:
-        return not value.args or value.func.id in ("iter", "map", "filter", "zip", "enumerate", "reversed")
+        return _is_empty(value) or value.func.id in ("iter", "map", "filter", "zip", "enumerate", "reversed")
     return False
+
+
+def _is_empty(call: ast.Call) -> bool:
+    return not call.args and not call.keywords
 
 
 def _endless(iterable: ast.expr, names: Names) -> bool:
@@ -120,7 +126,7 @@ def _leaves(loop: ast.While | ast.For) -> bool:
     waiting: list[tuple[ast.AST, bool]] = [(statement, True) for statement in loop.body]
     while waiting:
         node, own = waiting.pop()
-        if isinstance(node, ast.Return | ast.Raise) or (own and isinstance(node, ast.Break)):
+        if isinstance(node, ast.Return | ast.Raise | ast.Yield | ast.YieldFrom) or (own and isinstance(node, ast.Break)):
             return True
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
             continue
@@ -129,8 +135,11 @@ def _leaves(loop: ast.While | ast.For) -> bool:
     return False
 
 
-def _moves(loop: ast.While) -> bool:
-    """Whether anything in the loop may end it. What a condition asks only whether there is any of it is not ended by more of it."""
+def _moves(loop: ast.While, methods: frozenset[str]) -> bool:
+    """Whether anything in the loop may end it. What a condition asks only whether there is any of it is not ended by more of it.
+
+    `methods` are the file's own: what one is called on, it may change.
+    """
     read = {node.id for node in ast.walk(loop.test) if isinstance(node, ast.Name)}
     held = {id(node) for node in _held(loop.test)}
     beyond = {node.id for node in ast.walk(loop.test) if isinstance(node, ast.Name) and id(node) not in held}
@@ -143,7 +152,7 @@ def _moves(loop: ast.While) -> bool:
         stored = isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del)
         if stored and root_name(node) in (beyond if _is_put_in(node) else read):
             return True
-        if isinstance(node, ast.Call) and _may_change(node, read, beyond):
+        if isinstance(node, ast.Call) and _may_change(node, read, beyond, methods):
             return True
     return False
 
@@ -169,11 +178,13 @@ def _is_put_in(node: ast.AST) -> bool:
     return isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and not isinstance(node.slice, ast.Slice)
 
 
-def _may_change(call: ast.Call, read: set[str], beyond: set[str]) -> bool:
+def _may_change(call: ast.Call, read: set[str], beyond: set[str], methods: frozenset[str]) -> bool:
     if isinstance(call.func, ast.Attribute):
         if call.func.attr in _ANSWERS:
             return True
         if call.func.attr in MUTATORS and root_name(call.func) in (read if call.func.attr in SHRINKERS else beyond):
+            return True
+        if call.func.attr in methods and root_name(call.func) in read:
             return True
     handed = [*call.args, *(keyword.value for keyword in call.keywords)]
     pure = isinstance(call.func, ast.Name) and call.func.id in _PURE

@@ -11,8 +11,9 @@ import pytest
 from app.connectors.scripted import scripted
 from app.verification.inside.allowlist import examine
 from app.verification.policy_attempts import line_fields
-from app.verification.policy_gate import check_policy
+from app.verification.policy_gate import _undeclared_hosts, check_policy
 from tests.support.bench import Lab, rules, subject
+from tests.support.refunds import refund_spec
 from tests.support.specimens import SPEC, TOOL, changed, specimen_spec
 
 CALLER = ("tools:call", "campaigns:send")
@@ -77,6 +78,24 @@ def test_a_declaration_that_the_code_never_names_is_refused(lab: Lab, scratch: P
     spare = {"id": "spare", "connector": "records.get", "config": {"collection": "other"}}
     outcome = lab.ask(check_policy, subject(spec=specimen_spec(reads=[*SPEC["reads"], spare])), scratch, calls_of(TOOL))
     assert not outcome.passed and rules(outcome.findings) == ["unused_declaration"]
+
+
+@pytest.mark.parametrize(
+    ("url", "refused"),
+    [
+        ("'https://pay.example.com/refunds'", False),
+        ("'https://pay.example.com:443/refunds'", False),
+        ("f'https://pay.{country}.com/refunds'", False),
+        ("f'https://{host}/refunds'", False),
+        ("'https://pay.example.com' + path", False),
+        ("'https://pay.example.org/refunds'", True),
+        ("'https://pay/refunds'", True),
+        ("f'https://evil.{country}.com/refunds'", True),
+    ],
+)
+def test_a_host_is_refused_that_no_effect_declares_and_one_that_may_become_a_declared_one_is_not(url: str, refused: bool) -> None:
+    named = examine(f'ITEM = {{"method": "POST", "url": {url}}}\n', "tool.py")[1]["hosts"]
+    assert rules([*_undeclared_hosts(refund_spec(), named)]) == ["undeclared_host"] * refused
 
 
 EVERY = """def every(ctx: Context, items: list[SendItem]) -> list[Outcome]:

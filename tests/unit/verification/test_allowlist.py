@@ -330,11 +330,13 @@ def test_the_hosts_that_items_name_are_told_and_links_in_texts_are_not() -> None
         def item(country: str, path: str) -> dict[str, object]:
             one = {"method": "POST", "url": f"{API}/{path}", "json": {"link": "https://shop.example.com/"}}
             two = {"method": "POST", "url": "https://other.example.com" if country else dict(BY_COUNTRY)[country]}
-            return {"url": "https://picture.example.com", "items": [one, two]}
+            three = {"method": "POST", "url": f"https://api.{country}.example.com/orders"}
+            return {"url": "https://picture.example.com", "items": [one, two, three]}
     """
     hosts = examine(textwrap.dedent(source), "tool.py")[1]["hosts"]
     assert hosts == [
-        {"host": "api.example.com", "line": 7},
-        {"host": "other.example.com", "line": 8},
-        {"host": "nl.example.com:8080", "line": 8},
+        {"host": "api.example.com", "whole": True, "line": 7},
+        {"host": "other.example.com", "whole": False, "line": 8},
+        {"host": "nl.example.com:8080", "whole": True, "line": 8},
+        {"host": "api.", "whole": False, "line": 9},
     ]
