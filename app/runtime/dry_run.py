@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from sqlmodel import Session
 
 from app.connectors.port import Connectors, EffectPort, LocalEffect, Reply, Request, is_local
+from app.connectors.told import told_receipt
 from app.core.db import CHUNK, Database
 from app.core.errors import Invalid, ToolmintError
 from app.runtime.journal import Journal, digest_text, encode
@@ -254,4 +255,4 @@ class Rehearsal:
 def _outcome(reply: Reply) -> Outcome:
     if reply.verdict != "done":
         return {"status": "failed", "error": {"code": reply.code, "message": reply.message}}
-    return {"status": "done", "receipt": {**(reply.receipt or {}), "simulated": True}}
+    return {"status": "done", "receipt": {**told_receipt(reply.receipt or {}), "simulated": True}}

@@ -152,7 +152,7 @@ class _Work:
             if not held:
                 task.fenced = True
                 return
-            task.outcome = _outcome(status_of(end.after), receipt, json.loads(end.error) if end.error is not None else None)
+            task.outcome = _outcome(end.after, receipt, json.loads(end.error) if end.error is not None else None)
             self.ended[end.after] += 1
             fault("effect.recorded")
 
@@ -223,18 +223,20 @@ def error_text(code: str, message: str) -> str:
 
 
 def outcome_of(state: str, receipt: str | None, error: str | None, *, status: str | None = None, differs: bool = False) -> Outcome:
-    """What a tool is told: the wire's outcome object, without empty fields."""
-    said = status or status_of(state)
+    """What a tool is told: the wire's outcome object, without empty fields. `status`: what it says instead of what became of the effect."""
     received = json.loads(receipt) if receipt is not None else None
-    return _outcome(said, received, json.loads(error) if error is not None else None, differs)
+    return _outcome(state, received, json.loads(error) if error is not None else None, status, differs)
 
 
-def _outcome(status: str, receipt: dict[str, Any] | None, error: dict[str, Any] | None, differs: bool = False) -> Outcome:
-    outcome: Outcome = {"status": status}
+def _outcome(
+    state: str, receipt: dict[str, Any] | None, error: dict[str, Any] | None, status: str | None = None, differs: bool = False
+) -> Outcome:
+    became = status_of(state)
+    outcome: Outcome = {"status": status or became}
     if receipt is not None:
         outcome["receipt"] = told_receipt(receipt)
-    if error is not None and status not in ("done", "skipped"):
-        outcome["error"] = told_error(error, status)
+    if error is not None and became != "done":
+        outcome["error"] = told_error(error, became)
     if differs:
         outcome["differs"] = True
     return outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -154,6 +155,22 @@ def run(args, ctx):
         assert [step["would"] for step in ending.plan or []] == ["perform"]
         assert w.sent() == [] if connector == "email.send" else w.connectors.performed == []
     assert {name: rows for name, rows in _rows(sqlite_database).items() if name in before} == before
+
+
+async def test_a_rehearsal_is_told_no_more_than_a_run(sqlite_database: Database, sandbox: Sandbox) -> None:
+    source = """
+def run(args, ctx):
+    ctx.log("told", receipt=ctx.perform("send", {"to": args["to"][0], "subject": "Hello", "text": "Hi"}).receipt)
+    return {"done": 1}
+"""
+    async with world(sqlite_database, sandbox, source) as w:
+        w.connectors = replace(w.connectors, effects={**w.connectors.effects, "email.send": OutboxEffect()})
+        await w.runtime.stop()
+        await w.boot()
+        for dry_run, told in ((True, {"simulated": True}), (False, {})):
+            begun, _ = await w.call(dry_run=dry_run, group="g", to=[ADA])
+            (line,) = views.read_logs(CALLER, sqlite_database, begun.run_id)["items"]
+            assert line["fields"]["receipt"] == told
 
 
 def _rows(database: Database) -> dict[str, int]:
