@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import sys
 import tempfile
 import time
@@ -36,8 +35,7 @@ def main() -> int:
         left = options.minutes * 60 - (time.monotonic() - began)
         deadline = time.monotonic() + left / (len(chosen) - number) * BLOWS_SHARE
         with tempfile.TemporaryDirectory(prefix="toolmint-chaos-") as folder:
-            rng = random.Random(f"{options.seed} {scenario.name}")
-            results[scenario.name] = perform(Path(folder), scenario, rng, deadline)
+            results[scenario.name] = perform(Path(folder), scenario, options.seed, deadline)
     print(printed(results), flush=True)
     load = f"{os.getloadavg()[1]:.1f} on {os.cpu_count()} processors"
     print(f"\nIn {time.monotonic() - began:.0f} s, seed {options.seed}, load of the last five minutes {load}", flush=True)

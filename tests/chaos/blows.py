@@ -13,20 +13,26 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.chaos.scenarios import Scenario
 from tests.chaos.site import Process, Site, now_ms
+from tests.chaos.surroundings import REDIS, disturb_redis, lock_database
 from tests.support.waiting import until
 
-PROMISED_S = {"kill": 10.0, "everything": 30.0, "zombie": 20.0}
+KILLS = frozenset({"kill", "everything"})
+PROMISED_S = {"kill": 10.0, "everything": 30.0, "zombie": 20.0, "lock": 10.0} | dict.fromkeys(REDIS, 10.0)
+"""Within how many seconds the next effect begins: after the blow, for a lock after its end."""
 PATIENCE_S = 90.0
 EARLIEST_S, LATEST_S = 0.1, 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Blow:
-    """One stroke. `at` and `until` in ms UTC: when it fell and, for a zombie, when it was woken; `seen`: effects in flight just before."""
+    """One stroke. `at` and `until` in ms UTC: when it fell and when it was over (a zombie was woken, a lock released).
+
+    `victims`: the processes that may lose what they hold; `seen`: their effects in flight just before.
+    """
 
     kind: str
     at: int
@@ -38,6 +44,11 @@ class Blow:
     def owners(self) -> frozenset[str]:
         return frozenset(owner for victim in self.victims for owner in victim.owners)
 
+    @property
+    def judged_from(self) -> int:
+        """The instant from which the next effect is waited for."""
+        return self.until if self.kind == "lock" else self.at
+
 
 @dataclass(eq=False)
 class Striker:
@@ -45,9 +56,13 @@ class Striker:
 
     site: Site
     scenario: Scenario
-    rng: random.Random
+    seed: str
     deadline: float
     say: Callable[[str], None]
+    rng: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
 
     def strike_all(self) -> list[Blow]:
         """Every blow that fell, in order."""
@@ -58,13 +73,14 @@ class Striker:
                 blow = self._strike(kind)
                 if blow is not None:
                     blows.append(blow)
-                    hit = blow.seen > 0
+                    hit = blow.seen > 0 or not blow.victims
                     self._recover(blow)
         return blows
 
     def _order(self) -> list[str]:
         scenario = self.scenario
-        kinds = ["kill"] * scenario.kills + ["zombie"] * scenario.zombies
+        redis = self.rng.sample(REDIS, len(REDIS)) * scenario.redis
+        kinds = ["kill"] * scenario.kills + ["zombie"] * scenario.zombies + ["lock"] * bool(scenario.lock_s) + redis[: scenario.redis]
         self.rng.shuffle(kinds)
         for number in range(scenario.everything):
             kinds.insert((number + 1) * (len(kinds) // (scenario.everything + 1) + 1), "everything")
@@ -73,6 +89,12 @@ class Striker:
     def _strike(self, kind: str) -> Blow | None:
         self._under_way()
         until(_after(self.rng.uniform(EARLIEST_S, LATEST_S)), LATEST_S + 5, "chance's moment")
+        if kind in REDIS:
+            at = now_ms()
+            disturb_redis(self.site, kind)
+            return Blow(kind, at, at, (), 0)
+        if kind == "lock":
+            return self._lock()
         if kind == "everything":
             return self._kill_everything()
         holding = [process for process in self.site.processes() if self.site.performing(process)]
@@ -87,26 +109,39 @@ class Striker:
         os.kill(victim.pid, signal.SIGKILL)
         return Blow("kill", at, at, (victim,), seen)
 
-    def _kill_everything(self) -> Blow:
+    def _lock(self) -> Blow:
+        """Nobody can write, not even that he lives: a lease that ends meanwhile is lost, and what was held under it."""
+        victims, seen = self._all()
+        at, until_ = lock_database(self.site.home, self.site.database.url, self.scenario.lock_s)
+        return Blow("lock", at, until_, victims, seen)
+
+    def _all(self) -> tuple[tuple[Process, ...], int]:
+        """Every process, and how many effects they have in flight."""
         victims = tuple(self.site.processes()) + tuple(self.site.processes("web"))
-        seen = sum(self.site.performing(victim) for victim in victims)
+        return victims, sum(self.site.performing(victim) for victim in victims)
+
+    def _kill_everything(self) -> Blow:
+        victims, seen = self._all()
         at = now_ms()
         self.site.kill_everything()
         return Blow("everything", at, at, victims, seen)
 
     def _stop_and_wake(self, victim: Process) -> Blow:
-        """Stop a worker for longer than its lease, until others have taken over what it held, or longer if it holds the database."""
+        """Stop a worker for longer than its lease, until others have taken over what it held. It does not count if none could, since it
+        fell asleep with the database's lock.
+        """
         seen = self.site.performing(victim)
         at = now_ms()
         os.kill(victim.pid, signal.SIGSTOP)
         try:
             asleep = self.scenario.lease_s + self.rng.uniform(1.2, 2.0)
             until(_after(asleep), asleep + 5, "the zombie's sleep is over")
+            taken_over = self.site.performing(victim) == 0
             woken = now_ms()
         finally:
             with suppress(ProcessLookupError):
                 os.kill(victim.pid, signal.SIGCONT)
-        return Blow("zombie", at, woken, (victim,), seen)
+        return Blow("zombie", at, woken, (victim,), seen if taken_over else 0)
 
     def _under_way(self) -> None:
         before = len(self.site.log.read())
@@ -116,7 +151,8 @@ class Striker:
         before = len(self.site.log.read())
         until(lambda: len(self.site.log.read()) > before + 20, PATIENCE_S, f"sends go on after {blow.kind}")
         names = " ".join(victim.name for victim in blow.victims)
-        self.say(f"{blow.kind} of {names}: {blow.seen} in flight; sends went on after {(now_ms() - blow.at) / 1000:.1f} s")
+        whom = f"{blow.kind} of {names}: {blow.seen} in flight" if names else blow.kind
+        self.say(f"{whom}; sends went on after {(now_ms() - blow.judged_from) / 1000:.1f} s")
 
 
 def _after(seconds: float) -> Callable[[], bool]:

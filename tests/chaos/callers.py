@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 
+from tests.chaos.mail import addresses
 from tests.chaos.site import TOOLS
 from tests.support.service import Refused, Rest
 
@@ -31,12 +32,12 @@ class Campaign:
     done: bool = False
 
 
-def campaigns(policy: str, size: int) -> Iterator[Campaign]:
+def campaigns(policy: str, size: int, seed: str) -> Iterator[Campaign]:
     """Campaigns without end; no address is in two of them."""
     number = 0
     while True:
         name = f"{policy}-{number:03}"
-        yield Campaign(name, policy, [f"{name}.{n:05}@example.org" for n in range(size)])
+        yield Campaign(name, policy, addresses(name, size, seed))
         number += 1
 
 
@@ -48,6 +49,7 @@ class Caller:
     key: str
     policy: str
     size: int
+    seed: str
     at_once: int
     least: int
     finished: threading.Event = field(default_factory=threading.Event)
@@ -76,7 +78,7 @@ class Caller:
             self.finished.set()
 
     def _call_all(self, rest: Rest) -> None:
-        fresh = campaigns(self.policy, self.size)
+        fresh = campaigns(self.policy, self.size, self.seed)
         going: list[Campaign] = []
         while True:
             while len(going) < self.at_once and (len(self.all) < self.least or not self._enough.is_set()):

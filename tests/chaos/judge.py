@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from app.runtime.state import EFFECT_MOVES
-from tests.chaos.blows import PROMISED_S, Blow
+from tests.chaos.blows import KILLS, PROMISED_S, Blow
 from tests.chaos.books import Books, Row
+from tests.chaos.mail import LEAVE_A_TRACE, expected, way_of
 from tests.chaos.site import CONNECTIONS
+
+_ANY = ""
+_STRAIGHT = frozenset({"planned", "claimed", "performing", "done"})
 
 
 @dataclass(slots=True)
@@ -23,6 +27,7 @@ class Findings:
     kills: int = 0
     effective: int = 0
     zombies: int = 0
+    around: Counter[str] = field(default_factory=Counter)
     recipients: Counter[str] = field(default_factory=Counter)
     duplicates: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
@@ -49,10 +54,11 @@ class Findings:
 def judge_doubts(books: Books, blows: Sequence[Blow], addresses: Sequence[str], found: Findings) -> None:
     """The ledger before anybody gave a verdict: each doubt has its blow, and there are no more of them than sends in flight."""
     interrupted = Counter(owner for row in books.rows.values() for owner in row.lost_by())
-    found.kills = sum(len([victim for victim in blow.victims if victim.name != "web"]) for blow in blows if blow.kind != "zombie")
+    found.kills = sum(len([victim for victim in blow.victims if victim.name != "web"]) for blow in blows if blow.kind in KILLS)
     found.effective = sum(
-        any(interrupted[owner] for owner in victim.owners) for blow in blows if blow.kind != "zombie" for victim in blow.victims
+        any(interrupted[owner] for owner in victim.owners) for blow in blows if blow.kind in KILLS for victim in blow.victims
     )
+    found.around = Counter(blow.kind.partition(" ")[0] for blow in blows if blow.kind not in KILLS | {"zombie"})
     found.zombies = sum(any(interrupted[owner] for owner in blow.owners) for blow in blows if blow.kind == "zombie")
     for blow in blows:
         for victim in blow.victims:
@@ -66,20 +72,37 @@ def judge_doubts(books: Books, blows: Sequence[Blow], addresses: Sequence[str], 
     found.recipients += Counter(row.policy for row in rows)
     found.unknown += Counter(row.policy for row in rows for _ in range(row.doubts))
     missing = [to for to in addresses if to not in books.rows]
-    stuck = [row for row in rows if row.state != "done" and (row.policy, row.state) != ("hold", "unknown")]
+    stuck = [row for row in rows if not _ended(row) and (row.policy, row.state) != ("hold", "unknown")]
     found.lost += len(missing) + len(stuck)
     found.expect("nobody is lost", [*missing, *((row.to, row.state) for row in stuck)])
     found.expect("an unknown is held, not repeated", (row.to for row in rows if row.policy == "hold" and row.doubts > 1))
+    found.expect("what no blow met is in doubt only where the mail server left it so", (row.to for row in rows if _doubtful(row, struck)))
+    found.expect("mail breaks in every way that leaves a trace", LEAVE_A_TRACE - {way_of(row.to) for row in rows if not _straight(row)})
     _judge_recovery(books, blows, found)
 
 
+def _ended(row: Row) -> bool:
+    return row.state == "done" or (row.state == "failed" and "failed" in expected(row.to))
+
+
+def _straight(row: Row) -> bool:
+    return _STRAIGHT.issuperset(event.after for event in row.events)
+
+
+def _doubtful(row: Row, struck: Collection[str]) -> bool:
+    """Whether it was in doubt by what its own process said, which no blow met, though the server did nothing that leaves a doubt."""
+    said = {event.actor for event in row.events if (event.before, event.after) == ("performing", "unknown")}
+    return not said <= {"recovery", *struck} and "unknown" not in expected(row.to)
+
+
 def judge_end(books: Books, blows: Sequence[Blow], addresses: Sequence[str], found: Findings) -> None:
-    """The ledger after the verdicts, against the server's log: done = accepted = distinct."""
+    """The ledger after the verdicts, against the server's log: done = accepted = distinct, but for what the server refused for good."""
     rows = [books.rows[to] for to in addresses if to in books.rows]
-    found.expect("all are done after the verdicts", (row.to for row in rows if row.state != "done"))
+    found.expect("all are done after the verdicts", (row.to for row in rows if not _ended(row)))
     found.expect(
         "what is done was accepted by the server", (row.to for row in rows if row.state == "done" and row.to not in books.accepted)
     )
+    found.expect("what failed was not accepted", (row.to for row in rows if row.state == "failed" and row.to in books.accepted))
     found.expect("the server was sent nothing else", set(books.accepted) - set(addresses))
     for row in rows:
         copies = books.accepted.get(row.to, ())
@@ -125,21 +148,25 @@ def _spells(row: Row) -> list[tuple[int, float]]:
 
 
 def _judge_recovery(books: Books, blows: Sequence[Blow], found: Findings) -> None:
-    """How long after each blow the server accepted the next mail of each campaign that it interrupted, from a process not hit."""
+    """How long after each blow the next mail was begun that the server accepted: of each campaign that it interrupted, by a process not
+    hit; where it hit none, of any campaign. Mails that break are no measure: they wait on purpose.
+    """
     begun: dict[str, list[tuple[int, str]]] = defaultdict(list)
     hit: dict[str, set[str]] = defaultdict(set)
     for row in books.rows.values():
         for owner in row.lost_by():
             hit[owner].add(row.campaign)
         for event in row.events:
-            if event.after == "performing" and row.to in books.accepted:
+            if event.after == "performing" and row.to in books.accepted and not way_of(row.to):
                 begun[row.campaign].append((event.at, event.actor))
+                begun[_ANY].append((event.at, event.actor))
     for times in begun.values():
         times.sort()
     for blow in blows:
-        campaigns = {campaign for owner in blow.owners for campaign in hit[owner]}
-        nexts = [next((at for at, owner in begun[each] if at > blow.at and owner not in blow.owners), None) for each in campaigns]
-        seconds = [(at - blow.at) / 1000 for at in nexts if at is not None]
+        campaigns = {campaign for owner in blow.owners for campaign in hit[owner]} if blow.victims else {_ANY}
+        since = blow.judged_from
+        nexts = [next((at for at, owner in begun[each] if at > since and owner not in blow.owners), None) for each in campaigns]
+        seconds = [(at - since) / 1000 for at in nexts if at is not None]
         if not seconds:
             continue
         found.recoveries.setdefault(blow.kind, []).append(max(seconds))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import time
 import traceback
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from tests.support.waiting import until
 END_S = 180.0
 
 
-def perform(folder: Path, scenario: Scenario, rng: random.Random, deadline: float) -> Findings:
-    """Play it, and say what was found. `deadline` (monotonic): no blow falls afterwards."""
+def perform(folder: Path, scenario: Scenario, seed: int, deadline: float) -> Findings:
+    """Play it, and say what was found. `deadline` (monotonic): no blow falls afterwards. Each scenario draws from a chance of its own."""
     began = time.monotonic()
 
     def say(text: str) -> None:
@@ -31,7 +31,7 @@ def perform(folder: Path, scenario: Scenario, rng: random.Random, deadline: floa
     try:
         with closing(Site.build(folder, scenario)) as site:
             say("the tools are published")
-            _play(site, scenario, Striker(site, scenario, rng, deadline, say), found)
+            _play(site, scenario, Striker(site, scenario, f"{seed} {scenario.name}", deadline, say), found)
     except AssertionError as error:  # of `until`: something that was promised did not come
         traceback.print_exc()
         found.broken.append(str(error))
@@ -40,9 +40,8 @@ def perform(folder: Path, scenario: Scenario, rng: random.Random, deadline: floa
 
 def _play(site: Site, scenario: Scenario, striker: Striker, found: Findings) -> None:
     key = site.service.admin.key
-    callers = [
-        Caller(site.service.url, key, policy, scenario.size, max(1, scenario.workers // 2), scenario.campaigns) for policy in POLICIES
-    ]
+    at_once = max(1, scenario.workers // 2)
+    callers = [Caller(site.service.url, key, policy, scenario.size, striker.seed, at_once, scenario.campaigns) for policy in POLICIES]
     for caller in callers:
         caller.start()
     blows = striker.strike_all()
@@ -58,6 +57,8 @@ def _play(site: Site, scenario: Scenario, striker: Striker, found: Findings) -> 
     _settle(site)
     books = read_books(site.database, site.log.read())
     judge_doubts(books, blows, addresses, found)
+    fell = Counter(blow.kind.partition(" ")[0] for blow in blows if blow.seen or not blow.victims)
+    found.expect("every blow falls in the time given", (scenario.owed - fell).elements())
     if found.effective < scenario.kills + scenario.everything:
         found.broken.append(
             f"{scenario.kills + scenario.everything} kills interrupt an effect: only {found.effective} did in the time given"

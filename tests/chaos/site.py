@@ -19,6 +19,7 @@ from app.core.migration import migrate
 from app.core.signing import Keyring
 from app.registry.catalog import Catalog
 from app.spec.model import ExecutionSpec
+from tests.chaos.mail import rules
 from tests.chaos.scenarios import Scenario
 from tests.support.postgres import PostgresServer, start_postgres
 from tests.support.published import release
@@ -60,6 +61,7 @@ class Site:
     def build(cls, folder: Path, scenario: Scenario) -> Site:
         """Start everything and publish the tools."""
         smtp = start_smtp(folder, "--early-ms", str(EARLY_MS), "--delay-ms", str(LATE_MS))
+        smtp.rules.write_text(json.dumps(rules()))
         postgres = start_postgres() if scenario.database == "postgresql" else None
         settings = {"TOOLMINT_SMTP_URL": smtp.url, "TOOLMINT_SMTP_CONNECTIONS": str(CONNECTIONS), **scenario.settings}
         url = f"sqlite:///{folder / 'home' / 'toolmint.db'}"

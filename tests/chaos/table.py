@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 from tests.chaos.judge import Findings
 
-_HEAD = ("scenario", "kills", "effective", "zombies", "recipients", "unknown", "duplicates", "lost", "back: p50", "max", "all killed: max")
+_HEAD = (
+    *("scenario", "kills", "effective", "zombies", "around", "recipients"),
+    *("unknown", "duplicates", "lost", "back: p50", "max", "all killed: max"),
+)
 
 
 def printed(results: Mapping[str, Findings]) -> str:
@@ -24,6 +27,7 @@ def _line(name: str, found: Findings) -> tuple[str, ...]:
         str(found.kills),
         str(found.effective),
         str(found.zombies),
+        ", ".join(f"{number} {kind}" for kind, number in sorted(found.around.items())),
         *pairs,
         str(found.lost),
         f"{found.median:.1f} s",

@@ -1,0 +1,57 @@
+"""What surrounds the service and is disturbed as well: Redis, and the database, locked by a process that is none of ours.
+
+It refuses to be: the service. Its own processes are struck by `blows`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from redis import Redis
+
+from app.core.settings import Settings
+from tests.chaos.site import Site, now_ms
+from tests.support.processes import start
+from tests.support.waiting import until
+
+REDIS = ("redis killed", "redis flushed", "redis restarted")
+_SQLITE = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], timeout=30)
+connection.execute("BEGIN IMMEDIATE")
+"""
+_POSTGRESQL = """
+import psycopg, sys, time
+connection = psycopg.connect(sys.argv[1])
+connection.execute("LOCK TABLE run, effect, effect_event, owner IN EXCLUSIVE MODE")
+"""
+_HOLD = """
+print("held", flush=True)
+time.sleep(float(sys.argv[2]))
+connection.rollback()
+"""
+
+
+def disturb_redis(site: Site, kind: str) -> None:
+    """Kill it, have it stop in order (the supervisor starts it again), or make it forget everything."""
+    if kind == "redis flushed":
+        with Redis.from_url(Settings(home=site.home).redis) as client:
+            client.flushall()
+        return
+    os.kill(site.service.process.pid("redis"), signal.SIGKILL if kind == "redis killed" else signal.SIGTERM)
+
+
+def lock_database(folder: Path, url: str, seconds: float) -> tuple[int, int]:
+    """Have another process hold the lock of all writers for so long; returns from when to when, in ms UTC."""
+    sqlite = url.removeprefix("sqlite:///")
+    program = (_POSTGRESQL if sqlite == url else _SQLITE) + _HOLD
+    holder = start([sys.executable, "-c", program, sqlite, str(seconds)], folder / f"lock-{now_ms()}.out")
+    until(lambda: "held" in holder.text() or not holder.alive, 60, "another process holds the database's lock")
+    assert holder.alive, holder.text()
+    held = now_ms()
+    until(lambda: not holder.alive, seconds + 30, "it lets go")
+    assert holder.process.returncode == 0, holder.text()
+    return held, now_ms()
