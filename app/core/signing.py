@@ -85,10 +85,14 @@ class Keyring:
 
     def sign(self, message: bytes) -> Signature:
         """Sign with this installation's key, made where there is none. Raises Failed `evidence_key_exposed`, `evidence_key_broken`."""
+        self.make()
+        return _signed(self.home / KEY_FILE, message)
+
+    def make(self) -> None:
+        """Make the key where there is none. For whoever signs in a transaction, before it begins: in the block of `first` others write."""
         if not self.made:
             with self.first():
                 pass  # or another process's, whose block has ended by now
-        return _signed(self.home / KEY_FILE, message)
 
     def public_key(self) -> str | None:
         """This installation's public key; None before its first start. Raises as `sign`."""

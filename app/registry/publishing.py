@@ -55,6 +55,7 @@ def publish(
         raise Conflict("candidate_altered", "The spec is not what the candidate was verified against.", fix="Submit it again.")
     require(catalog.database, actor.tenant, saved.spec)
     artifact = make_artifact(saved.spec, candidate.files, catalog.kinds)
+    catalog.keys.make()
     version = _store(actor, catalog, candidate, artifact, reason)
     catalog.forget(actor.tenant)
     shelf.put(shelf.folder_of(catalog.tools_dir, actor.tenant, candidate.tool, version), artifact)

@@ -106,6 +106,7 @@ def seal_former(database: Database, keys: Keyring) -> int:
 
 def seal_anew(database: Database, keys: Keyring, why: Why = "sealed anew") -> list[str]:
     """Seal each version that has no bundle by a believed key: an operator's word for what is stored. Returns those that were sealed."""
+    keys.make()
     believed = frozenset(keys.trusted())
     return _seal_each(database, keys, why, believed.isdisjoint)
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import shutil
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from app.core import private_files
 from app.core.db import Database
-from app.core.signing import KEY_FILE, TRUSTED_FILE, Keyring, holds
+from app.core.signing import KEY_FILE, TRUSTED_FILE, FirstKey, Keyring, holds
 from app.registry import repository
 from app.registry.catalog import Catalog
 from app.registry.evidence import Bundle
@@ -102,6 +105,29 @@ def test_processes_that_start_for_the_first_time_at_once_seal_each_version_once_
         assert sorted(pool.map(start, range(3))) == [0, 0, 3]
     assert refused_versions(catalog.database, catalog.keys) == {}
     assert [outcome for _, outcome, _ in refusals(catalog.database, "version.sealed")] == ["done"] * 3
+
+
+class _Watched(Keyring):
+    """Fails where somebody waits for the first key in a transaction, for which whoever makes it may wait in turn."""
+
+    database: ClassVar[Database]
+
+    @contextmanager
+    def first(self) -> Iterator[FirstKey | None]:
+        with Path(f"{self.database.path}.write-lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with super().first() as key:
+            yield key
+
+
+def test_nobody_waits_for_the_first_key_in_a_transaction(catalog: Catalog) -> None:
+    keys = _Watched(catalog.keys.home)
+    _Watched.database = catalog.database
+    other = Catalog(catalog.database, catalog.tools_dir, catalog.kinds, keys)
+    for attempt in (partial(seal_anew, catalog.database, keys), partial(seal_former, catalog.database, keys), partial(release, other)):
+        shutil.rmtree(keys.home)
+        attempt()
+        assert keys.made
 
 
 def test_nothing_is_published_whose_evidence_cannot_be_signed(catalog: Catalog) -> None:
