@@ -28,10 +28,10 @@ from app.registry.artifact import pins, sha256
 from app.registry.catalog import Catalog
 from app.registry.channels import no_tool
 from app.registry.entries import STABLE, Entry, Refused
-from app.registry.evidence import GUEST_SPEC, REPORT, TOOL
+from app.registry.evidence import REPORT, TOOL
 from app.registry.models import ChannelMove, Version
 from app.registry.proof import told
-from app.registry.vouching import Vouched
+from app.registry.vouching import Vouched, read_spec
 from app.spec.annotations import listed_annotations
 from app.spec.model import ExecutionSpec
 
@@ -136,8 +136,7 @@ def signed_stable(catalog: Catalog, tenant: str, tool: str) -> Signed | None:
         return None
     try:
         with readable(row):
-            spec, report = ExecutionSpec.parse(bundle.members[GUEST_SPEC]), json.loads(bundle.members[REPORT])
-            return Signed(row.version, spec, report, bundle.members[TOOL])
+            return Signed(row.version, read_spec(bundle), json.loads(bundle.members[REPORT]), bundle.members[TOOL])
     except Conflict as error:
         logger.warning("nothing is compared with %s/%s: %s", tool, row.version, error)
         return None

@@ -120,10 +120,14 @@ def refused_versions(database: Database, keys: Keyring) -> dict[str, str]:
     return found
 
 
+def read_spec(bundle: Bundle) -> ExecutionSpec:
+    """The spec that runs, with all that is compiled of it to run. Raises one of `ODD` where this release cannot."""
+    spec = ExecutionSpec.parse(bundle.members[GUEST_SPEC])
+    _ = validators(spec), [EffectRule.of(effect) for effect in spec.effects]
+    return spec
+
+
 def _read(row: Version, bundle: Bundle) -> Vouched:
-    said = bundle.statement
     with readable(row):
-        spec = ExecutionSpec.parse(bundle.members[GUEST_SPEC])
-        _ = validators(spec), [EffectRule.of(effect) for effect in spec.effects]
-        proof = proof_in(json.loads(bundle.members[REPORT]))
-    return Vouched(row.digest, said.report_digest, bundle.digest, bundle.signature.key_id, spec, proof)
+        spec, proof = read_spec(bundle), proof_in(json.loads(bundle.members[REPORT]))
+    return Vouched(row.digest, bundle.statement.report_digest, bundle.digest, bundle.signature.key_id, spec, proof)
