@@ -26,6 +26,7 @@ from app.runtime.program import Program
 from app.runtime.repository import runs as repository
 from app.runtime.repository.recovery import Held
 from app.runtime.values import Engine, Measured, RunView
+from app.sandbox.failures import GuestDied
 from app.sandbox.session import GuestSession
 
 GRACE_S = 2.0
@@ -98,7 +99,7 @@ class Execution:
             self._be_patient()
 
     async def drive(self) -> Ending:
-        """Run the guest to its end and record it. Returns how it ended; raises nothing but bugs and cancellation."""
+        """Run the guest to its end and record it. Returns how it ended; raises bugs, cancellation, and GuestDied with its whole sandbox."""
         if self.resumed and not self.run.dry_run:  # a rehearsal has done nothing; it begins anew, with a plan that is whole
             await self.journal.resume()
         measured = Measured()
@@ -108,6 +109,8 @@ class Execution:
         except FencedOut:
             ending = Ending("lost")
         except ToolmintError as error:
+            if self.stopping is None and isinstance(error, GuestDied) and error.data["exit"] is None:
+                raise  # its sandbox went away, which is no fault of the tool: the run goes on as after a crash
             fix = {"fix": error.fix} if error.fix else {}
             ending = self._stopped() or failure(error.code, error.detail, **(fix | error.data))
         return await self._record(ending, measured)

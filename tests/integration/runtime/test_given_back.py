@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from app.connectors.port import Reply, Request
+from app.connectors.scripted import ScriptedEmail
 from app.core.db import Database
 from app.runtime.program import Program
 from app.runtime.repository.effects import plan_chunks
@@ -63,3 +68,31 @@ async def test_what_was_claimed_by_a_commit_whose_answer_was_lost_is_given_back_
 
 async def _executed(w: World, run_id: str) -> bool:
     return await w.runtime.execute(run_id) is not None
+
+
+async def test_a_run_whose_sandbox_is_killed_goes_on_and_repeats_nothing(
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, others = sandbox.apart(), _children()
+    perform = ScriptedEmail.perform
+
+    async def last_act(port: ScriptedEmail, request: Request) -> Reply:
+        reply = await perform(port, request)
+        for pid in _children() - others:
+            os.kill(pid, signal.SIGKILL)
+        return reply
+
+    async with world(database, own) as w:
+        with monkeypatch.context() as patched:
+            patched.setattr(ScriptedEmail, "perform", last_act)
+            begun, ending = await w.call(group="g", to=[ADA])
+        assert ending is not None and ending.state == "crashed", ending
+        await until(lambda: _executed(w, begun.run_id))
+        run = w.run(begun.run_id)
+        assert (run["state"], run["result"]["done"], run["crashes"]) == ("completed", 1, 1)
+        assert w.sent() == [ADA]
+    await own.stop()
+
+
+def _children() -> set[int]:
+    return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
