@@ -1,8 +1,7 @@
 """The gate "effects": each effect happens once, whatever happens to the run.
 
 Each example is run clean, replayed, again, and twice in one process at another time that moves. Then runs are disturbed by schedules, the
-most telling ones first:
-what `schedules` lists, `disturbed` and `variations` play and judge.
+most telling ones first: what `schedules` lists, `disturbed`, `variations` and `meddled` play and judge.
 
 It refuses to be: a proof for every schedule. The evidence says how many of how many were played, of each kind, and names the others.
 """
@@ -49,7 +48,7 @@ class Examined:
 
 
 async def check_effects(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
-    """Clean runs of up to 12 examples, then schedules of those in which nothing was found."""
+    """Clean runs of the chosen examples, then schedules of those in which nothing was found."""
     chosen = choose_examples(subject.spec)
     examined = await together(lambda example: _in_time(bench, example, examine(subject, bench, example)), chosen)
     cleans = [one.clean for one in examined if one.clean is not None]
@@ -78,21 +77,16 @@ async def check_effects(subject: Subject, bench: Bench, _seen: Mapping[str, Mapp
 
 
 def choose_examples(spec: ExecutionSpec) -> list[Example]:
-    """Up to 12: for each effect the first that does it, then the others that have effects."""
+    """For each effect the first that does it, then the others that have effects, up to 12."""
     doing = ((expected.id, example) for example in spec.examples for expected in example.effects if expected.status == "done")
-    first = {effect: example.name for effect, example in reversed([*doing])}
-    return sorted(spec.examples, key=lambda example: (example.name not in first.values(), not example.effects))[:MOST_EXAMPLES]
+    first = {effect: example.name for effect, example in reversed([*doing])}.values()
+    ordered = sorted(spec.examples, key=lambda example: (example.name not in first, not example.effects))
+    return ordered[: max(MOST_EXAMPLES, len(set(first)))]
 
 
 async def _in_time(bench: Bench, example: Example, work: Awaitable[Examined]) -> Examined:
-    try:
-        async with bench.within(CASE_LIMIT_S) as limit:
-            return await work
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        message = f"Example {example.name!r} and its repetitions did not finish within {CASE_LIMIT_S:g} s."
-        return Examined([found(example, "effects_time", message)])
+    message = f"Example {example.name!r} and its repetitions did not finish within {CASE_LIMIT_S:g} s."
+    return await bench.in_time(CASE_LIMIT_S, work) or Examined([found(example, "effects_time", message)])
 
 
 async def examine(subject: Subject, bench: Bench, example: Example) -> Examined:

@@ -26,10 +26,8 @@ async def check_examples(subject: Subject, bench: Bench, _seen: Mapping[str, Map
     """Each case: the same result or error, and exactly these effects, in order."""
 
     async def one(example: Example) -> tuple[list[Finding], Played | None]:
-        try:
-            async with bench.within(CASE_LIMIT_S):
-                played = await _play(subject, bench, example)
-        except TimeoutError:
+        played = await bench.in_time(CASE_LIMIT_S, _play(subject, bench, example))
+        if played is None:
             message = f"Example {example.name!r} did not finish within {CASE_LIMIT_S:g} s."
             return [_finding("example_time", message, "Look for a loop that does not end.", example)], None
         return list(judge(example, played)), played

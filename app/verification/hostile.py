@@ -1,4 +1,4 @@
-"""Records that mean harm: an example's world in which one text of its records, or of its templates, holds what an attacker would write.
+"""Records that mean harm: an example's world in which one text of its records holds what an attacker would write.
 
 It refuses to be: a list of attacks on connectors. What a connector takes is its own matter; here it is seen whether a tool passes a
 record's text on as an address, as markup, or as a second line.

@@ -35,7 +35,7 @@ def _belong(first: Disturbed, last: Disturbed) -> bool:
 def _same_row(first: Disturbed, last: Disturbed) -> Iterator[Finding]:
     clean = first.clean
     items = [_said(clean, key) for key in clean.done if key[0] == _effect(first)]
-    for other in {key[0] for key in clean.done} - {_effect(first)}:
+    for other in sorted({key[0] for key in clean.done} - {_effect(first)}):
         rows = [key for key in clean.done if key[0] == other]
         missing = [_missing(rows, seen) for seen in (first, last)]
         if missing[0] == missing[1] and len(missing[0]) == 1 and is_one_each([_said(clean, row) for row in rows], items):

@@ -25,12 +25,12 @@ from app.verification.findings import Finding, GateOutcome
 from app.verification.private import marked, personal_values, tells_of
 from app.verification.stage import in_world, staged
 from app.verification.subject import Bench, Subject
+from app.verification.together import together
 from app.verification.witness import Heard
 
 _NAMES = ("run_id", "version", "actor", "trace_id")
 _MEND_LOG = "Log counts, ids and codes: ctx.log(event, sent=3). Addresses and names belong into the ledger and the result's samples."
 _KEY = "path"
-MOST_MARKED = 6
 _EXPLAIN = {
     "version": "The call was not answered by the version that was published.",
     "replay": "The same call with the same key was not answered with the first answer.",
@@ -73,15 +73,15 @@ async def check_path(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping
 
 async def _telling_of_marked(subject: Subject, bench: Bench) -> Example | None:
     """The first example in which the tool logs a part of a person, looked for in calls where each person can be told by a mark."""
-    program, examples = subject.program(), subject.spec.examples[:MOST_MARKED]
+    program = subject.program()
 
     async def tells(example: Example) -> bool:
         async with staged(bench, example, subject.caller, program) as stage:
             played = await stage.play(program, example.args)
         return any(tells_of(line, set()) for line in played.heard.logs)
 
-    told = await asyncio.gather(*(tells(marked(example)) for example in examples))
-    return next((example for example, leaks in zip(examples, told, strict=True) if leaks), None)
+    told = await together(tells, map(marked, subject.spec.examples))
+    return next((example for example, leaks in zip(subject.spec.examples, told, strict=True) if leaks), None)
 
 
 def busiest(spec: ExecutionSpec) -> Example | None:

@@ -10,7 +10,8 @@ It refuses to be: about this candidate's intentions. It shows that the host hold
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Literal
 
 from app.spec.model import ExecutionSpec
@@ -22,7 +23,7 @@ from app.verification.path_gate import busiest
 from app.verification.policy_attempts import Ask, Attempt, attempts
 from app.verification.stage import Played, Stage, staged
 from app.verification.subject import Bench, Subject
-from app.verification.together import AT_ONCE
+from app.verification.together import together
 
 ATTEMPT_LIMIT_S = 20.0
 _UNHELD = {
@@ -53,21 +54,16 @@ async def check_policy(subject: Subject, bench: Bench, seen: Mapping[str, Mappin
     named = seen.get("imports", {})
     findings = [*_undeclared_ids(subject.spec, named.get("calls", ())), *_undeclared_hosts(subject.spec, named.get("hosts", ()))]
     refused: dict[str, bool] = {"ids_declared": not any(finding.severity == "error" for finding in findings)}
-    turn = asyncio.Semaphore(AT_ONCE)
-    example = busiest(subject.spec)
-    worlds = hostile_worlds(example) if example is not None else []
-    tried, callers, *suffered = await asyncio.gather(
-        asyncio.gather(*(_attempted(subject, bench, attempt, turn) for attempt in attempts(subject))),
-        refused_callers(subject, bench),
-        *(_suffered(subject, bench, hostile, turn) for hostile in worlds),
-    )
-    cases: list[Case] = [*(case for found in tried for case in found), *callers]
+    tried = [partial(_attempted, subject, bench, attempt) for attempt in attempts(subject)]
+    cases: list[Case] = [case for each in await together(_done, [*tried, partial(refused_callers, subject, bench)]) for case in each]
     for case in cases:
         refused[case["case"]] = case["ended"] == "refused"
         if case["ended"] != "refused":
             rule, message, fix = _UNHELD[case["ended"]]
             findings.append(Finding(rule, message.format(**case), fix))
-    for hostile, (ended, found) in zip(worlds, suffered, strict=True):
+    example = busiest(subject.spec)
+    worlds = hostile_worlds(example) if example is not None else []
+    for hostile, (ended, found) in zip(worlds, await together(partial(_suffered, subject, bench), worlds), strict=True):
         refused[hostile.name] = not any(finding.severity == "error" for finding in found)
         cases.append({"case": hostile.name, "asked": hostile.place[0], "ended": ended})
         findings += found
@@ -109,14 +105,16 @@ def _undeclared_hosts(spec: ExecutionSpec, named: Any) -> Iterator[Finding]:
             yield Finding("undeclared_host", message, fix, file="tool.py", line=place["line"])
 
 
-async def _attempted(subject: Subject, bench: Bench, attempt: Attempt, turn: asyncio.Semaphore) -> list[Case]:
+async def _done(work: Callable[[], Awaitable[list[Case]]]) -> list[Case]:
+    return await work()
+
+
+async def _attempted(subject: Subject, bench: Bench, attempt: Attempt) -> list[Case]:
     cases: list[Case] = []
     for example in attempt.examples:
-        async with turn, staged(bench, example, subject.caller, attempt.program) as stage:
-            try:
-                async with bench.within(ATTEMPT_LIMIT_S):
-                    played = await stage.play(attempt.program, example.args)
-            except TimeoutError:
+        async with staged(bench, example, subject.caller, attempt.program) as stage:
+            played = await bench.in_time(ATTEMPT_LIMIT_S, stage.play(attempt.program, example.args))
+            if played is None:
                 cases = [_case(ask, "unreached", audited=False, left=0) for ask in attempt.asks]
                 continue
             cases = await asyncio.to_thread(lambda at, told: [_judged(at, told, ask) for ask in attempt.asks], stage, played)
@@ -151,15 +149,13 @@ def _case(ask: Ask, ended: End, *, audited: bool, left: int) -> Case:
     return {"case": ask.name, "asked": ask.asked, "code": ask.code, "ended": ended, "audited": audited, "left": left}
 
 
-async def _suffered(subject: Subject, bench: Bench, hostile: Hostile, turn: asyncio.Semaphore) -> tuple[str, list[Finding]]:
+async def _suffered(subject: Subject, bench: Bench, hostile: Hostile) -> tuple[str, list[Finding]]:
     """How a run in a hostile world ended, and what is wrong with that."""
     program = subject.program()
-    async with turn, staged(bench, hostile.example, subject.caller, program) as stage:
-        try:
-            async with bench.within(ATTEMPT_LIMIT_S):
-                played = await stage.play(program, hostile.example.args)
-        except TimeoutError:
-            message = f"A hostile text in {'.'.join(hostile.place)} keeps the run from ending within {ATTEMPT_LIMIT_S:g} s."
-            return "time", [Finding("hostile_time", message, "Look for a loop that a record's text can keep going.", file="tool.py")]
+    async with staged(bench, hostile.example, subject.caller, program) as stage:
+        played = await bench.in_time(ATTEMPT_LIMIT_S, stage.play(program, hostile.example.args))
+    if played is None:
+        message = f"A hostile text in {'.'.join(hostile.place)} keeps the run from ending within {ATTEMPT_LIMIT_S:g} s."
+        return "time", [Finding("hostile_time", message, "Look for a loop that a record's text can keep going.", file="tool.py")]
     ended = "result" if played.state == "completed" else played.error_code or played.state
     return ended, list(judge(subject.spec, subject.catalog, hostile, played))

@@ -23,7 +23,7 @@ from app.spec.model import Example, WorldRecord
 from app.verification.boxes import Cut, ask
 from app.verification.findings import Finding, GateOutcome, Severity
 from app.verification.leaves import leaves
-from app.verification.stage import Played, Stage, staged
+from app.verification.stage import Played, staged
 from app.verification.subject import Bench, Subject
 from app.verification.together import together
 
@@ -183,22 +183,13 @@ async def _call(bench: Bench, subject: Subject, program: Program, tally: _Tally,
         for args in tally.proposals:
             if now() >= over:
                 return
-            if (played := await _played(bench, stage, program, args)) is None:
+            if (played := await bench.in_time(CALL_LIMIT_S, stage.play(program, args))) is None:
                 tally.endless = args
                 return
             tally.calls += 1
             tally.ends[_end(played)] += 1
             if tally.rule(played) is not None:
                 tally.failed.append((args, played))
-
-
-async def _played(bench: Bench, stage: Stage, program: Program, args: Any) -> Played | None:
-    """One call; None where it does not end."""
-    try:
-        async with asyncio.timeout(CALL_LIMIT_S * bench.patience):
-            return await stage.play(program, args)
-    except TimeoutError:
-        return None
 
 
 def _endless(tally: _Tally) -> Finding:
@@ -254,7 +245,7 @@ async def _shrunk(subject: Subject, bench: Bench, program: Program, example: Exa
                 continue
             tries -= 1
             async with staged(bench, example, subject.caller, program) as stage:
-                again = await _played(bench, stage, program, simpler)
+                again = await bench.in_time(CALL_LIMIT_S, stage.play(program, simpler))
             if again is not None and not again.is_business_error and again.error_code == played.error_code:
                 least, last, found = simpler, again, True
                 break

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from app.candidates.files import candidate_digest, source_file
 from app.core.actor import Actor
@@ -29,7 +29,7 @@ from app.verification.boxes import DYNAMIC
 
 DEFAULT_MODEL: str = Settings.model_fields["model"].default
 DEFAULT_MUTATION_SCORE: float = Settings.model_fields["mutation_score"].default
-
+Result = TypeVar("Result")
 
 PARTS = frozenset({"tool.py", "test_tool.py", "replaces", "generation_usd"})
 """What a gate may be handed of a candidate beside its spec."""
@@ -128,6 +128,12 @@ class Bench:
     patience: float = 1.0
     """How many times its limit a gate may take: more where it stands back for published tools."""
 
-    def within(self, limit_s: float) -> asyncio.Timeout:
-        """A limit of wall time for a part of a gate, as many times as long as the gate's own."""
-        return asyncio.timeout(limit_s * self.patience)
+    async def in_time(self, limit_s: float, work: Awaitable[Result]) -> Result | None:
+        """What a part of a gate comes to; None where it takes longer than that, wall time, of which it has as many times as its gate."""
+        try:
+            async with asyncio.timeout(limit_s * self.patience) as limit:
+                return await work
+        except TimeoutError:
+            if not limit.expired():  # another's, which says nothing of the candidate
+                raise
+            return None

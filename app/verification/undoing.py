@@ -14,6 +14,7 @@ import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from app.core.errors import Invalid
@@ -25,6 +26,7 @@ from app.verification.findings import Finding
 from app.verification.stage import Done as Told
 from app.verification.stage import Played, Stage, in_world, staged
 from app.verification.subject import Bench, Subject
+from app.verification.together import together
 
 MOST_EXAMPLES = 3
 """For each effect; those that do it most often come first."""
@@ -67,8 +69,7 @@ class Taken:
 
 async def taken_back(subject: Subject, bench: Bench) -> list[Taken]:
     """Every example that does an effect with a declared undo, up to three for each, done and taken back."""
-    chosen = list(_chosen(subject.spec))
-    return list(await asyncio.gather(*(_taken_back(subject, bench, example) for example in chosen)))
+    return await together(partial(_taken_back, subject, bench), _chosen(subject.spec))
 
 
 def undone(spec: ExecutionSpec, taken: Sequence[Taken]) -> dict[str, bool]:

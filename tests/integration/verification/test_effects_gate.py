@@ -171,6 +171,13 @@ def test_of_many_examples_those_are_run_that_do_what_no_other_does() -> None:
     assert chosen == ["done", *(f"refused {number}" for number in range(11))]
 
 
+def test_every_effect_that_some_example_does_is_looked_at_however_many_there_are() -> None:
+    ids = [f"send_{number}" for number in range(14)]
+    effects = [{**SPEC["effects"][0], "id": name} for name in ids]
+    examples = [{**SPEC["examples"][0], "name": name, "effects": [{"id": name}]} for name in ids]
+    assert [example.name for example in choose_examples(specimen_spec(effects=effects, examples=examples))] == ids
+
+
 @pytest.mark.parametrize("now", ["2026-03-01T09:59:58Z", "2026-03-01T23:59:30Z", "2026-03-01T09:55:00Z"])
 def test_a_key_with_the_time_in_it_is_refused_and_one_with_the_day_in_it_is_not_at_any_time_of_the_hour(
     lab: Lab, scratch: Path, now: str

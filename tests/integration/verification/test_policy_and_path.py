@@ -73,7 +73,8 @@ def test_the_example_in_which_a_person_is_told_of_is_named_and_a_held_out_one_is
     result = {**quiet["result"], "sent": 1}
     other = {**quiet, "name": "one alone", "visibility": "held_out", "args": args, "effects": effects, "result": result}
     tool = changed(TOOL, 'sent=counts["done"])', 'sent=counts["done"], to=args["recipients"][0] if len(args["recipients"]) == 1 else "")')
-    (finding,) = lab.ask(check_path, subject(tool=tool, spec=specimen_spec(examples=[quiet, other])), scratch).findings
+    more = [{**quiet, "name": f"quiet {number}"} for number in range(6)]
+    (finding,) = lab.ask(check_path, subject(tool=tool, spec=specimen_spec(examples=[quiet, *more, other])), scratch).findings
     assert (finding.rule, finding.input, finding.held_out) == ("path_log_private", {"example": "one alone"}, True)
 
 

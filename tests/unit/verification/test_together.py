@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+from app.sandbox.sandbox import Sandbox
+from app.verification.subject import Bench
 from app.verification.together import AT_ONCE, together
 
 
@@ -40,5 +43,22 @@ def test_where_one_fails_the_others_end_with_it() -> None:
         with pytest.raises(KeyError):
             await together(do, range(10))
         assert {0, 1, 3} <= set(ended) and len(asyncio.all_tasks()) == 1, "only this test goes on"
+
+    asyncio.run(tried())
+
+
+def test_what_takes_too_long_comes_to_nothing_and_a_limit_of_another_is_not_taken_for_it(tmp_path: Path) -> None:
+    idle = Sandbox(tmp_path)
+    bench = Bench(idle, idle, tmp_path, tmp_path, patience=0.01)
+
+    async def limited() -> None:
+        async with asyncio.timeout(0):
+            await asyncio.Event().wait()
+
+    async def tried() -> None:
+        assert await bench.in_time(1, asyncio.Event().wait()) is None
+        assert await bench.in_time(1000, asyncio.sleep(0, "done")) == "done"
+        with pytest.raises(TimeoutError):
+            await bench.in_time(1000, limited())
 
     asyncio.run(tried())
