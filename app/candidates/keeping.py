@@ -41,6 +41,20 @@ def keep_result(database: Database, key: str, tenant: str, candidate_id: str, re
             known.result, known.at = None, row.at
 
 
+def recall_facts(database: Database, key: str) -> dict[str, Any] | None:
+    """The facts that were last remembered under `key`, JSON; None if there are none."""
+    found = find_kept(database, key)
+    return found[0] if found else None
+
+
+def remember_facts(database: Database, key: str, tenant: str, gate: str, candidate_id: str, facts: Mapping[str, Any]) -> None:
+    """Remember a gate's facts, in the place of those that are under `key`."""
+    with database.writing() as session:
+        row = KeptResult(key=key, tenant=tenant, gate=gate, candidate_id=candidate_id, result=None, at=now(session))
+        known = repository.keep(session, row)
+        known.result, known.candidate_id, known.at = json.dumps(facts), candidate_id, row.at
+
+
 def prune_kept(database: Database, most: int = MOST) -> int:
     """For a chore: forget what is too old or too much; returns how many."""
     with database.writing() as session:

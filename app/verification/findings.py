@@ -57,10 +57,14 @@ def _bounded(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class GateOutcome:
-    """What a gate saw. `evidence` are measured facts, JSON; the rubric is computed from them and from the findings."""
+    """What a gate saw. `evidence` are measured facts, JSON; the rubric is computed from them and from the findings.
+
+    `facts`, JSON too, are what the gate would know the next time, where it passed and what they depend on is the same.
+    """
 
     findings: Sequence[Finding] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] | None = None
 
     @property
     def passed(self) -> bool:

@@ -11,6 +11,9 @@ that looks at chance passes (a key that was red once is never answered from memo
 code by how fast an answer comes (the tenant is part of the key). Held-out cases stay marked, so that readers see a kept result masked as
 a new one is.
 
+Facts are less than a result: what a gate found out about a part of the candidate, and may build on where that part comes again. They are
+of passes alone, too, so that luck does not add up.
+
 It refuses to be: a memory of refusals. What was red runs again.
 """
 
@@ -41,12 +44,24 @@ class Keeper(Protocol):
     async def keep(self, key: str, result: GateResult) -> None:
         """Remember a result just computed; a red one so that its key is never answered."""
 
+    async def recall(self, key: str) -> Mapping[str, Any] | None:
+        """The facts that were last remembered under this key, JSON; None if there are none."""
+
+    async def remember(self, key: str, gate: str, facts: Mapping[str, Any]) -> None:
+        """Remember a gate's facts, in the place of those before."""
+
 
 class _Forgetful:
     async def find(self, _key: str) -> GateResult | None:
         return None
 
     async def keep(self, _key: str, _result: GateResult) -> None:
+        return None
+
+    async def recall(self, _key: str) -> None:
+        return None
+
+    async def remember(self, _key: str, _gate: str, _facts: Mapping[str, Any]) -> None:
         return None
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from app.core import ids
 from app.core.clock import SystemClock, iso
@@ -31,6 +33,12 @@ class KeptFiles:
     async def keep(self, key: str, result: GateResult) -> None:
         await asyncio.to_thread(self._keep, key, result)
 
+    async def recall(self, key: str) -> Mapping[str, Any] | None:
+        return await asyncio.to_thread(self._recall, key)
+
+    async def remember(self, key: str, _gate: str, facts: Mapping[str, Any]) -> None:
+        await asyncio.to_thread(self._write, key, facts)
+
     def _find(self, key: str) -> GateResult | None:
         try:
             kept = json.loads((self.folder / key).read_text())
@@ -39,13 +47,22 @@ class KeptFiles:
             return None
 
     def _keep(self, key: str, result: GateResult) -> None:
-        path, passed = self.folder / key, result.status == "passed"
-        if passed and path.exists():
-            return
+        passed = result.status == "passed"
+        if not passed or not (self.folder / key).exists():
+            self._write(key, {"result": result.as_dict(), "at": iso(SystemClock().now())} if passed else _RED)
+
+    def _recall(self, key: str) -> Mapping[str, Any] | None:
+        try:
+            facts = json.loads((self.folder / key).read_text())
+        except (OSError, ValueError):  # as above
+            return None
+        return facts if isinstance(facts, dict) else None
+
+    def _write(self, key: str, value: Any) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = self.folder / ids.new("fresh")
-        fresh.write_text(json.dumps({"result": result.as_dict(), "at": iso(SystemClock().now())} if passed else _RED))
-        fresh.replace(path)
+        fresh.write_text(json.dumps(value))
+        fresh.replace(self.folder / key)
         for old in sorted(self.folder.iterdir(), key=_age)[MOST:]:
             with suppress(FileNotFoundError):  # another process forgets as well
                 old.unlink()

@@ -35,7 +35,8 @@ class Gate:
 
     The check is handed the parts of the candidate that stand in `of` (the spec always) and the evidence of the gates in `reads`, and so
     depends on nothing else. `takes` is about how long it is at work compared with others. `ahead`: it may begin as soon as what it needs
-    may, since it works with none of that; it still counts only where all of that passes.
+    may, since it works with none of that; it still counts only where all of that passes. `facts_of`: the parts that its facts depend on;
+    those of the last candidate of the same that passed are handed to it among the evidence, under its own name.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Gate:
     reads: tuple[str, ...] = ()
     takes: float = 1.0
     ahead: bool = False
+    facts_of: frozenset[str] | None = None
 
 
 class GateBroke(Failed):
@@ -196,27 +198,37 @@ class _Line:
         result = await self.keeper.find(key)
         if result is None:
             await self.watcher.started(gate.name)
-            result = await _run_gate(gate, subject, self.bench, seen)
+            result = await self._anew(gate, subject, seen)
             await self.keeper.keep(key, result)
         await self.watcher.finished(result)
         return result
 
+    async def _anew(self, gate: Gate, subject: Subject, seen: Evidence) -> GateResult:
+        began = time.monotonic()
+        if gate.facts_of is None:
+            outcome = await _outcome(gate, subject, self.bench, seen)
+        else:
+            key = key_of(f"facts of {gate.name}", subject.only(gate.facts_of), self.bench, {})
+            former = await self.keeper.recall(key)
+            outcome = await _outcome(gate, subject, self.bench, {**seen, gate.name: former} if former else seen)
+            if outcome.passed and outcome.facts:
+                await self.keeper.remember(key, gate.name, outcome.facts)
+        return GateResult.of(gate.name, outcome, round((time.monotonic() - began) * 1000))
 
-async def _run_gate(gate: Gate, subject: Subject, bench: Bench, seen: Evidence) -> GateResult:
-    began = time.monotonic()
+
+async def _outcome(gate: Gate, subject: Subject, bench: Bench, seen: Evidence) -> GateOutcome:
     try:
         async with asyncio.timeout(gate.limit_s * bench.patience) as limit:
-            outcome = await gate.check(subject, bench, seen)
+            return await gate.check(subject, bench, seen)
     except TimeoutError as error:
         if not limit.expired():
             raise GateBroke(gate.name, error) from error
         message = f"The gate {gate.name} did not finish within {gate.limit_s:g} s on this candidate."
-        outcome = GateOutcome([Finding("time_limit", message, "Look for a loop that does not end, or do less in the spec's examples.")])
+        return GateOutcome([Finding("time_limit", message, "Look for a loop that does not end, or do less in the spec's examples.")])
     except BaseException as error:  # of any kind: it is told as an error of this verification and never counts as a pass
         if _ends_us(error):
             raise
         raise GateBroke(gate.name, error) from error
-    return GateResult.of(gate.name, outcome, round((time.monotonic() - began) * 1000))
 
 
 def _ends_us(error: BaseException) -> bool:

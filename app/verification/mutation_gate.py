@@ -23,16 +23,21 @@ MOST = 600
 OTHERS = 80
 """Of the other changes so many are tried, a sample that the candidate's digest draws from all its functions alike."""
 WALL_S = 150.0
+TOOL = frozenset({"tool.py"})
 _STATUSES = frozenset({"killed", "survived", "uncovered"})
 _TOLD = 12
 
 
-async def check_mutation(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
-    """Every mutant that must be noticed was killed, and of all at least `bench.mutation_score`."""
+async def check_mutation(subject: Subject, bench: Bench, seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
+    """Every mutant that must be noticed was killed, and of all at least `bench.mutation_score`.
+
+    What is sampled depends on the tool alone, and what the last suite that passed here said of its mutants is in `seen`: where only one
+    test is another, only that one is asked.
+    """
     files = {**subject.files, "contract.py": subject.contract, "spec.json": subject.guest_spec}
     token = secrets.token_hex(16)
     run = {"module": "tool", "path": "tool.py", "tests": ["test_tool.py"]}
-    request = {"token": token, **run, "most": MOST, "others": OTHERS, "seed": subject.digest}
+    request = {"token": token, **run, "most": MOST, "others": OTHERS, "seed": subject.only(TOOL).digest, "former": seen.get("mutation")}
     try:
         answer = await ask(bench.sandbox, "run_mutants", request, files=files, limits=replace(bench.test_limits, wall_s=WALL_S))
     except Cut as cut:
@@ -49,7 +54,7 @@ async def check_mutation(subject: Subject, bench: Bench, _seen: Mapping[str, Map
         return GateOutcome([_ended("The tests did not pass on the tool itself when they were run again.")])
     if failed := [finding for name, finding in _DECEIVED.items() if answer["decoys"][name] == "killed"]:
         return GateOutcome(failed[:1])
-    return _judged(answer, bench.mutation_score)
+    return replace(_judged(answer, bench.mutation_score), facts=answer["facts"])
 
 
 def _judged(answer: Mapping[str, Any], threshold: float) -> GateOutcome:
@@ -74,6 +79,7 @@ def _judged(answer: Mapping[str, Any], threshold: float) -> GateOutcome:
         "killed": killed,
         "tried": len(rows),
         "of": answer["total"],
+        "remembered": answer["remembered"],
         "coverage": answer["coverage"],
         "must_killed": {f"line {row['line']}: {row['what']}"[:200]: row["status"] == "killed" for row in rows if row["must"]},
         "survivors": [{name: row[name] for name in ("line", "what", "status")} | {"test": _test_for(row)} for row in left][:50],
@@ -137,7 +143,7 @@ def _well_formed(answer: Any) -> bool:
         return answer["baseline"] == "failed" or isinstance(answer.get("must"), int)
     rows = answer.get("mutants")
     return (
-        set(answer) == {"baseline", "total", "must", "tried", "coverage", "mutants", "decoys"}
+        set(answer) == {"baseline", "total", "must", "tried", "coverage", "mutants", "decoys", "facts", "remembered"}
         and set(answer["decoys"]) == set(_DECEIVED)
         and isinstance(rows, list)
         and all(isinstance(row, dict) and row.get("status") in _STATUSES for row in rows)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from app.candidates.keeping import find_kept, keep_result
+from app.candidates.keeping import find_kept, keep_result, recall_facts, remember_facts
 from app.candidates.verifying import (
     ClaimedCandidate,
     claim_candidate,
@@ -170,6 +170,12 @@ class _Memory:
 
     async def keep(self, key: str, result: GateResult) -> None:
         await asyncio.to_thread(keep_result, self.database, key, self.tenant, self.candidate_id, result.as_dict())
+
+    async def recall(self, key: str) -> Mapping[str, Any] | None:
+        return await asyncio.to_thread(recall_facts, self.database, key)
+
+    async def remember(self, key: str, gate: str, facts: Mapping[str, Any]) -> None:
+        await asyncio.to_thread(remember_facts, self.database, key, self.tenant, gate, self.candidate_id, facts)
 
 
 def _watcher(database: Database, candidate_id: str, owner: str) -> Watcher:

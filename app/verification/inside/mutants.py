@@ -64,8 +64,8 @@ def mutants(tree: ast.Module) -> Iterator[Mutant]:
     yield from _block(tree.body, frozenset())
 
 
-def chosen(found: Sequence[Mutant], tree: ast.Module, others: int, seed: str) -> list[Mutant]:
-    """All that must be noticed, and of the others a sample, in the order of the text.
+def chosen(found: Sequence[Mutant], tree: ast.Module, others: int, seed: str) -> dict[int, Mutant]:
+    """All that must be noticed, and of the others a sample, by their places and in the order of the text.
 
     Each function and class has its turn, as long as it has any left, and what stands at the top level: lines that are there to be noticed
     easily take no place from those that matter.
@@ -78,7 +78,7 @@ def chosen(found: Sequence[Mutant], tree: ast.Module, others: int, seed: str) ->
     lots = random.Random(seed)  # noqa: S311 - a sample that can be drawn again
     turns = [(turn, lots.random(), place) for group in rest.values() for turn, place in enumerate(lots.sample(group, len(group)))]
     drawn = {place for _, _, place in sorted(turns)[:others]}
-    return [mutant for place, mutant in enumerate(found) if mutant.must or place in drawn]
+    return {place: mutant for place, mutant in enumerate(found) if mutant.must or place in drawn}
 
 
 def _block(body: list[ast.stmt], inside: frozenset[str]) -> Iterator[Mutant]:

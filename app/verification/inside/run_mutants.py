@@ -1,9 +1,10 @@
 """The author's tests against mutants of the tool: each mutant in a process of its own, which imports it in the tool's place.
 
-Reads `{"token", "module", "path", "tests": [...], "most", "others", "seed"}`, and `options` for pytest and modules that are `ready` before
-the tests are. Prints `{"token", "baseline", "total", "must", "tried", "coverage", "mutants", "decoys"}`, of each mutant `{"kind", "must",
-"line", "what", "status"}`, of each decoy its status. One is `killed` by a test that fails, by a crash or by its time; `survived` if every
-test that reaches its line passes; `uncovered` if none does. `baseline`: `passed`, `failed`, or `too_many` to be noticed, more than `most`.
+Reads `{"token", "module", "path", "tests": [...], "most", "others", "seed"}`, `former` facts (`remembered`), and `options` for pytest and
+modules that are `ready` before the tests are. Prints `{"token", "baseline", "total", "must", "tried", "coverage", "mutants", "decoys",
+"facts", "remembered"}`, of each mutant `{"kind", "must", "line", "what", "status"}`, of each decoy its status. One is `killed` by a test
+that fails, by a crash or by its time; `survived` if every test that reaches its line passes; `uncovered` if none does. `remembered`: of
+so many mutants it was known before. `baseline`: `passed`, `failed`, or `too_many` to be noticed, more than `most`.
 
 This process imports neither tool nor tests, so that nothing they do to theirs changes what is tried and counted; the tool itself, mutants
 and decoys are run alike. It refuses to be: a measure of lines. A line that is run and not judged counts as nothing here.
@@ -24,7 +25,7 @@ import sys
 import time
 import types
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.abc import Loader, MetaPathFinder
@@ -36,6 +37,7 @@ import pytest
 
 from .decoys import DECOYS
 from .mutants import Mutant, chosen, mutants
+from .remembered import Facts, Texts
 
 WORKERS = 2
 MOST_CPU_S = 5
@@ -45,7 +47,8 @@ MOST_WALL_S = 60
 SLOWER = 20
 """A mutant may take this many times what its tests take on the tool itself, and a second."""
 _KILLER = 2
-"""A child's exit status is this and the place of the test that failed; 1 where no test was reached."""
+"""A child's exit status is this and the place of the test that failed; 1 where no test was reached, or none that can be told."""
+_MOST_TOLD = 256
 _LEFT_OUT = ("cacheprovider", "xdist", "faulthandler", "logging", "unraisableexception", "threadexception")
 _OPTIONS = ["-q", *(f"-pno:{name}" for name in _LEFT_OUT), "--capture=no", "--tb=no", "--assert=plain", "--noconftest", "-o", "addopts="]
 """Nobody reads what a test says of a mutant: without these each one costs half as much."""
@@ -151,7 +154,7 @@ class Unopened:
         return True
 
 
-def try_all(session: pytest.Session, tool: Tool, request: dict[str, Any], answer: int) -> dict[str, Any]:
+def try_all(session: pytest.Session, tool: Tool, texts: Texts | None, request: dict[str, Any], answer: int) -> dict[str, Any]:
     """Baseline, mutants and decoys; children are without `answer`, the way to whoever asked."""
     found = list(mutants(tool.tree))
     counts = {"total": len(found), "must": sum(mutant.must for mutant in found)}
@@ -165,17 +168,19 @@ def try_all(session: pytest.Session, tool: Tool, request: dict[str, Any], answer
     if baseline is None:
         return {"baseline": "failed"}
     picked = chosen(found, tool.tree, request.get("others", most), request["seed"])
-    decoys = [Mutant(name, 0, name, partial(_changed, change, tool.tree)) for name, change in DECOYS.items()]
+    decoys = {-place: Mutant(name, 0, name, partial(_changed, change, tool.tree)) for place, (name, change) in enumerate(DECOYS.items(), 1)}
     called = tool.called()
-    statuses = dict(_tried(session, tool, [*picked, *decoys], baseline, called, answer))
+    trial = Trial(session, tool, baseline, called, Facts.read(request.get("former"), texts), answer, Facts(texts))
+    statuses = trial.statuses({**picked, **decoys})
     rows = [
         {"kind": mutant.kind, "must": mutant.must, "line": mutant.line, "what": mutant.what, "status": statuses[place]}
-        for place, mutant in enumerate(picked)
+        for place, mutant in picked.items()
     ]
-    told = {decoy.kind: statuses[place] for place, decoy in enumerate(decoys, len(picked))}
+    told = {decoy.kind: statuses[place] for place, decoy in decoys.items()}
     inner = called - baseline.imported
     coverage = round(len(inner & baseline.reached.keys()) / len(inner), 3) if inner else 1.0
-    return {"baseline": "passed", **counts, "tried": len(rows), "coverage": coverage, "mutants": rows, "decoys": told}
+    said = {"baseline": "passed", **counts, "tried": len(rows), "coverage": coverage, "mutants": rows, "decoys": told}
+    return {**said, "facts": trial.facts.as_json(), "remembered": trial.remembered}
 
 
 def _baseline(session: pytest.Session, tool: Tool, answer: int) -> Baseline | None:
@@ -238,36 +243,74 @@ class Traced:
         sys.settrace(None)
 
 
-def _tried(
-    session: pytest.Session, tool: Tool, changes: Sequence[Mutant], baseline: Baseline, called: frozenset[int], answer: int
-) -> Iterator[tuple[int, str]]:
-    """The place of each change and its status, as they end."""
-    under_way: dict[int, tuple[int, int]] = {}
-    for place, mutant in enumerate(changes):
-        tests = baseline.of(mutant.line, called)
-        if not tests:
-            yield place, "uncovered"
-            continue
-        if len(under_way) >= WORKERS:
-            yield _ended(under_way, baseline.tests)
-        ordered = sorted(tests, key=lambda test: test.worth(mutant.line), reverse=True)
+@dataclass(frozen=True)
+class UnderWay:
+    """A mutant in its process: the tests that run there, and those that it is known to have survived before."""
+
+    place: int
+    line: int
+    tests: Sequence[Timed]
+    survived: Sequence[str]
+
+
+@dataclass
+class Trial:
+    """Mutants and decoys before the tests, two at a time; `facts` are what is certain of them, now or from before."""
+
+    session: pytest.Session
+    tool: Tool
+    baseline: Baseline
+    called: frozenset[int]
+    former: Facts
+    answer: int
+    facts: Facts
+    remembered: int = 0
+    under_way: dict[int, UnderWay] = field(default_factory=dict)
+
+    def statuses(self, changes: Mapping[int, Mutant]) -> dict[int, str]:
+        """The status of each by its place. Those of decoys are below zero, and nothing is known of them."""
+        found: dict[int, str] = {}
+        for place, mutant in changes.items():
+            tests = self.baseline.of(mutant.line, self.called)
+            killed, ran = self.former.known.get(place, (False, ()))
+            left = [] if killed else [test for test in tests if test.name not in ran]
+            if not tests:
+                found[place] = "uncovered"
+            elif not left:
+                found[place] = "killed" if killed else "survived"
+                self.facts.known[place] = killed, ran
+                self.remembered += 1
+            else:
+                if len(self.under_way) >= WORKERS:
+                    found.update([self._ended()])
+                self._begin(place, mutant, left, ran)
+        while self.under_way:
+            found.update([self._ended()])
+        return found
+
+    def _begin(self, place: int, mutant: Mutant, tests: Sequence[Timed], survived: Sequence[str]) -> None:
+        killer = self.former.killers.get(place)
+        ordered = sorted(tests, key=lambda test: (test.name == killer, *test.worth(mutant.line)), reverse=True)
         pid = os.fork()
         if pid == 0:
             cpu_s = min(MOST_CPU_S, 1 + int(SLOWER * sum(test.took for test in tests)))
-            _be(partial(_first_failure, session, tool, mutant, ordered, len(baseline.tests)), cpu_s, (answer,))
-        under_way[pid] = place, mutant.line
-    while under_way:
-        yield _ended(under_way, baseline.tests)
+            known = len(self.baseline.tests)
+            _be(partial(_first_failure, self.session, self.tool, mutant, ordered, survived, known), cpu_s, (self.answer,))
+        self.under_way[pid] = UnderWay(place, mutant.line, ordered, survived)
 
-
-def _ended(under_way: dict[int, tuple[int, int]], tests: Sequence[Timed]) -> tuple[int, str]:
-    pid, status = os.wait()
-    place, line = under_way.pop(pid)
-    killer = os.waitstatus_to_exitcode(status) - _KILLER
-    if 0 <= killer < len(tests):
-        tests[killer].kills += 1
-        tests[killer].killed_at[line] += 1
-    return place, "survived" if status == 0 else "killed"
+    def _ended(self) -> tuple[int, str]:
+        pid, status = os.wait()
+        mutant = self.under_way.pop(pid)
+        names = [test.name for test in mutant.tests]
+        killer = next((test for test in mutant.tests if test.place + _KILLER == os.waitstatus_to_exitcode(status)), None)
+        if killer is not None:
+            killer.kills += 1
+            killer.killed_at[mutant.line] += 1
+        if mutant.place >= 0 and status == 0:
+            self.facts.known[mutant.place] = False, [*mutant.survived, *names]
+        elif mutant.place >= 0 and killer is not None:
+            self.facts.known[mutant.place] = True, names[: names.index(killer.name) + 1]
+        return mutant.place, "survived" if status == 0 else "killed"
 
 
 def _be(act: Callable[[], int], cpu_s: int, closed: Sequence[int]) -> NoReturn:
@@ -285,7 +328,7 @@ def _be(act: Callable[[], int], cpu_s: int, closed: Sequence[int]) -> NoReturn:
     os._exit(status)
 
 
-def _first_failure(session: pytest.Session, tool: Tool, mutant: Mutant, tests: Sequence[Timed], known: int) -> int:
+def _first_failure(session: pytest.Session, tool: Tool, mutant: Mutant, tests: Sequence[Timed], survived: Sequence[str], known: int) -> int:
     """The exit status that tells the parent which test failed first; 0 where none did.
 
     Where the change gives other cases than the tool itself has, all that there are now are run.
@@ -295,15 +338,17 @@ def _first_failure(session: pytest.Session, tool: Tool, mutant: Mutant, tests: S
     items = {item.nodeid: item for item in session.perform_collect()}
     if session.testsfailed > 0:
         return 1
-    wanted = {test.name: test.place for test in tests}
-    if len(items) != known or not wanted.keys() <= items.keys():
-        wanted |= {name: 0 for name in items if name not in wanted}
-    for name, place in wanted.items():
+    places = {test.name: test.place for test in tests}
+    wanted = [test.name for test in tests]
+    if len(items) != known or not items.keys() >= {*wanted, *survived}:
+        wanted += [name for name in items if name not in places]
+    for name in wanted:
         if name not in items:
             continue
         items[name].config.hook.pytest_runtest_protocol(item=items[name], nextitem=None)
         if session.testsfailed > 0:
-            return min(_KILLER + place, 255)
+            told = _KILLER + places.get(name, _MOST_TOLD)
+            return told if told < _MOST_TOLD else 1
     return 0
 
 
@@ -324,10 +369,11 @@ def main() -> None:
     path = Path(request["path"]).resolve()
     tool = Tool(request["module"], str(path), ast.parse(path.read_text(encoding="utf-8")))
     sys.meta_path.insert(0, Read(request["tests"]))
+    texts = Texts.of(Path(request["tests"][0]).read_bytes()) if len(request["tests"]) == 1 else None
     said: dict[str, Any] = {"baseline": "failed"}
 
     def instead(session: pytest.Session) -> bool:
-        said.update(try_all(session, tool, request, answer))
+        said.update(try_all(session, tool, texts, request, answer))
         return True
 
     pytest.main([*_OPTIONS, *request.get("options", ()), *request["tests"]], plugins=[Unopened(instead)])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.candidates.keeping import KEEP_MS, find_kept, keep_result, prune_kept
+from app.candidates.keeping import KEEP_MS, find_kept, keep_result, prune_kept, recall_facts, remember_facts
 from app.core.clock import ScriptedClock
 from app.core.db import Database
 
@@ -27,6 +27,13 @@ def test_a_key_that_was_red_once_answers_nothing(database: Database, order: tupl
     for result in order:
         keep_result(database, "key", "default", "cand_1", result)
     assert find_kept(database, "key") is None
+
+
+def test_facts_are_those_that_were_remembered_last(database: Database) -> None:
+    assert recall_facts(database, "facts") is None
+    for number in (1, 2):
+        remember_facts(database, "facts", "default", "mutation", f"cand_{number}", {"n": number})
+    assert recall_facts(database, "facts") == {"n": 2}
 
 
 def test_results_are_forgotten_after_a_month(database: Database, clock: ScriptedClock) -> None:

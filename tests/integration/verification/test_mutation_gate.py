@@ -108,3 +108,49 @@ def test_a_tool_with_more_changes_to_be_noticed_than_are_tried_is_told_to_be_sho
     tool = "from contract import Args, Result\nfrom toolkit import Context\n\n\ndef run(args: Args, ctx: Context) -> Result:\n"
     findings = lab.ask(check_mutation, subject(tool=f"{tool}{padding}    return {{}}\n"), scratch).findings
     assert rules(findings) == ["too_many_changes"] and "601 conditions" in findings[0].message
+
+
+SUMS = """from contract import Args, Result
+from toolkit import Context
+
+
+def run(args: Args, ctx: Context) -> Result:
+    left = args["n"] * 7 - 3
+    return {"sum": left + 19 if left > 40 else left}
+"""
+NOTICES = """from tool import run
+
+
+def test_small() -> None:
+    assert run({"n": 2}, None) == {"sum": 11}
+
+
+def test_large() -> None:
+    assert run({"n": 9}, None) == {"sum": 79}
+
+
+def test_between() -> None:
+    assert run({"n": 6}, None) == {"sum": 39}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("def test_between", "def test_more() -> None:\n    assert run({'n': 7}, None)['sum'] == 65\n\n\ndef test_between"),
+        ("== {'sum': 79}", "!= {'sum': 78}"),
+        ("    assert run({'n': 6}, None) == {'sum': 39}", "    pass"),
+        ("from tool import run", "from tool import run\n\nLEAST = 1"),
+    ],
+    ids=["a test more", "a weaker test", "a test that says nothing", "another context"],
+)
+def test_after_a_change_of_a_test_mutants_are_judged_as_if_nothing_were_remembered(lab: Lab, scratch: Path, old: str, new: str) -> None:
+    first = lab.ask(check_mutation, subject(tool=SUMS, tests=NOTICES), scratch)
+    assert first.passed and first.facts and first.evidence["remembered"] == 0, first.findings
+    other = subject(tool=SUMS, tests=changed(NOTICES.replace('"', "'"), old, new))
+    anew = lab.ask(check_mutation, other, scratch)
+    built_on = lab.ask(check_mutation, other, scratch, seen={"mutation": first.facts})
+    assert built_on.evidence["remembered"] < first.evidence["tried"] or new.startswith("def test_more")
+    assert (built_on.evidence["remembered"] > 0) == (not new.endswith("LEAST = 1"))
+    assert built_on.findings == anew.findings
+    assert {**built_on.evidence, "remembered": 0} == anew.evidence

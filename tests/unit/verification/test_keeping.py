@@ -15,7 +15,7 @@ from app.verification.findings import Finding, GateOutcome, GateResult
 from app.verification.gates import GATES
 from app.verification.keeping import key_of
 from app.verification.kept_files import MOST, KeptFiles
-from app.verification.line import Gate, run_line
+from app.verification.line import Evidence, Gate, run_line
 from app.verification.subject import PARTS, Bench, Replaced, Subject
 from tests.support.bench import subject
 from tests.support.specimens import specimen_spec
@@ -103,10 +103,31 @@ def test_a_pass_that_is_red_later_is_forgotten(tmp_path: Path) -> None:
     assert asyncio.run(keeper.find("key")) is None
 
 
+def test_a_gate_is_handed_the_facts_of_the_last_pass_on_the_same_tool(tmp_path: Path) -> None:
+    handed: list[object] = []
+
+    async def check(subject: Subject, _bench: Bench, seen: Evidence) -> GateOutcome:
+        handed.append(seen.get("a"))
+        failed = "red" in subject.files["test_tool.py"]
+        return GateOutcome([Finding("wrong", "It is wrong.", "Mend it.")] if failed else [], facts={"n": len(handed)})
+
+    gate, keeper = Gate("a", (), check, facts_of=frozenset({"tool.py"})), KeptFiles(tmp_path)
+    for files in ({"test_tool.py": "1"}, {"test_tool.py": "2 red"}, {"test_tool.py": "3"}, {"test_tool.py": "4"}, {"tool.py": "other"}):
+        candidate = replace(SUBJECT, files={**SUBJECT.files, **files})
+        asyncio.run(run_line([gate], candidate, BENCH, keeper=keeper))
+    assert handed == [None, {"n": 1}, {"n": 1}, {"n": 3}, None]
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"result": {"gate": "a"}, "at": "x"}', "null"])
 def test_a_file_that_is_not_whole_answers_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "key").write_text(text)
     assert asyncio.run(KeptFiles(tmp_path).find("key")) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
+def test_a_file_that_is_not_whole_holds_no_facts(tmp_path: Path, text: str) -> None:
+    (tmp_path / "key").write_text(text)
+    assert asyncio.run(KeptFiles(tmp_path).recall("key")) is None
 
 
 def test_only_the_newest_files_stay(tmp_path: Path) -> None:

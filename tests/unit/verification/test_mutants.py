@@ -107,5 +107,5 @@ def test_lines_that_are_there_to_be_noticed_take_no_place_from_those_that_matter
     found = list(mutants(tree))
     picked = chosen(found, tree, 80, "seed")
     assert picked == chosen(found, tree, 80, "seed") and len(picked) == 80 + 50
-    assert sum(mutant.must for mutant in picked) == 50, "what must be noticed is tried to the last"
-    assert sum(mutant.line > 301 for mutant in picked if not mutant.must) == 40, "each function has its turn"
+    assert sum(mutant.must for mutant in picked.values()) == 50, "what must be noticed is tried to the last"
+    assert sum(mutant.line > 301 for mutant in picked.values() if not mutant.must) == 40, "each function has its turn"
