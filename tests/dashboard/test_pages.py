@@ -176,6 +176,10 @@ def test_a_verification_is_cancelled_and_begun_anew_from_its_page(own_site: Site
     assert "cancelled the verification at" in page and "Verify again" in page and "Cancel verification" not in page
     refused = admin.post(f"{at}/cancellations")
     assert refused.status_code == 409 and "nothing to cancel" in refused.text
+    operator = Client(own_site, OPERATOR_KEY)
+    barred = operator.post(f"{at}/verifications")
+    assert barred.status_code == 403 and "candidates:submit" in barred.text, "who may not, and asks all the same, is told so"
+    operator.close()
     assert admin.post(f"{at}/verifications").status_code in (200, 303)
     assert "Cancel verification" in admin.get(at).text
     admin.close()
