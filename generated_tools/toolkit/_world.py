@@ -177,8 +177,12 @@ class World:
 
     def _put_many(self, collection: str, item: Mapping[str, Any]) -> dict[str, Any]:
         fits = [self._has_version(collection, record) for record in item["records"]]
-        if not any(fits) or (item.get("atomic") and not all(fits)):
-            raise Refused("version_conflict", f"{fits.count(False)} of {len(fits)} records do not have the version that was expected")
+        missed = [place for place, fit in enumerate(fits, start=1) if not fit]
+        if item.get("atomic") and missed:
+            these = f"{len(missed)} of {len(fits)} records do not have the version that was expected"
+            raise Refused("version_conflict", f"{these} (number {', '.join(map(str, missed[:5]))}); none was written.")
+        if not any(fits):
+            raise Refused("version_conflict", "no record has the version that was expected")
         error = {"code": "version_conflict", "message": "the record does not have the version that was expected"}
         told = [
             self._put(collection, record) if fit else {"key": str(record["key"]), "error": error}
@@ -194,7 +198,7 @@ class World:
         expected = item.get("expected_version")
         present = self.versions.get((collection, key), 0)
         if expected is not None and expected != present:
-            raise Refused("version_conflict", f"the record has version {present}, not {expected}")
+            raise Refused("version_conflict", f"The record does not have version {expected}.")
         return {"key": key, "version": self.add(collection, key, dict(item["body"]))}
 
 
