@@ -20,6 +20,7 @@ from app.core.errors import Unavailable
 from app.sandbox import cgroups
 from app.sandbox.interpreter import FLAGS
 from app.sandbox.launcher import Plan
+from app.sandbox.oneshot import PATIENCE
 from app.sandbox.slots import Slot
 from app.sandbox.spawn import in_memory, spawn
 
@@ -53,7 +54,11 @@ class ForkServer:
     `start` makes the first and takes over its slot, `template` the second; only a template has children that run a tool.
     """
 
-    def __init__(self, control: socket.socket, ended: asyncio.Future[Any], kill: Callable[[], object], pid: int | None = None) -> None:
+    def __init__(
+        self, control: socket.socket, ended: asyncio.Future[Any], kill: Callable[[], object], patience: int, pid: int | None = None
+    ) -> None:
+        self.patience = patience
+        """How many times its wall time all in it may take: more where it gets the processor only when nothing else wants it."""
         self._loop = asyncio.get_running_loop()
         self._control = control
         self._kill = kill
@@ -96,7 +101,7 @@ class ForkServer:
         try:
             process = await spawn(plan, command, cgroups=group.folders, inherit=[theirs.fileno()], stderr=complaints)
             theirs.close()
-            server = cls(ours, process.ended, process.kill, process.popen.pid)
+            server = cls(ours, process.ended, process.kill, PATIENCE if plan.background else 1, process.popen.pid)
             server.ended.add_done_callback(lambda _: slot.release())
             server.group = group
             with suppress(OSError):
@@ -116,7 +121,7 @@ class ForkServer:
             child = await self._fork("template", socket.SOCK_SEQPACKET, rlimits, source)
         finally:
             os.close(source)
-        template = ForkServer(child.channel, child.ended, lambda: self._kill_soon(child))
+        template = ForkServer(child.channel, child.ended, lambda: self._kill_soon(child), self.patience)
         if not await template._began(_PREPARE_S):
             raise Unavailable("sandbox_gone", "the tool could not be made ready to run", retryable=False)
         return template
@@ -145,7 +150,7 @@ class ForkServer:
         if not child.ended.done():
             try:
                 await self._send({"kill": child.ident})
-                async with asyncio.timeout(_KILL_S):
+                async with asyncio.timeout(_KILL_S * self.patience):
                     return await asyncio.shield(child.ended)
             except (TimeoutError, OSError):
                 self._kill()
@@ -166,7 +171,7 @@ class ForkServer:
     async def _began(self, within_s: float) -> bool:
         """Whether it got ready in time; it is over where it did not."""
         waiting: set[asyncio.Future[Any]] = {self._ready, self.ended}
-        await asyncio.wait(waiting, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiting, timeout=within_s * self.patience, return_when=asyncio.FIRST_COMPLETED)
         if not self._ready.done():
             await self.stop()
         return self._ready.done()

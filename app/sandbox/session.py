@@ -84,7 +84,7 @@ class GuestSession:
     async def start(self, args: Any, *, now: int, seed: str) -> None:
         """Begin the run; `now` in milliseconds since the epoch, of which the guest is told whole seconds, here and in each answer."""
         self._started = time.monotonic()
-        self._timer = asyncio.get_running_loop().call_later(self.limits.wall_s, self._time_out)
+        self._timer = asyncio.get_running_loop().call_later(self.limits.wall_s * self._server.patience, self._time_out)
         self.link.send(encode({"t": "start", "args": args, "now": _told(now), "seed": seed}))
 
     async def receive(self) -> Message:

@@ -146,6 +146,19 @@ def test_a_hostile_or_broken_tool_is_ended_and_named(
     play(scenario)
 
 
+def test_a_tool_that_runs_in_the_background_may_take_more_wall_time(play: Play) -> None:
+    async def scenario(sandbox: Sandbox) -> None:
+        behind = sandbox.apart(background=True)
+        try:
+            session = await behind.session("d", files("time.sleep(0.3); return 1"), GuestLimits(wall_s=0.2))
+            assert (await converse(session))[-1] == {"t": "result", "value": 1}
+            await session.close()
+        finally:
+            await behind.stop()
+
+    play(scenario)
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "lines"),
     [
