@@ -150,7 +150,7 @@ def test_a_tool_that_runs_in_the_background_may_take_more_wall_time(play: Play) 
     async def scenario(sandbox: Sandbox) -> None:
         behind = sandbox.apart(background=True)
         try:
-            session = await behind.session("d", files("time.sleep(0.3); return 1"), GuestLimits(wall_s=0.2))
+            session = await behind.session("d", files("time.sleep(1.1); return 1"), GuestLimits(wall_s=1))
             assert (await converse(session))[-1] == {"t": "result", "value": 1}
             await session.close()
         finally:
