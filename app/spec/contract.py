@@ -26,13 +26,13 @@ _WIDTH = 140
 def contract_text(spec: ExecutionSpec, catalog: ConnectorCatalog) -> str:
     """The source of `contract.py` for a spec that has passed the lint."""
     writer = _Writer()
-    writer.taken |= {"Args", "Result", *(f"{_pascal(effect.id)}Item" for effect in spec.effects)}
+    items = [writer.free(f"{_pascal(effect.id)}Item") for effect in spec.effects]
     writer.root("Args", spec.inputs)
     writer.root("Result", spec.outputs)
-    for effect in spec.effects:
+    for name, effect in zip(items, spec.effects, strict=True):
         kind = catalog.get(effect.connector)
         if kind is not None:
-            writer.root(f"{_pascal(effect.id)}Item", dict(kind.item_schema), f"What the effect {effect.id!r} ({kind.name}) takes.")
+            writer.root(name, dict(kind.item_schema), f"What the effect {effect.id!r} ({kind.name}) takes.")
     return writer.text(f"The contract of {spec.name}, generated from its spec; edits are lost.")
 
 
@@ -41,7 +41,7 @@ class _Writer:
 
     def __init__(self) -> None:
         self.definitions: list[str] = []
-        self.taken: set[str] = {"Any", "Literal", "NotRequired", "TypedDict"}
+        self.taken: set[str] = {"Any", "Literal", "NotRequired", "TypedDict", "Args", "Result"}
         self.known: dict[tuple[int, str], str] = {}
 
     def root(self, name: str, schema: dict[str, Any], about: str = "") -> None:

@@ -101,6 +101,15 @@ def test_titles_that_python_or_the_contract_needs_itself_are_written_otherwise()
     compile(text, "contract.py", "exec")
 
 
+def test_effects_whose_ids_read_alike_have_items_of_their_own() -> None:
+    body = spec_body()
+    body["effects"] = [{**body["effects"][0], "id": name} for name in ("send", "send_2", "send2")]
+    text = contract_text(ExecutionSpec.model_validate(body, strict=False), CATALOG)
+    assert [line for line in text.splitlines() if "Item" in line] == [
+        f"class {name}(TypedDict):" for name in ("SendItem", "Send2Item", "Send2Item2")
+    ]
+
+
 HOSTILE = 'x"""\nimport os\n# type: ignore\n\u2028mypy: ignore-errors\\'
 
 
