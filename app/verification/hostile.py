@@ -17,8 +17,8 @@ from app.verification.leaves import leaves
 from app.verification.policy_attempts import line_fields
 from app.verification.stage import Played
 
-MOST = 8
-"""Texts that are tried, one at a time, in the order of their names."""
+MOST = 16
+"""Fields whose texts are tried, one at a time, in the order of their names."""
 
 ADDRESS = "toolmint-probe@example.com"
 MARKUP = "<script>toolmint_probe()</script>"
@@ -40,9 +40,8 @@ class Hostile:
 
 
 def hostile_worlds(example: Example) -> list[Hostile]:
-    """One for each text field of the example's records, up to MOST."""
-    places = sorted({place for place, _ in _texts(example.world)})
-    return [_hostile(example, place) for place in places[:MOST]]
+    """One for each text field of the example's records."""
+    return [_hostile(example, place) for place in sorted({place for place, _ in _texts(example.world)})]
 
 
 def judge(spec: ExecutionSpec, catalog: ConnectorCatalog, hostile: Hostile, played: Played) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from app.spec.model import ExecutionSpec
 from app.verification import repository
 from app.verification.callers import refused_callers
 from app.verification.findings import Finding, GateOutcome
-from app.verification.hostile import Hostile, hostile_worlds, judge
+from app.verification.hostile import MOST, Hostile, hostile_worlds, judge
 from app.verification.path_gate import busiest
 from app.verification.policy_attempts import Ask, Attempt, attempts
 from app.verification.stage import Played, Stage, staged
@@ -50,7 +50,9 @@ hostile record has only how its run ended."""
 
 
 async def check_policy(subject: Subject, bench: Bench, seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
-    """`cases` has a row for each attempt; `refused` maps each to whether it was refused, audited and without a trace."""
+    """`cases` has a row for each attempt; `refused` maps each to whether it was refused, audited and without a trace;
+    `left_out` names the hostile records that were not tried.
+    """
     named = seen.get("imports", {})
     findings = [*_undeclared_ids(subject.spec, named.get("calls", ())), *_undeclared_hosts(subject.spec, named.get("hosts", ()))]
     refused: dict[str, bool] = {"ids_declared": not any(finding.severity == "error" for finding in findings)}
@@ -63,11 +65,12 @@ async def check_policy(subject: Subject, bench: Bench, seen: Mapping[str, Mappin
             findings.append(Finding(rule, message.format(**case), fix))
     example = busiest(subject.spec)
     worlds = hostile_worlds(example) if example is not None else []
-    for hostile, (ended, found) in zip(worlds, await together(partial(_suffered, subject, bench), worlds), strict=True):
+    suffered = await together(partial(_suffered, subject, bench), worlds[:MOST])
+    for hostile, (ended, found) in zip(worlds, suffered, strict=False):
         refused[hostile.name] = not any(finding.severity == "error" for finding in found)
         cases.append({"case": hostile.name, "asked": hostile.place[0], "ended": ended})
         findings += found
-    return GateOutcome(findings, {"refused": refused, "cases": cases})
+    return GateOutcome(findings, {"refused": refused, "cases": cases, "left_out": [hostile.name for hostile in worlds[MOST:]]})
 
 
 def _undeclared_ids(spec: ExecutionSpec, calls: Any) -> Iterator[Finding]:

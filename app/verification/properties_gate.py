@@ -108,9 +108,13 @@ async def check_properties(subject: Subject, bench: Bench, _seen: Mapping[str, M
     calls, proposed = sum(tally.calls for tally in tallies), sum(len(tally.proposals) for tally in tallies)
     findings += [_endless(tally) for tally in tallies if tally.hangs][:1]
     findings += [_short_of_time(calls, proposed)] if calls < proposed and not any(tally.hangs for tally in tallies) else []
+    number = {example.name: number for number, example in enumerate(subject.spec.examples, 1)}
     cases = [
-        {"name": f"inputs in the {'crowded ' * tally.crowded}{'present ' * tally.today}world of {number}", "passed": not tally.broken}
-        for number, tally in enumerate(tallies, 1)
+        {
+            "name": f"inputs in the {'crowded ' * tally.crowded}{'present ' * tally.today}world of example {number[tally.example.name]}",
+            "passed": not tally.broken,
+        }
+        for tally in tallies
         if tally.calls or tally.broken
     ]
     ends = sum((tally.ends for tally in tallies), Counter[str]())

@@ -132,6 +132,16 @@ def test_a_record_that_becomes_markup_in_a_mail_is_refused_and_an_escaped_one_is
     assert hostile_findings(lab, scratch, escaped) == []
 
 
+def test_what_is_not_tried_of_many_fields_is_told(lab: Lab, scratch: Path) -> None:
+    body = {"name": "Ann"} | {f"other_{number:02}": "A text" for number in range(17)}
+    world = {"records": {"campaigns": [{"key": "spring", "body": body}]}}
+    outcome = lab.ask(
+        check_policy, subject(spec=specimen_spec(examples=[{**SPEC["examples"][0], "world": world}])), scratch, calls_of(TOOL)
+    )
+    hostile = [case["case"] for case in outcome.evidence["cases"] if "code" not in case]
+    assert len(hostile) == 16 and outcome.evidence["left_out"] == ["hostile campaigns.other_15", "hostile campaigns.other_16"]
+
+
 def test_an_address_that_stands_inside_a_records_text_must_not_be_written_to(lab: Lab, scratch: Path) -> None:
     found = ' + [letter(word.strip(",:"), "x") for word in sender["name"].split() if "@" in word]'
     tool = changed(TOOL, 'for to in args["recipients"]]', f'for to in args["recipients"]]{found}')
