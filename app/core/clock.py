@@ -60,8 +60,10 @@ def _second(seconds: int) -> str:
 
 
 def from_iso(text: str) -> int:
-    """Milliseconds of an RFC 3339 instant. Raises ValueError without a zone."""
+    """Milliseconds of an RFC 3339 instant. Raises ValueError without a zone, and outside the years 1 to 9999 in UTC."""
     moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
-    return round(moment.timestamp() * 1000)
+    ms = round(moment.timestamp() * 1000)
+    iso(ms)  # refuses what its zone moves out of these years
+    return ms

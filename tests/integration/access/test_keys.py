@@ -126,7 +126,10 @@ def test_managing_keys_needs_the_permission_and_the_refusal_is_audited(database:
 
 @pytest.mark.parametrize(
     ("name", "permissions", "expires_at"),
-    [("", [], None), ("a\nb", [], None), ("x" * 121, [], None), ("x", ["Tools"], None), ("x", [], 1), ("x", [], "2030-01-01T00:00:00")],
+    [
+        *[("", [], None), ("a\nb", [], None), ("x" * 121, [], None), ("x", ["Tools"], None)],
+        *[("x", [], 1), ("x", [], "2030-01-01T00:00:00"), ("x", [], "9999-12-31T23:59:59-23:59")],
+    ],
 )
 def test_a_key_request_that_is_wrong_says_where(
     database: Database, name: str, permissions: list[str], expires_at: int | str | None
@@ -134,6 +137,7 @@ def test_a_key_request_that_is_wrong_says_where(
     with pytest.raises(Invalid) as caught:
         keys.create_key(SYSTEM, database, name, permissions, expires_at)
     assert caught.value.code == "key_request_invalid" and caught.value.problems[0].fix
+    assert keys.list_keys(SYSTEM, database)["items"] == []
 
 
 def test_keys_are_listed_in_pages_and_by_tenant(database: Database, clock: ScriptedClock) -> None:
