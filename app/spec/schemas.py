@@ -52,7 +52,10 @@ class Validator:
             return [Problem(root, "is not a JSON value", "Use text keys, finite numbers and valid Unicode only.")]
         if self.compiled.is_valid(value):
             return []
-        return list(islice(_explained(self.compiled.iter_errors(value), root), MOST_PROBLEMS))
+        try:
+            return list(islice(_explained(self.compiled.iter_errors(value), root), MOST_PROBLEMS))
+        except ValueError:  # the library explains no value of more than 256 levels
+            return [Problem(root, "does not fit, and is nested too deeply to say where", "Send a flatter value.")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,14 @@ def test_a_problem_has_its_path_and_what_is_wrong(value: Any, path: str, said: s
     assert problems[0].fix
 
 
+def test_a_value_that_is_wrong_and_nested_without_end_is_told_so() -> None:
+    deep: Any = "x"
+    for _ in range(600):
+        deep = {"more": deep}
+    (problem,) = compile_schema(PERSON).problems(deep)
+    assert problem.path == "$" and "nested too deeply" in problem.message
+
+
 def test_what_fits_has_no_problems() -> None:
     validator = compile_schema(PERSON)
     value = {"name": "Ann", "born": "2026-02-28", "tags": ["a"], "to": {"collection": "c"}}
