@@ -52,7 +52,10 @@ class Findings:
 
 
 def judge_doubts(books: Books, blows: Sequence[Blow], addresses: Sequence[str], found: Findings) -> None:
-    """The ledger before anybody gave a verdict: each doubt has its blow, and there are no more of them than sends in flight."""
+    """The ledger before anybody gave a verdict: each doubt has its blow, and there are no more of them than sends in flight.
+
+    At a lock those are in flight when it falls, whose ends could not be written, and those whose beginnings it let through at its end.
+    """
     interrupted = Counter(owner for row in books.rows.values() for owner in row.lost_by())
     found.kills = sum(len([victim for victim in blow.victims if victim.name != "web"]) for blow in blows if blow.kind in KILLS)
     found.effective = sum(
@@ -64,8 +67,9 @@ def judge_doubts(books: Books, blows: Sequence[Blow], addresses: Sequence[str], 
         for victim in blow.victims:
             number = sum(interrupted[owner] for owner in victim.owners)
             found.most_in_flight = max(found.most_in_flight, number)
-            if number > CONNECTIONS:
-                found.broken.append(f"unknowns are at most the sends in flight ({CONNECTIONS}): {number} at {blow.kind} of {victim.name}")
+            most = CONNECTIONS * (2 if blow.kind == "lock" else 1)
+            if number > most:
+                found.broken.append(f"unknowns are at most the sends in flight ({most}): {number} at {blow.kind} of {victim.name}")
     struck = frozenset(owner for blow in blows for owner in blow.owners)
     found.expect("every doubt has its cause", (owner for owner in interrupted if owner not in struck))
     rows = [books.rows[to] for to in addresses if to in books.rows]

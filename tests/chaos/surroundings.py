@@ -46,9 +46,10 @@ def disturb_redis(site: Site, kind: str) -> None:
 
 def lock_database(folder: Path, url: str, seconds: float) -> tuple[int, int]:
     """Have another process hold the lock of all writers for so long; returns from when to when, in ms UTC."""
-    sqlite = url.removeprefix("sqlite:///")
-    program = (_POSTGRESQL if sqlite == url else _SQLITE) + _HOLD
-    holder = start([sys.executable, "-c", program, sqlite, str(seconds)], folder / f"lock-{now_ms()}.out")
+    sqlite = url.startswith("sqlite:///")
+    program = (_SQLITE if sqlite else _POSTGRESQL) + _HOLD
+    where = url.removeprefix("sqlite:///") if sqlite else url.replace("+psycopg", "")
+    holder = start([sys.executable, "-c", program, where, str(seconds)], folder / f"lock-{now_ms()}.out")
     until(lambda: "held" in holder.text() or not holder.alive, 60, "another process holds the database's lock")
     assert holder.alive, holder.text()
     held = now_ms()
