@@ -272,8 +272,9 @@ class Execution:
 
     def _log(self, message: Message) -> None:
         at = self.engine.clock.now()
-        self._logs.append({"run_id": self.run.id, "at": at, "event": message["event"], "fields": message["fields"]})
-        self.engine.say(self.run, message["event"], message["fields"])
+        event = message["event"].replace("\0", "\N{REPLACEMENT CHARACTER}")  # a column of PostgreSQL holds no NUL
+        self._logs.append({"run_id": self.run.id, "at": at, "event": event, "fields": message["fields"]})
+        self.engine.say(self.run, event, message["fields"])
 
     async def _note_progress(self, done: int, total: int | None) -> None:
         self._progress = (done, total)

@@ -218,6 +218,14 @@ async def test_what_breaks_the_contract_fails_the_run(database: Database, sandbo
         assert ending is not None and (ending.state, (ending.error or {})["code"]) == ("failed", code)
 
 
+async def test_a_tool_may_log_whatever_text_it_has(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox, 'def run(args, ctx):\n    ctx.log("a\\0b", said="c\\0d")\n    return {"done": 1}\n') as w:
+        begun, ending = await w.call(group="g", to=[])
+        assert ending is not None and ending.state == "completed"
+        (line,) = views.read_logs(CALLER, database, begun.run_id)["items"]
+        assert (line["event"], line["fields"]) == ("a\ufffdb", {"said": "c\0d"})
+
+
 async def test_a_result_over_its_limit_fails_the_run(database: Database, sandbox: Sandbox) -> None:
     outputs = {
         "type": "object",
