@@ -1,9 +1,9 @@
-"""What each recipient domain takes: at most so many mails at once and so many a second, and a rest after it said that it is too much.
+"""What each recipient domain has said that it takes: a rest after it said that it is too much, then one mail first.
 
 A 421, or an enhanced code 4.7.x, means that the server wants less of this sender: the domain rests for a quarter of a second, twice
 as long after each further one, five minutes at most; then one mail goes first, and a success ends the caution. Other domains go on.
 
-The limits are those of one process: two workers may send twice as much.
+A rest is of the process that was told. What an operator allows is a limit of the lane, which the runtime keeps over all processes.
 
 It refuses to be: a queue. It says whether one more may begin; who waits is the runtime's business.
 """
@@ -22,20 +22,17 @@ _SOON_MS = 20  # a place that is taken may be free any moment; nobody knows when
 @dataclass(slots=True)
 class _Domain:
     flying: int = 0
-    next_at: float = 0.0
     rests_until: float = 0.0
     strikes: int = 0
 
     def idle(self, now: float) -> bool:
-        return not self.flying and not self.strikes and max(self.next_at, self.rests_until) <= now
+        return not self.flying and not self.strikes and self.rests_until <= now
 
 
 class Domains:
-    """Limits (None: none) and rests by domain. Used from one event loop."""
+    """Rests by domain. Used from one event loop."""
 
-    def __init__(self, at_once: int | None = None, per_second: float | None = None) -> None:
-        self.at_once = at_once
-        self.per_second = per_second
+    def __init__(self) -> None:
         self._domains: dict[str, _Domain] = {}
 
     def take(self, domain: str) -> bool:
@@ -46,11 +43,9 @@ class Domains:
             if len(self._domains) >= _MANY:
                 self._domains = {name: known for name, known in self._domains.items() if not known.idle(now)}
             found = self._domains[domain] = _Domain()
-        if found.flying >= self._most(found) or max(found.rests_until, found.next_at) > now:
+        if found.rests_until > now or _cautious(found):
             return False
         found.flying += 1
-        if self.per_second is not None:
-            found.next_at = now + 1 / self.per_second
         return True
 
     def give_back(self, domain: str) -> None:
@@ -66,10 +61,10 @@ class Domains:
         found = self._domains.get(domain)
         if found is None:
             return 0
-        wait_ms = round((max(found.rests_until, found.next_at) - time.monotonic()) * 1000) + 1
+        wait_ms = round((found.rests_until - time.monotonic()) * 1000) + 1
         if wait_ms > 0:
             return wait_ms
-        return _SOON_MS if found.flying >= self._most(found) else 0
+        return _SOON_MS if _cautious(found) else 0
 
     def went_well(self, domain: str) -> None:
         """The domain took one, or refused it for a reason of its own. While it rests that is news from before."""
@@ -85,7 +80,7 @@ class Domains:
             found.strikes += 1
             found.rests_until = now + min(LONGEST_REST_S, FIRST_REST_S * 2 ** (found.strikes - 1))
 
-    def _most(self, domain: _Domain) -> float:
-        if domain.strikes:
-            return 1
-        return float("inf") if self.at_once is None else self.at_once
+
+def _cautious(domain: _Domain) -> bool:
+    """Whether one is on its way to find out if the domain takes mail again."""
+    return domain.strikes > 0 and domain.flying > 0

@@ -100,8 +100,19 @@ class RemoteEffect(EffectPort, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class LaneLimits:
+    """What a lane takes of all processes together: `at_once` under way, `per_second` begun; None: any number."""
+
+    at_once: int | None = None
+    per_second: float | None = None
+
+
 class PacedEffect(RemoteEffect, Protocol):
-    """A remote effect whose world takes only so much at once, or a second, of one kind: the mails to one domain."""
+    """A remote effect whose world takes only so much at once, or a second, of one kind: the mails to one domain.
+
+    It names the limits, which the runtime keeps over all processes. What a lane said of itself, such as that it wants less, it keeps here.
+    """
 
     async def prepare(self, request: Request) -> None:
         """Look up what the lanes of requests like this one need. Raises nothing: who cannot be looked up has no limits."""
@@ -111,8 +122,12 @@ class PacedEffect(RemoteEffect, Protocol):
         """What shares a limit with what."""
         ...
 
+    def limits_of(self, lane: str) -> LaneLimits | None:
+        """What its operator allows this lane; None: nothing is limited."""
+        ...
+
     def take(self, lane: str) -> bool:
-        """Whether one more of this lane may begin now; if so it counts until it is given back."""
+        """Whether the lane's world takes one more of this process now; if so it counts until it is given back."""
         ...
 
     def give_back(self, lane: str) -> None:

@@ -6,12 +6,11 @@ It refuses to be: a registry that grows at run time. What is here is what specs 
 from __future__ import annotations
 
 from app.connectors.connections import Connections
-from app.connectors.domains import Domains
 from app.connectors.http_request import HttpRequest
 from app.connectors.notify import NotifySend
 from app.connectors.opening import Directory
 from app.connectors.outbox import OutboxEffect
-from app.connectors.port import Connectors, EffectPort, ReadPort, Started
+from app.connectors.port import Connectors, EffectPort, LaneLimits, ReadPort, Started
 from app.connectors.records import RecordsGet, RecordsPut, RecordsPutMany, RecordsQuery, RecordsSnapshot
 from app.connectors.smtp import SmtpEffect
 from app.connectors.smtp_connected import ConnectedEmail
@@ -50,5 +49,6 @@ def production(settings: Settings, database: Database) -> Connectors:
 def _mail(settings: Settings, database: Database) -> SmtpEffect | None:
     if not settings.smtp_url:
         return None
-    domains = Domains(settings.smtp_domain_at_once or None, settings.smtp_domain_per_second or None)
-    return SmtpEffect(parse_smtp_url(settings.smtp_url), settings.smtp_connections, database.clock, domains=domains)
+    limits = LaneLimits(settings.smtp_domain_at_once or None, settings.smtp_domain_per_second or None)
+    server = parse_smtp_url(settings.smtp_url)
+    return SmtpEffect(server, settings.smtp_connections, database.clock, limits=None if limits == LaneLimits() else limits)

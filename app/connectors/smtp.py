@@ -22,7 +22,7 @@ from typing import Any
 from app.connectors.domains import Domains
 from app.connectors.email_kind import canonical_email, email_kind, email_message_id
 from app.connectors.message import render
-from app.connectors.port import Reply, Request
+from app.connectors.port import LaneLimits, Reply, Request
 from app.connectors.smtp_connection import SmtpReply
 from app.connectors.smtp_pool import Delivery, SmtpPool
 from app.connectors.smtp_server_url import SmtpServer
@@ -45,6 +45,7 @@ class SmtpEffect:
     connections: int
     clock: Clock
     context: ssl.SSLContext | None = None
+    limits: LaneLimits | None = None
     domains: Domains = field(default_factory=Domains)
     running: InitVar[bool] = False
     kind: ConnectorKind = field(default_factory=lambda: email_kind(local=False))
@@ -86,6 +87,10 @@ class SmtpEffect:
     def lane_of(self, request: Request) -> str:
         """The recipient's domain."""
         return domain_of(request)
+
+    def limits_of(self, lane: str) -> LaneLimits | None:
+        """The same for each domain."""
+        return self.limits
 
     def take(self, lane: str) -> bool:
         """Whether the domain takes one more mail now."""

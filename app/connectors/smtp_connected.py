@@ -1,4 +1,4 @@
-"""`email.send` through a mail server that an operator has named: one pool and one set of domain limits for each connection.
+"""`email.send` through a mail server that an operator has named: one pool, one set of limits and of rests by domain for each connection.
 
 It refuses to be: another way to send. What becomes of a mail is decided in `smtp`.
 """
@@ -14,7 +14,7 @@ from app.connectors.connections import Opened
 from app.connectors.domains import Domains
 from app.connectors.email_kind import canonical_email, email_kind, email_message_id
 from app.connectors.opening import Directory, Pools
-from app.connectors.port import Reply, Request
+from app.connectors.port import LaneLimits, Reply, Request
 from app.connectors.smtp import SmtpEffect, domain_of
 from app.core.clock import Clock
 from app.core.errors import ToolmintError
@@ -34,6 +34,7 @@ class ConnectedEmail:
     concurrency: int = AT_ONCE
     _pools: Pools[SmtpEffect] | None = field(default=None, init=False, repr=False)
     _domains: dict[tuple[str, str], Domains] = field(default_factory=dict, init=False, repr=False)
+    _limits: dict[tuple[str, str], LaneLimits] = field(default_factory=dict, init=False, repr=False)
 
     def canonical(self, config: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
         """The item with canonical addresses. Raises Invalid `item_invalid`."""
@@ -56,13 +57,18 @@ class ConnectedEmail:
     async def prepare(self, request: Request) -> None:
         """Look the connection's limits up."""
         try:
-            self._limits(await self._opened(request))
+            self._note(await self._opened(request))
         except ToolmintError:
             return  # performing says what is wrong; what cannot be sent needs no limit
 
     def lane_of(self, request: Request) -> str:
         """The connection and the recipient's domain."""
         return f"{request.tenant}\n{request.config['connection']}\n{domain_of(request)}"
+
+    def limits_of(self, lane: str) -> LaneLimits | None:
+        """Those of the connection, the same for each domain."""
+        tenant, name, _ = lane.split("\n", 2)
+        return self._limits.get((tenant, name))
 
     def take(self, lane: str) -> bool:
         """Whether the domain takes one more mail now."""
@@ -93,7 +99,7 @@ class ConnectedEmail:
         def make() -> SmtpEffect:
             server = smtp_server(connection.config, connection.secret)
             size = connection.config.get("connections", AT_ONCE)
-            return SmtpEffect(server, size, self.clock, self.context, domains=self._limits(connection), running=True)
+            return SmtpEffect(server, size, self.clock, self.context, domains=self._note(connection), running=True)
 
         async with pools.lend((connection.tenant, connection.name), connection.version, make) as effect:
             return await effect.perform(request)
@@ -101,11 +107,14 @@ class ConnectedEmail:
     async def _opened(self, request: Request) -> Opened:
         return await self.directory.get(request.tenant, request.config["connection"], "smtp")
 
-    def _limits(self, connection: Opened) -> Domains:
-        domains = self._domains.setdefault((connection.tenant, connection.name), Domains())
-        domains.at_once = connection.config.get("per_domain_at_once")
-        domains.per_second = connection.config.get("per_domain_per_second")
-        return domains
+    def _note(self, connection: Opened) -> Domains:
+        name, config = (connection.tenant, connection.name), connection.config
+        limits = LaneLimits(config.get("per_domain_at_once"), config.get("per_domain_per_second"))
+        if limits == LaneLimits():
+            self._limits.pop(name, None)
+        else:
+            self._limits[name] = limits
+        return self._domains.setdefault(name, Domains())
 
     def _lane(self, lane: str) -> tuple[Domains | None, str]:
         tenant, name, domain = lane.split("\n", 2)

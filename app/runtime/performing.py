@@ -28,6 +28,7 @@ from app.core.writer import GroupWriter
 from app.observability import metrics
 from app.runtime.desk import Desk
 from app.runtime.flow.gate import UNGATED, Gate
+from app.runtime.flow.lanes import Lanes
 from app.runtime.places import Places
 from app.runtime.repository.effects import Claim, Move, move
 from app.runtime.state import after_refusal, backoff_ms, status_of
@@ -60,13 +61,15 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """What performing needs of its process: the writer, time, until when the holder's lease covers an effect (ms, monotonic), places."""
+    """What performing needs of its process: the writer, time, until when the holder's lease covers an effect (ms, monotonic), places
+    and lanes."""
 
     writer: GroupWriter
     clock: Clock
     covered_until: Callable[[], int]
     jitter: random.Random
     places: Places
+    lanes: Lanes
 
 
 async def perform_remote(
@@ -84,7 +87,7 @@ async def perform_remote(
     A task whose outcome is None afterwards was not begun, or was fenced. Raises FencedOut once the lease is over.
     """
     work = _Work(hands, port, declared, go_on, gate, Desk(hands.writer))
-    turns = Turns(port, tasks, work.put_off)
+    turns = Turns(port, tasks, work.put_off, hands.lanes)
     ends: list[Any] = await asyncio.gather(*(work.lane(turns) for _ in range(lanes)), return_exceptions=True)
     ends += await asyncio.gather(work.desk.settled(), return_exceptions=True)
     for after, count in work.ended.items():

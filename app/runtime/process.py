@@ -144,8 +144,8 @@ class Runtime:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), grace_s)
         self._stopping.set()
-        for task in self._tasks:
-            await task
+        await asyncio.gather(*self._tasks)
+        await self.engine.lanes.stop()
         if self.flow is not None:
             await self.flow.stop()
         self._lease_until = 0

@@ -21,6 +21,7 @@ from app.core.db import Database
 from app.core.settings import Settings
 from app.observability import metrics
 from app.runtime.repository import retention as repository
+from app.runtime.repository.flow import forget_pacings
 
 DAY_MS = 86_400_000
 BUDGET_S = 1.0
@@ -68,6 +69,7 @@ def prune(database: Database, keep: Keep, budget_s: float = BUDGET_S) -> Counter
 def _pieces(database: Database, keep: Keep) -> Iterator[Piece]:
     at = database.clock.now()
     yield from _until_empty(repository.expire_identities)
+    yield from _until_empty(_forget_limits)
     if keep.journals_ms is not None:
         with database.reading() as session:
             over = repository.prunable(session, at - keep.journals_ms)
@@ -79,6 +81,11 @@ def _pieces(database: Database, keep: Keep) -> Iterator[Piece]:
         yield from _until_empty(partial(repository.prune_journal, run_id=run_id))
     if keep.answers_ms is not None:
         yield from _until_empty(partial(repository.prune_answers, before=at - keep.answers_ms))
+
+
+def _forget_limits(session: Session) -> Counter[str]:
+    forgotten = forget_pacings(session, repository.LINES)
+    return Counter(limits=forgotten) if forgotten else Counter()
 
 
 def _until_empty(piece: Piece) -> Iterator[Piece]:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from app.connectors.port import EffectPort, PacedEffect, Request, is_paced
+from app.runtime.flow.lanes import Lanes
 
 PATIENCE_MS = 5_000
 _LOOK_AGAIN_MS = 50
@@ -33,9 +34,10 @@ T = TypeVar("T", bound=Asked)
 class Turns(Generic[T]):
     """The tasks of one call, for several takers in one event loop. What is taken must be `ended`."""
 
-    def __init__(self, port: EffectPort, tasks: Iterable[T], put_off: Callable[[T, int], Awaitable[None]]) -> None:
+    def __init__(self, port: EffectPort, tasks: Iterable[T], put_off: Callable[[T, int], Awaitable[None]], lanes: Lanes) -> None:
         self._fresh: Iterator[T] = iter(tasks)
         self._port = port if is_paced(port) else None
+        self._lanes = lanes
         self._put_off = put_off
         self._aside: dict[str, deque[T]] = {}
         self._give_up_at: float | None = None
@@ -54,7 +56,7 @@ class Turns(Generic[T]):
                 return task
             if not self._aside:
                 return None
-            wait_ms = min(self._port.ready_in(lane) for lane in self._aside)
+            wait_ms = min(self._ready_in(self._port, lane) for lane in self._aside)
             if wait_ms > self._patience_ms():
                 await self._give_up()
                 return None
@@ -64,7 +66,9 @@ class Turns(Generic[T]):
     def ended(self, task: T) -> None:
         """Tell that a task that was taken is over, whatever became of it: its lane has room again."""
         if self._port is not None:
-            self._port.give_back(self._port.lane_of(task.request))
+            lane = self._port.lane_of(task.request)
+            self._port.give_back(lane)
+            self._lanes.give_back(_name(self._port, lane), task.request.effect_id)
 
     async def _prepare(self, port: PacedEffect) -> None:
         first = next(self._fresh, None)
@@ -76,17 +80,29 @@ class Turns(Generic[T]):
         if self._port is None:
             return None
         for lane, tasks in self._aside.items():
-            if self._port.take(lane):
+            if self._take(self._port, lane, tasks[0]):
                 task = tasks.popleft()
                 if not tasks:
                     del self._aside[lane]
                 return task
         for task in self._fresh:
             lane = self._port.lane_of(task.request)
-            if lane not in self._aside and self._port.take(lane):
+            if lane not in self._aside and self._take(self._port, lane, task):
                 return task
             self._aside.setdefault(lane, deque()).append(task)
         return None
+
+    def _take(self, port: PacedEffect, lane: str, task: T) -> bool:
+        if not port.take(lane):
+            return False
+        limits = port.limits_of(lane)
+        if limits is None or self._lanes.take(_name(port, lane), limits, task.request.effect_id):
+            return True
+        port.give_back(lane)
+        return False
+
+    def _ready_in(self, port: PacedEffect, lane: str) -> int:
+        return max(port.ready_in(lane), self._lanes.ready_in(_name(port, lane)))
 
     def _patience_ms(self) -> float:
         now = asyncio.get_running_loop().time()
@@ -97,6 +113,11 @@ class Turns(Generic[T]):
     async def _give_up(self) -> None:
         if self._port is None:
             return
-        left, self._aside = self._aside, {}
-        waits = [(task, max(self._port.ready_in(lane), 1000)) for lane, tasks in left.items() for task in tasks]
+        port, left, self._aside = self._port, self._aside, {}
+        waits = [(task, max(self._ready_in(port, lane), 1000)) for lane, tasks in left.items() for task in tasks]
         await asyncio.gather(*(self._put_off(task, wait_ms) for task, wait_ms in waits))
+
+
+def _name(port: PacedEffect, lane: str) -> str:
+    """What the lane's limits are counted under in every process."""
+    return f"{port.kind.name} {lane.replace(chr(10), ' ')}"

@@ -21,6 +21,7 @@ from app.runtime.broker import Broker, Holder
 from app.runtime.dry_run import Overlay, Rehearsal, family
 from app.runtime.ending import Ending, judge
 from app.runtime.flow.gate import Gate, ungated
+from app.runtime.flow.lanes import Lanes
 from app.runtime.performing import Hands
 from app.runtime.places import Places
 from app.runtime.program import Program
@@ -94,6 +95,10 @@ class Engine:
     jitter: random.Random = field(default_factory=random.SystemRandom)
     gate_of: Callable[[str, str, Effect], Gate] = ungated
     places: Places = field(default_factory=Places)
+    lanes: Lanes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lanes = Lanes(self.writer, self.clock, lambda: self.owner)
 
     @property
     def clock(self) -> Clock:
@@ -104,7 +109,7 @@ class Engine:
         return self.lease_until() - LEASE_MARGIN_MS if owner == self.owner else 0
 
     def hands(self, owner: str) -> Hands:
-        return Hands(self.writer, self.clock, partial(self.covered_until, owner), self.jitter, self.places)
+        return Hands(self.writer, self.clock, partial(self.covered_until, owner), self.jitter, self.places, self.lanes)
 
     def broker(self, run: RunView, program: Program, go_on: Callable[[], bool], wait_for: Callable[[str | None], None]) -> Broker:
         holder = Holder(run.tenant, run.id, run.owner, run.args, run.bound)

@@ -43,6 +43,11 @@ class Pace:
                     return
                 await asyncio.sleep(min(left_ms / 1000, LOOK_AGAIN_S))
 
+    @property
+    def due_in(self) -> float | None:
+        """In how many ms the next place is that this process has; None: it has none."""
+        return max(0.0, self._places.first_ms - self.clock.monotonic()) if self._places.count else None
+
     async def _ahead(self) -> None:
         """Have a place that is not over yet."""
         late_ms = self.clock.monotonic() - LATE_MS - self._places.first_ms

@@ -63,6 +63,27 @@ class Shares:
             self.waiting -= 1
             self._idle()
 
+    @property
+    def resting(self) -> bool:
+        """Whether nothing is in flight, waits or is being given back."""
+        return not self.holders and not self.waiting and self._returning is None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may be added to `holders` right now, without asking."""
+        return self.taken < self.granted and self._asked_within(ASK_AGAIN_MS)
+
+    async def seek(self, older_than_ms: int) -> None:
+        """Ask for one more than are taken, unless that was done lately or this process has all there is."""
+        if self.taken >= self.limit and self._asked_within(ASK_AGAIN_MS):
+            return
+        self.waiting += 1
+        try:
+            await self._ask(older_than_ms)
+        finally:
+            self.waiting -= 1
+            self._idle()
+
     def leave(self, effect_id: str) -> None:
         """Give its place back, if it has one; with the last one, soon the whole share."""
         self.holders.discard(effect_id)

@@ -26,6 +26,9 @@ _circuits: sa.Table = OpenCircuit.__table__  # type: ignore[attr-defined]  # as 
 SLACK_US = 50_000
 """How far back a place may lie that nobody asked for in time: what a late commit cost is caught up within it."""
 
+FORGET_US = 3_600_000_000
+"""How long the row of a limit is kept that nobody asks for."""
+
 PAUSES = "pause.changed"
 CIRCUITS = "circuit.changed"
 TURN_MS = 1000
@@ -70,8 +73,19 @@ def _monotonic(session: Session) -> int:
 
 def hold(session: Session, name: str) -> Pacing:
     """The row of a limit, locked until the end of this transaction; also what serialises a count on PostgreSQL."""
-    insert_missing(session, _pacings, [{"name": name, "next_us": 0}])
-    return session.exec(select(Pacing).where(Pacing.name == name).with_for_update()).one()
+    locked = select(Pacing).where(Pacing.name == name).with_for_update()
+    while True:
+        insert_missing(session, _pacings, [{"name": name, "next_us": 0}])
+        row = session.exec(locked).first()
+        if row is not None:  # else it was forgotten while this waited for it
+            return row
+
+
+def forget_pacings(session: Session, most: int) -> int:
+    """Forget at most so many limits that nobody has asked for in the last hour: there may be one for each domain that mail goes to."""
+    old = sa.select(_pacings.c.name).where(_pacings.c.next_us.between(1, lease_now(session) * 1000 - FORGET_US)).limit(most)
+    names = session.connection().execute(old.with_for_update(skip_locked=True)).scalars().all()
+    return session.connection().execute(sa.delete(_pacings).where(_pacings.c.name.in_(names))).rowcount if names else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +110,13 @@ def take_shares(session: Session, wanted: list[ShareWanted]) -> list[int]:
 
 
 def _share(session: Session, ask: ShareWanted) -> int:
-    hold(session, f"share {ask.name}")  # on PostgreSQL two processes would each see the other's former share
+    at = lease_now(session)
+    hold(session, f"share {ask.name}").next_us = at * 1000  # on PostgreSQL two processes would each see the other's former share
     session.connection().execute(sa.delete(_shares).where(_shares.c.name == ask.name, _shares.c.owner.in_(gone(session))))
     if not ask.wanted:
         session.connection().execute(sa.delete(_shares).where(_shares.c.name == ask.name, _shares.c.owner == ask.owner))
         return 0
     rows = {row.owner: row for row in session.exec(select(Share).where(Share.name == ask.name))}
-    at = lease_now(session)
     mine = rows.pop(ask.owner, None) or Share(name=ask.name, owner=ask.owner, wanted=0, granted=0, since=at)
     allowed = _allowed(ask, mine, list(rows.values()), at)
     granted = max(allowed, ask.held)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -211,3 +213,26 @@ async def test_mails_over_a_domains_limit_are_put_off_to_the_queue_without_an_at
         await until_async(all_done, 10, "the queue has sent the rest")
         assert {row["attempts"] for row in here.effects()} == {1}
     assert sorted(line["to"] for line in mail.accepted()) == sorted(everyone)
+
+
+async def test_two_processes_that_send_keep_a_domains_limit_together(
+    database: Database, sandbox: Sandbox, tmp_path: Path, start_server: Callable[..., SmtpProcess]
+) -> None:
+    mail, rate, each = start_server(), 20, 15
+    settings = {"host": "127.0.0.1", "port": mail.port, "tls": "none", "per_domain_per_second": rate, "per_domain_at_once": 4}
+    create_connection(SYSTEM, connections_of(Settings(home=tmp_path), database), "mail", "smtp", settings)
+    program = program_of(sender_spec(config={"from_domain": "example.com", "connection": "mail"}))
+    async with shop(database, sandbox, tmp_path, program) as here, shop(database, sandbox, tmp_path, program) as there:
+        began = time.monotonic()
+        ran = ((here, "here"), (there, "there"))
+        results = await asyncio.gather(
+            *(one.run(group=name, to=[f"{name}{number}@one.example.com" for number in range(each)]) for one, name in ran)
+        )
+        took = time.monotonic() - began
+        assert results == [{"done": each}] * 2
+        with database.reading() as session:
+            moments = sa.text("SELECT at FROM effect_event WHERE after = 'performing' ORDER BY at")
+            begun = session.connection().execute(moments).scalars().all()
+    assert all(last - first >= 1000 for first, last in zip(begun, begun[round(rate * 1.1) + 1 :], strict=False))
+    assert (2 * each - 1) / rate - 0.15 <= took < 2 * each / rate + 2
+    assert len(mail.accepted()) == 2 * each
