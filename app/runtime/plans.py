@@ -30,13 +30,13 @@ Proviso = Callable[[Session, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On what terms a run is begun: with the seed and at the instant of a dry run before it, so that it comes to the same.
+    """On what terms a run is begun: with the seed and at the instant of a run before it, so that it comes to the same. No instant: its own.
 
     With an `approval`, it may perform the effects of `marks` alone, those of the approved plan one after the other.
     """
 
     seed: str
-    as_of: int
+    as_of: int | None = None
     approval: str | None = None
     marks: bytes | None = None
 

@@ -33,7 +33,7 @@ class Clean:
 
     `goes_on`: each call did more of what was to do, until nothing was left; `whole` is the ledger then, `after` itself where there was no
     more to do. `records` are those that are left in the end, by collection and key. `hour_ended`: between the two calls.
-    `elsewhere` are the items of another first run, at another time in a world of its own.
+    `elsewhere` are the items of another first run that draws the same, at another time in a world of its own.
     """
 
     example: Example
@@ -141,29 +141,29 @@ def _judge_replay(clean: Clean) -> Iterator[Finding]:
 
 
 async def run_twice(subject: Subject, bench: Bench, clean: Clean) -> tuple[list[Finding], Clean]:
-    """The call twice in one process, in a world of its own, at another time that moves: what is wrong, and the clean run with the items
-    of that one.
+    """The call twice in one process, with the clean run's seed in a world of its own, at another time that moves: what is wrong, and the
+    clean run with the items of that one.
 
     Where it comes to something else, it is made again at the example's time, which stands still; where it then comes to the same, it is
     the time by which it differs.
     """
     at = other_instant(clean.example, subject.digest)
-    played = await _play_twice(subject, bench, at_time(clean.example, at), SLOW_MS)
+    played = await _play_twice(subject, bench, at_time(clean.example, at), clean.played.seed, SLOW_MS)
     first = played.done[: len(clean.played.done)]
     if not _judge_twice(clean, played, timeless) and not does_otherwise(clean.played, first):
         items = {(one.effect, one.key): one.item for one in first if one.key is not None}
         return [], replace(clean, elsewhere=items)
-    findings = _judge_twice(clean, await _play_twice(subject, bench, clean.example))
+    findings = _judge_twice(clean, await _play_twice(subject, bench, clean.example, clean.played.seed))
     if findings or clean.replay[0] != "same":  # what is otherwise in each process is so at any time
         return findings, clean
     return await judge_times(subject, bench, clean.example, clean.played, at), clean
 
 
-async def _play_twice(subject: Subject, bench: Bench, example: Example, pace_ms: int = 0) -> Played:
+async def _play_twice(subject: Subject, bench: Bench, example: Example, seed: str, pace_ms: int = 0) -> Played:
     program = _twice(subject)
     async with staged(bench, example, subject.caller, program) as stage:
         stage.let_time_run(pace_ms)
-        return await stage.play(program, example.args)
+        return await stage.play(program, example.args, seed)
 
 
 def _judge_twice(clean: Clean, played: Played, reading: Callable[[str], str] = str) -> list[Finding]:

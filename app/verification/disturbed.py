@@ -66,11 +66,11 @@ async def run_disturbed(subject: Subject, bench: Bench, clean: Clean, schedule: 
     program, example = subject.program(), clean.example
     async with staged(bench, example, subject.caller, program, script=_script(subject.spec, clean, schedule)) as stage:
         stage.interruptions += _interruptions(subject.spec, stage, program, schedule)
-        played = await stage.play(program, example.args)
+        played = await stage.play(program, example.args, clean.played.seed)
         stage.interruptions.clear()
         ledger = await asyncio.to_thread(stage.ledger)
         await stage.settle()
-        again = await stage.play(program, example.args)
+        again = await stage.play(program, example.args, clean.played.seed if schedule.kind == "stopped" else None)
         if clean.goes_on:
             await to_an_end(stage, program, example)
         after = await asyncio.to_thread(stage.ledger)
@@ -311,7 +311,7 @@ def _recovery(spec: ExecutionSpec, seen: Disturbed) -> Iterator[Finding]:
 
 
 def _content(_spec: ExecutionSpec, seen: Disturbed) -> Iterator[Finding]:
-    """What a second call does for a run that was stopped is what one run does, save for what differs from run to run and with the time."""
+    """What a second call does for a run that was stopped, drawing the same, is what one run does, save for what differs with the time."""
     if seen.schedule.kind != "stopped":
         return
     for key in seen.clean.done:

@@ -17,7 +17,7 @@ import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +36,7 @@ from app.runtime.decisions import resolve_effect
 from app.runtime.ending import Ending
 from app.runtime.execution import Execution
 from app.runtime.journal import encode
+from app.runtime.plans import Terms
 from app.runtime.process import Call, Loader, Runtime
 from app.runtime.program import Program
 from app.runtime.queue import next_due, work_queue
@@ -79,7 +80,10 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """One run on a stage. `done` has one entry per item of its last attempt, in order; `attempts` is what each attempt's guest lived."""
+    """One run on a stage. `done` has one entry per item of its last attempt, in order; `attempts` is what each attempt's guest lived.
+
+    `seed` is that of its random values and new ids.
+    """
 
     run_id: str
     state: str
@@ -87,6 +91,7 @@ class Played:
     error: Mapping[str, Any] | None
     done: tuple[Done, ...]
     attempts: tuple[Heard, ...]
+    seed: str = ""
 
     @property
     def heard(self) -> Heard:
@@ -137,16 +142,17 @@ class Stage:
         self._runtime: Runtime | None = None
         self._run_id = ""
 
-    async def play(self, program: Program, args: Mapping[str, Any]) -> Played:
-        """One run to its end, through every death that is in store for it."""
+    async def play(self, program: Program, args: Mapping[str, Any], seed: str | None = None) -> Played:
+        """One run to its end, through every death that is in store for it. With a `seed` what it draws is what another run drew."""
         runtime = await self.living()
-        run_id, execution = await self._begun(runtime, program, args)
+        run_id, execution = await self._begun(runtime, program, args, seed)
         before = len(self.witness.heard)
         try:
             ending: Ending | None = await runtime.drive(execution)
         except ScriptedCrash:
             ending = await self._resume(run_id)
-        return self._played(program, run_id, args, ending, tuple(self.witness.heard[before:]))
+        played = self._played(program, run_id, args, ending, tuple(self.witness.heard[before:]))
+        return replace(played, seed=execution.run.seed)
 
     async def play_twins(self, program: Program, args: Mapping[str, Any]) -> list[Played]:
         """The same call in two processes at once: neither asks for its first effect before the other is about to, or is over."""
@@ -238,8 +244,9 @@ class Stage:
         await runtime.start()
         return runtime
 
-    async def _begun(self, runtime: Runtime, program: Program, args: Mapping[str, Any]) -> tuple[str, Execution]:
-        begun, execution = await runtime.begin(self.actor, program, Call(dict(args), source="verification"))
+    async def _begun(self, runtime: Runtime, program: Program, args: Mapping[str, Any], seed: str | None = None) -> tuple[str, Execution]:
+        terms = Terms(seed) if seed is not None else None
+        begun, execution = await runtime.begin(self.actor, program, Call(dict(args), source="verification", terms=terms))
         if execution is None:
             raise RuntimeError(f"a run without identity was not begun but {begun.how}")
         self._run_id = begun.run_id

@@ -1,7 +1,8 @@
 """The same call at other times: while time moves, as it does in a slow run, and at an instant that no example knows.
 
 What a tool does while time moves is what it does while it stands still: at the example's instant, or a little later. What it does at
-another instant may be something else, since quotes expire and days end; then it is told, for whoever approves the tool to know.
+another instant may be something else, since quotes expire and days end; then it is told, for whoever approves the tool to know. All draw
+what the first run drew, so that it is not chance by which they differ.
 
 It refuses to be: a judge of texts that hold a time. What is written as one is taken for one, whatever it says.
 """
@@ -72,22 +73,22 @@ def does_otherwise(clean: Played, other: tuple[Done, ...]) -> bool:
 
 async def judge_times(subject: Subject, bench: Bench, example: Example, clean: Played, at: str) -> list[Finding]:
     """A call that comes to something else where time moves and is another: which of both it is, and what it comes to."""
-    moving, ended = await _play(subject, bench, example, BRISK_MS)
+    moving, ended = await _play(subject, bench, example, clean.seed, BRISK_MS)
     if _differs_at_all(clean, moving):
-        still, _ = await _play(subject, bench, at_time(example, ended))
+        still, _ = await _play(subject, bench, at_time(example, ended), clean.seed)
         findings = list(_judge_moving(example, clean, moving, still))
         if findings:
             return findings
-    another, _ = await _play(subject, bench, at_time(example, at), SLOW_MS)
+    another, _ = await _play(subject, bench, at_time(example, at), clean.seed, SLOW_MS)
     return list(_judge_another(example, clean, moving, another, at))
 
 
-async def _play(subject: Subject, bench: Bench, example: Example, pace_ms: int = 0) -> tuple[Played, str]:
+async def _play(subject: Subject, bench: Bench, example: Example, seed: str, pace_ms: int = 0) -> tuple[Played, str]:
     """The run, and the instant at which it was over."""
     program = subject.program()
     async with staged(bench, example, subject.caller, program) as stage:
         stage.let_time_run(pace_ms)
-        played = await stage.play(program, example.args)
+        played = await stage.play(program, example.args, seed)
         return played, str(iso(stage.clock.now()))
 
 
@@ -112,7 +113,7 @@ def _judge_moving(example: Example, clean: Played, moving: Played, still: Played
 
 
 def _judge_another(example: Example, clean: Played, moving: Played, another: Played, at: str) -> Iterator[Finding]:
-    """What differs there, and not from run to run at the example's own time, as new ids do."""
+    """What differs there, and not already while time moves."""
     call = f"At another time, in a slow run, the call of example {example.name!r}"
     if another.error_code == "invariant_violated":
         message = f"{call} breaks an invariant: {str((another.error or {}).get('message', ''))[:300]}."

@@ -178,6 +178,15 @@ def test_every_effect_that_some_example_does_is_looked_at_however_many_there_are
     assert [example.name for example in choose_examples(specimen_spec(effects=effects, examples=examples))] == ids
 
 
+def test_what_a_tool_draws_by_chance_is_not_taken_for_what_time_does(lab: Lab, scratch: Path) -> None:
+    drawn = changed(TOOL, '"text": "Good morning."', '"text": text')
+    drawn = changed(drawn, "def letter(to: str, name: str)", "def letter(to: str, name: str, text: str)")
+    drawn = changed(drawn, 'sender["name"]) for to', 'sender["name"], f"{ctx.random.choice((1, 2))} {ctx.new_id()}") for to')
+    drawn = changed(drawn, 'ctx.perform_each("send", items)', '(ctx.perform("send", item) for item in items)')
+    outcome = lab.ask(check_effects, subject(tool=drawn), scratch)
+    assert outcome.findings == [] and outcome.evidence["schedules"]["kinds"]["stopped"]["played"] > 0
+
+
 @pytest.mark.parametrize("now", ["2026-03-01T09:59:58Z", "2026-03-01T23:59:30Z", "2026-03-01T09:55:00Z"])
 def test_a_key_with_the_time_in_it_is_refused_and_one_with_the_day_in_it_is_not_at_any_time_of_the_hour(
     lab: Lab, scratch: Path, now: str
