@@ -27,6 +27,9 @@ _HOST = {
 _PRIVATE = {"type": "boolean", "description": "Whether addresses of private networks and of this machine may be connected to."}
 _PLAIN = {"type": "boolean", "description": "Whether http:// (without TLS) is allowed; a secret then goes to this machine only."}
 _URL = {"type": "string", "maxLength": 1000, "pattern": r"^https?://[a-z0-9.:_\[\]-]+(/[!-\"$-~]*)?$"}
+_OURS = frozenset(
+    ("host", "connection", "content-length", "content-type", "transfer-encoding", "te", "trailer", "upgrade", "expect", "idempotency-key")
+)
 _AT_ONCE = {"type": "integer", "minimum": 1, "maximum": 200, "description": "How many connections may be open at once; 10 if absent."}
 
 
@@ -166,4 +169,6 @@ def _http(config: Mapping[str, Any], field: str, secret: bool) -> list[Problem]:
         found.append(Problem(path, "is not encrypted", "Use https://, or set plain_http if that is meant."))
     if parts.scheme == "http" and secret and host not in LOOPBACK:
         found.append(Problem(path, "would send a secret unencrypted to another machine", "Use https://."))
+    if config.get("header", "").lower() in _OURS:
+        found.append(Problem("$.config.header", "is set by the service itself", "Name the header that the credential goes into."))
     return found

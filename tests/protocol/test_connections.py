@@ -47,6 +47,7 @@ def test_a_connection_is_named_read_changed_tested_and_forgotten(site: Site) -> 
     [
         ({"name": "x", "kind": "http"}, "body_invalid"),
         ({"name": "Big Name", "kind": "http", "config": HTTP}, "connection_invalid"),
+        ({"name": "x", "kind": "http", "config": {**HTTP, "header": "Idempotency-Key"}, "secret": "a"}, "connection_invalid"),
         ({"name": "x", "kind": "http", "config": HTTP, "secret": "a", "secret_ref": "env:TOOLMINT_SECRET_A"}, "connection_invalid"),
         ({"name": "x", "kind": "http", "config": HTTP, "secret_ref": "env:TOOLMINT_ADMIN_KEY"}, "secret_reference_invalid"),
     ],
