@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 import sqlalchemy as sa
 from sqlmodel import select
@@ -16,7 +20,7 @@ from app.runtime.flow.pausing import circuits_of
 from app.runtime.queue import next_due, work_queue, workable
 from app.sandbox.sandbox import Sandbox
 from tests.support.waiting import until_async as until
-from tests.support.worlds import CALLER, world
+from tests.support.worlds import CALLER, World, world
 
 pytestmark = pytest.mark.anyio
 MANY = [f"n{number}@example.org" for number in range(300)]
@@ -136,3 +140,74 @@ async def test_refusals_for_good_are_answers_and_open_nothing(sqlite_database: D
         _, ending = await w.call(group="g", to=MANY)
         assert ending is not None and ending.result is not None and ending.result["failed"] == len(MANY)
         assert circuits_of(sqlite_database, DEFAULT_TENANT) == []
+
+
+@asynccontextmanager
+async def neighbour(w: World, database_url: str) -> AsyncIterator[World]:
+    """Another process on the same database, running all the while: it shares the tables and the world that is sent to, nothing else."""
+    database = Database(database_url, durable=False)
+    there = World(database, w.sandbox, w.connectors, w.programs, w.lease_s, w.flow)
+    await there.start()
+    try:
+        yield there
+    finally:
+        await there.stop()
+        database.close()
+
+
+def knows(w: World) -> bool:
+    """Whether the process knows of an open circuit."""
+    return w.runtime.flow is not None and bool(w.runtime.flow.circuits(DEFAULT_TENANT))
+
+
+async def test_a_circuit_that_one_process_opens_is_open_in_the_other_within_a_second_and_is_closed_there_as_soon(
+    database_url: str, database: Database, sandbox: Sandbox
+) -> None:
+    flow = Limits(fuse=Fuse(failures=5, rest_ms=2_500, longest_ms=2_500))
+    async with world(database, sandbox, flow=flow, script=[AWAY | {"times": 5}]) as w, neighbour(w, database_url) as there:
+        await w.call(group="g", to=MANY[:5])
+        await until(lambda: circuits_of(database, DEFAULT_TENANT), what="the circuit is open")
+        await until(lambda: knows(there), 1.0, "the other process knows of it within a second")
+        before = attempts(database)
+        _, ending = await there.call(group="h", to=MANY[:50])
+        assert ending is not None and ending.result is not None and ending.result["retrying"] == 50
+        assert attempts(database) == before and w.sent() == []
+
+        async def tried() -> bool:
+            await work_queue(w.runtime, 1)
+            return not circuits_of(database, DEFAULT_TENANT)
+
+        await until(tried, what="a trial of the first process closes it")
+        await until(lambda: not knows(there), 1.0, "the other process knows of that within a second")
+        _, ending = await there.call(group="i", to=MANY[:3])
+        assert ending is not None and ending.result is not None and ending.result["done"] == 3
+
+
+async def test_two_processes_that_both_have_much_to_try_make_one_trial_at_a_time(
+    database_url: str, database: Database, sandbox: Sandbox
+) -> None:
+    retry = {"max_attempts": 20, "initial_delay_s": 0.1, "factor": 1, "max_delay_s": 0.1}
+    async with world(database, sandbox, flow=QUICK, script=[AWAY], retry=retry) as w, neighbour(w, database_url) as there:
+        await w.call(group="g", to=MANY[:60])
+        await until(lambda: knows(w) and knows(there), what="both know that it is open")
+        before, closing = attempts(database), asyncio.Event()
+
+        async def work(process: World) -> None:
+            while not closing.is_set():
+                with database.writing() as session:  # nobody waits for its own turn, so that all that holds them back is the circuit
+                    session.connection().execute(sa.text("UPDATE effect SET next_at = 1 WHERE state IN ('retry_wait', 'planned')"))
+                await work_queue(process.runtime)
+                await process.call(group="h", to=MANY[60:62])
+
+        working = [asyncio.create_task(work(process)) for process in (w, w, there, there)]
+        try:
+            await until(lambda: trials(database) >= 3, what="three trials have failed")
+        finally:
+            closing.set()
+            await asyncio.gather(*working)
+        await until(lambda: trials(database) == attempts(database) - before, what="each attempt since was a trial, and each was counted")
+        assert actions(database) == ["circuit.opened"] and w.sent() == []
+
+
+def trials(database: Database) -> int:
+    return sum(circuit["trials"] for circuit in circuits_of(database, DEFAULT_TENANT))
