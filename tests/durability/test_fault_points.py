@@ -6,20 +6,21 @@ what was in doubt.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from app.core.db import Database
 from app.core.faults import POINTS
-from app.runtime import views
 from app.runtime.state import EFFECT_MOVES, RUN_MOVES
 from tests.durability.chapters import CHAPTERS, PASSED, REACHED, points_of
-from tests.durability.doomed import CLEAN
+from tests.durability.doomed import AT_ONCE, CLEAN, LEDGER
+from tests.support.postgres import PostgresServer
 from tests.support.processes import ROOT, start_module
-from tests.support.worlds import CALLER
 
 ELSEWHERE = {
     "decision.part.before": "tests/integration/runtime/test_redrives.py",
@@ -54,43 +55,40 @@ def test_every_transition_has_a_chapter_that_dies_before_and_after_it() -> None:
     assert Counter(move for chapter in CHAPTERS for move in REACHED[chapter]) == Counter(moves)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def urls(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    """PostgreSQL databases for a few processes at once; none where each has a SQLite file of its own."""
+    if request.param == "sqlite":
+        yield []
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    names = [server.lend(request.getfixturevalue("postgres_template")) for _ in range(AT_ONCE)]
+    yield [server.url(name) for name in names]
+    for name in names:
+        server.give_back(name)
+
+
 @pytest.mark.parametrize("chapter", list(CHAPTERS))
-def test_a_process_killed_at_any_point_leaves_the_ledger_of_a_clean_run(tmp_path: Path, chapter: str) -> None:
-    child = start_module("tests.durability.doomed", str(tmp_path), chapter, output=tmp_path / "output")
+def test_a_process_killed_at_any_point_leaves_the_ledger_of_a_clean_run(tmp_path: Path, chapter: str, urls: list[str]) -> None:
+    child = start_module("tests.durability.doomed", str(tmp_path), chapter, *urls, output=tmp_path / "output")
     assert child.process.wait(timeout=110) == 0, child.text()
     ended = dict(line.rsplit(" ", 1) for line in child.text().splitlines())
     assert ended == dict.fromkeys(points_of(chapter), "-9")
-    clean, sent = ledger(tmp_path / CLEAN, chapter), Counter(diary(tmp_path / CLEAN))
+    clean, sent = ledger(tmp_path / CLEAN)["states"], Counter(diary(tmp_path / CLEAN))
     assert "unknown" not in clean.values() and max(sent.values(), default=1) == 1
     for point in points_of(chapter):
-        assert ledger(tmp_path / point, chapter) == clean, point
+        assert ledger(tmp_path / point)["states"] == clean, point
         found = Counter(diary(tmp_path / point))
         assert found.keys() == sent.keys(), point
-        doubted = doubts(tmp_path / point)
+        doubted = Counter(ledger(tmp_path / point)["doubts"])
         for to, copies in found.items():
             assert copies == 1 or (chapter in MAY_REPEAT and copies <= 1 + doubted[to]), (point, to)
 
 
-def opened(folder: Path) -> Database:
-    return Database(f"sqlite:///{folder}/toolmint.db", durable=False)
-
-
-def ledger(folder: Path, chapter: str) -> dict[str, str]:
-    """The state of each effect by its subject."""
-    database = opened(folder)
-    rows = views.read_ledger(CALLER, database, "notes", chapter, limit=500)["items"]
-    database.close()
-    return {row["subject"]: row["state"] for row in rows}
-
-
-def doubts(folder: Path) -> Counter[str]:
-    """How often each effect was unknown, by its subject."""
-    database = opened(folder)
-    with database.reading() as session:
-        query = "SELECT effect.subject FROM effect JOIN effect_event AS e ON e.effect_id = effect.id WHERE e.after = 'unknown'"
-        found = Counter(row[0] for row in session.connection().exec_driver_sql(query))
-    database.close()
-    return found
+def ledger(folder: Path) -> dict[str, Any]:
+    """By subject: the state of each effect, and how often it was in doubt."""
+    told: dict[str, Any] = json.loads((folder / LEDGER).read_text())
+    return told
 
 
 def diary(folder: Path) -> list[str]:
