@@ -156,6 +156,9 @@ def test_a_tool_that_does_not_load_says_what_disagrees_and_what_to_do(own_site: 
     admin = Client(own_site)
     text = admin.get(f"/tools/{TOOL}").text
     assert "version_altered" in text and "published_by of its row was altered" in text and "Restore the database" in text
+    beside = f"/candidates/{candidate(own_site, 'passed')}/changes"
+    for path in (f"/tools/{TOOL}/versions/2", f"/tools/{TOOL}/versions/2/code", f"/tools/{TOOL}/versions/2/changes", beside):
+        assert "version_altered" in admin.get(path).text, path
     admin.close()
 
 

@@ -54,9 +54,10 @@ def events(desk: At, candidate_id: str) -> Response:
 @router.get("/candidates/{candidate_id}/changes")
 def changes(desk: At, candidate_id: str) -> Response:
     candidate = read_candidate(desk.actor, desk.database, candidate_id)
-    against, before = _stable(desk, candidate["tool"])
-    compared = compared_files(before, _files(desk, candidate)) if against is not None else []
-    return desk.show("candidates/changes.html", tab="changes", candidate=candidate, against=against, compared=compared)
+    stable = _stable(desk, candidate["tool"])
+    compared = compared_files(stable["files"], _files(desk, candidate)) if stable else []
+    against, refused = (stable["version"], stable["refused"]) if stable else (None, None)
+    return desk.show("candidates/changes.html", tab="changes", candidate=candidate, against=against, refused=refused, compared=compared)
 
 
 @router.get("/candidates/{candidate_id}/{tab}")
@@ -132,10 +133,11 @@ def _files(desk: Desk, candidate: dict[str, Any]) -> dict[str, str]:
     return {**candidate_files(desk.actor, desk.database, candidate["id"]), "spec.json": json.dumps(spec, ensure_ascii=False)}
 
 
-def _stable(desk: Desk, tool: str) -> tuple[int | None, dict[str, str]]:
-    """The version that answers calls now, with its files; None where there is none, or none that this actor may see."""
+def _stable(desk: Desk, tool: str) -> dict[str, Any] | None:
+    """The version that answers calls now; None where there is none, or none that this actor may see."""
     try:
-        number: int | None = read_tool(desk.actor, desk.services.catalog, tool)["channels"].get(STABLE, {}).get("version")
-        return number, read_version(desk.actor, desk.services.catalog, tool, number)["files"] if number is not None else {}
+        number: int = read_tool(desk.actor, desk.services.catalog, tool)["channels"][STABLE]["version"]
+        version: dict[str, Any] = read_version(desk.actor, desk.services.catalog, tool, number)
     except NotFound:
-        return None, {}
+        return None
+    return version

@@ -33,9 +33,13 @@ def changes(desk: At, name: str, number: int) -> Response:
     wanted = desk.query("against")
     against = int(wanted) if wanted.isdecimal() and len(wanted) < 9 else max((v for v in versions if v < number), default=None)
     other = _version(desk, name, against) if against is not None else None
-    compared = compared_files(other["files"], version["files"]) if other else []
-    others = [v for v in versions if v != number]
-    return desk.show("versions/changes.html", tab="changes", against=against, others=others, compared=compared, **_frame(name, version))
+    values: dict[str, Any] = {
+        "against": against,
+        "refused": other["refused"] if other else None,
+        "others": [v for v in versions if v != number],
+        "compared": compared_files(other["files"], version["files"]) if other else [],
+    }
+    return desk.show("versions/changes.html", tab="changes", **values, **_frame(name, version))
 
 
 @router.get("/tools/{name}/versions/{number}/bundle")
