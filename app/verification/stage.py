@@ -27,7 +27,7 @@ from app.core import ids
 from app.core.actor import Actor
 from app.core.clock import ScriptedClock, from_iso
 from app.core.db import Database
-from app.core.errors import Failed, NotFound, ToolmintError
+from app.core.errors import NotFound, ToolmintError
 from app.core.feed import Feed
 from app.observability import metrics
 from app.records.snapshots import take_as
@@ -283,7 +283,7 @@ class Stage:
 
     def _played(self, program: Program, run_id: str, args: Mapping[str, Any], ending: Ending | None, attempts: tuple[Heard, ...]) -> Played:
         if ending is not None and ending.state == "crashed":  # its sandbox went away, or we have a bug: nothing is known of the tool
-            raise Failed("run_broken", "A run of the verification was broken off by the platform.", fix="Verify again.", retryable=True)
+            raise RuntimeError(f"the run {run_id} of a verification was broken off by the platform")
         done = tuple(self._done(program, args, *told) for told in _told(attempts[-1]))
         if ending is None:
             with self.database.reading() as session:

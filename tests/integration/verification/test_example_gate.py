@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
+from app.connectors.port import Reply, Request
+from app.connectors.scripted import ScriptedEmail
 from app.verification.examples_gate import check_examples
 from tests.support.bench import Lab, rules, subject
 from tests.support.specimens import SPEC, TOOL, changed, specimen_spec
@@ -80,3 +84,24 @@ def test_an_example_may_crash_its_process_and_is_resumed(lab: Lab, scratch: Path
     ]
     outcome = lab.ask(check_examples, subject(spec=specimen_spec(examples=[example])), scratch)
     assert outcome.passed, outcome.findings
+
+
+def test_a_run_whose_sandbox_is_killed_breaks_the_check_and_says_nothing_of_the_candidate(
+    lab: Lab, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    perform = ScriptedEmail.perform
+
+    async def last_act(port: ScriptedEmail, request: Request) -> Reply:
+        _kill_sandboxes()
+        return await perform(port, request)
+
+    monkeypatch.setattr(ScriptedEmail, "perform", last_act)
+    with pytest.raises(RuntimeError, match="broken off"):
+        lab.ask(check_examples, subject(), scratch)
+
+
+def _kill_sandboxes() -> None:
+    for children in Path("/proc/self/task").glob("*/children"):
+        for pid in children.read_text().split():
+            if "bwrap" in Path(f"/proc/{pid}/comm").read_text():
+                os.kill(int(pid), signal.SIGKILL)
