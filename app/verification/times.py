@@ -1,8 +1,8 @@
 """The same call at other times: while time moves, as it does in a slow run, and at an instant that no example knows.
 
 What a tool does while time moves is what it does while it stands still: at the example's instant, or a little later. What it does at
-another instant may be something else, since quotes expire and days end; then it is told, for whoever approves the tool to know. All draw
-what the first run drew, so that it is not chance by which they differ.
+another instant may be something else, since quotes expire and days end; then it is told, for whoever approves the tool to know, unless it
+breaks there. All draw what the first run drew, so that it is not chance by which they differ.
 
 It refuses to be: a judge of texts that hold a time. What is written as one is taken for one, whatever it says.
 """
@@ -43,6 +43,9 @@ _TIME = re.compile(
 _EPOCHS = ((1.6e9, 4.1e9), (1.6e12, 4.1e12))
 """Numbers that are instants of this century, in seconds and in milliseconds."""
 
+_BROKEN = frozenset({"tool_crashed", "result_invalid", "invariant_violated"})
+"""Ends that no tool may come to, whatever day it is."""
+
 _ABSENT = object()
 _Lived = Mapping[Place, Any]
 """What a run did, as leaves: `(effect, key, which of that key, …)`, and `("result", …)`."""
@@ -63,7 +66,7 @@ def at_time(example: Example, at: str) -> Example:
 
 def timeless(text: str) -> str:
     """A text without the times in it."""
-    return _TIME.sub("#", text)
+    return _TIME.sub("<time>", text)
 
 
 def does_otherwise(clean: Played, other: tuple[Done, ...]) -> bool:
@@ -115,9 +118,10 @@ def _judge_moving(example: Example, clean: Played, moving: Played, still: Played
 def _judge_another(example: Example, clean: Played, moving: Played, another: Played, at: str) -> Iterator[Finding]:
     """What differs there, and not already while time moves."""
     call = f"At another time, in a slow run, the call of example {example.name!r}"
-    if another.error_code == "invariant_violated":
-        message = f"{call} breaks an invariant: {str((another.error or {}).get('message', ''))[:300]}."
-        yield found(example, "other_time_differs", message, {"at": example.now}, {"at": at})
+    if clean.error_code not in _BROKEN and another.error_code in _BROKEN:
+        said = str((another.error or {}).get("message", ""))[:300].rstrip(".")
+        message = f"{call} ends with {another.error_code!r}: {said}."
+        yield found(example, "other_time_breaks", message, {"at": example.now}, {"at": at})
         return
     was, now = _lived(clean), _lived(another)
     ever = set(_differing(was, _lived(moving)))

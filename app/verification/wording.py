@@ -24,6 +24,7 @@ FIXES: Mapping[str, str] = MappingProxyType(
         "fails_on_repeat": "Return a result whatever was done before: count what is skipped as skipped.",
         "state_between_calls": "Keep nothing between calls and take what items are made of from args, reads and the context alone.",
         "moving_time_differs": "Decide by one ctx.now() of the run what is due; that time has passed since may be written down, no more.",
+        "other_time_breaks": "Expect every date: count what it makes impossible as failed, or end the run with ToolError(code, message).",
         "other_time_differs": "Say in the description what depends on the date, and remove what should not.",
         "replay_differs": _DETERMINISM,
         "unrepeatable": _DETERMINISM,
