@@ -34,7 +34,7 @@ def keep_result(database: Database, key: str, tenant: str, candidate_id: str, re
     """Keep a result that passed, or that there was a red one: from then on nothing answers this key until it is forgotten."""
     passed = result["status"] == "passed"
     text = json.dumps(result, ensure_ascii=False) if passed else None
-    with database.writing() as session:
+    with database.writing(durable=False) as session:
         row = KeptResult(key=key, tenant=tenant, gate=result["gate"], candidate_id=candidate_id, result=text, at=now(session))
         known = repository.keep(session, row)
         if not passed:
@@ -49,7 +49,7 @@ def recall_facts(database: Database, key: str) -> dict[str, Any] | None:
 
 def remember_facts(database: Database, key: str, tenant: str, gate: str, candidate_id: str, facts: Mapping[str, Any]) -> None:
     """Remember a gate's facts, in the place of those that are under `key`."""
-    with database.writing() as session:
+    with database.writing(durable=False) as session:
         row = KeptResult(key=key, tenant=tenant, gate=gate, candidate_id=candidate_id, result=None, at=now(session))
         known = repository.keep(session, row)
         known.result, known.candidate_id, known.at = json.dumps(facts), candidate_id, row.at

@@ -96,7 +96,7 @@ def still_held(database: Database, candidate_id: str, owner: str) -> bool:
 
 def gate_started(database: Database, candidate_id: str, owner: str, gate: str, position: int) -> None:
     """Show that a gate runs; `position` orders the report. Raises Conflict `candidate_lost` for an owner that lost its claim."""
-    with database.writing() as session:
+    with database.writing(durable=False) as session:
         row = _held(session, candidate_id, owner)
         result = repository.gate(session, candidate_id, gate) or GateResult(
             candidate_id=candidate_id, gate=gate, position=position, status="running", updated_at=0
@@ -125,7 +125,7 @@ def gate_finished(
     A finding or a piece of evidence that comes from a held-out example carries `"held_out": true`, so that readers without
     that permission do not see it. Raises Conflict `candidate_lost`.
     """
-    with database.writing() as session:
+    with database.writing(durable=False) as session:
         row = _held(session, candidate_id, owner)
         result = repository.gate(session, candidate_id, gate) or GateResult(
             candidate_id=candidate_id, gate=gate, position=position or 0, status=status, updated_at=0

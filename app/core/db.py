@@ -65,10 +65,11 @@ class Database:
         self._writing: sa.Connection | None = None
         self._glancing: sqlite3.Connection | None = None
         self._lock_fd = -1
+        self._synchronous = "FULL" if durable else "OFF"
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock_fd = os.open(f"{self.path}.write-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self.engine = _sqlite_engine(parsed, durable)
+            self.engine = _sqlite_engine(parsed, self._synchronous)
         else:
             self.engine = sa.create_engine(parsed, pool_size=8, max_overflow=24, pool_pre_ping=True, hide_parameters=True)
 
@@ -98,10 +99,16 @@ class Database:
             return None
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
-        """A session whose changes are committed together at the end, or not at all."""
-        with self._in_turn(), self._writer() as connection:
+    def writing(self, *, durable: bool = True) -> Iterator[Session]:
+        """A session whose changes are committed together at the end, or not at all.
+
+        What need not be `durable` outlives any process, and may go with the power unless something durable came after it. Others wait for
+        it less long, since it does not wait for the disk.
+        """
+        with self._in_turn(), self._writer(durable) as connection:
             with connection.begin(), self._session(connection, autoflush=True) as session:
+                if not durable and not self.is_sqlite:
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit TO OFF")
                 yield session
                 session.flush()
                 for last in session.info.pop(_LAST, ()):
@@ -109,7 +116,7 @@ class Database:
             committed(session.info)
 
     @contextmanager
-    def _writer(self) -> Iterator[sa.Connection]:
+    def _writer(self, durable: bool) -> Iterator[sa.Connection]:
         """SQLite: one connection for all writes, whose page cache another's writes would empty. Else one of the pool."""
         if not self.is_sqlite:
             with self.engine.connect() as connection:
@@ -117,8 +124,9 @@ class Database:
             return
         if self._writing is None:
             self._writing = self.engine.connect().execution_options(begin="IMMEDIATE")
-            writing: Any = self._writing.connection.driver_connection
-            writing.execute(_CACHE_OF_WRITER)
+            self._tell_writer(_CACHE_OF_WRITER)
+        if not durable and self._synchronous == "FULL":
+            self._tell_writer("PRAGMA synchronous=NORMAL")
         try:
             yield self._writing
         except BaseException:
@@ -126,6 +134,14 @@ class Database:
                 self._writing.close()
                 self._writing = None
             raise
+        finally:
+            if not durable:
+                self._tell_writer(f"PRAGMA synchronous={self._synchronous}")
+
+    def _tell_writer(self, pragma: str) -> None:
+        if self._writing is not None:
+            driver: Any = self._writing.connection.driver_connection
+            driver.execute(pragma)
 
     def _session(self, connection: sa.Connection, *, autoflush: bool) -> Session:
         session = Session(connection, expire_on_commit=False, autoflush=autoflush)
@@ -172,7 +188,7 @@ def _sqlite_dialect() -> Dialect:
     return engine.dialect
 
 
-def _sqlite_engine(url: sa.URL, durable: bool) -> Engine:
+def _sqlite_engine(url: sa.URL, synchronous: str) -> Engine:
     arguments = {"check_same_thread": False, "timeout": 30}
     shared = {"compiled_cache": _COMPILED}
     engine = sa.create_engine(url, connect_args=arguments, pool_size=8, max_overflow=24, hide_parameters=True, execution_options=shared)
@@ -181,7 +197,7 @@ def _sqlite_engine(url: sa.URL, durable: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves; the driver's implicit one is deferred and deadlocks
-        for pragma in (*_PRAGMAS, f"synchronous={'FULL' if durable else 'OFF'}"):
+        for pragma in (*_PRAGMAS, f"synchronous={synchronous}"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

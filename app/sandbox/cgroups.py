@@ -42,6 +42,11 @@ class Group:
                         return True
         return False
 
+    def take(self, pid: int) -> None:
+        """Move a process into it. Raises ProcessLookupError for one that has gone."""
+        for folder in self.folders:
+            Path(folder, "cgroup.procs").write_text(str(pid))
+
     def cpu_ms(self) -> int | None:
         """CPU time of all its processes so far; None where no group could be made."""
         for folder in self.folders:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from weakref import WeakSet
 
 from app.core.errors import Unavailable
-from app.sandbox import installation, launcher, oneshot, proof, slots
+from app.sandbox import cgroups, installation, launcher, oneshot, proof, slots
 from app.sandbox.forkserver import ForkServer
 from app.sandbox.installation import Installation
 from app.sandbox.limits import GUEST, PROCESS, GuestLimits, ProcessLimits
@@ -105,6 +107,23 @@ class Sandbox:
         other = Sandbox(self._home, idle_per_tool=0, idle_total=0, background=self.background if background is None else background)
         other.proof, other._installation = self.proof, self._installation
         return other
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[Callable[[int], None]]:
+        """What has a process of ours stand back, by its pid, as this sandbox itself does: a checker that runs nothing of a candidate."""
+        if not self.background:
+            yield lambda _: None
+            return
+        group = cgroups.create_background()
+
+        def place(pid: int) -> None:
+            os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
+            group.take(pid)
+
+        try:
+            yield place
+        finally:
+            await group.remove()
 
     async def stop(self) -> None:
         """End every child and the fork server; idempotent."""

@@ -13,7 +13,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -39,15 +39,27 @@ _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKe
 _SIMPLER = "Simplify patterns, schemas and invariants; shorten examples."
 
 
-async def check(body: Any, catalog: ConnectorCatalog, *, wall_limit_s: float = WALL_LIMIT_S, wait_s: float = WAIT_S) -> ExecutionSpec:
+def _behind(pid: int) -> None:
+    os.setpriority(os.PRIO_PROCESS, pid, _NICE)
+
+
+async def check(
+    body: Any,
+    catalog: ConnectorCatalog,
+    *,
+    wall_limit_s: float = WALL_LIMIT_S,
+    wait_s: float = WAIT_S,
+    place: Callable[[int], None] = _behind,
+) -> ExecutionSpec:
     """The spec that `body` (parsed JSON) is. Raises Invalid `spec_invalid` with problems, TooLarge `spec_too_large`.
 
     At most four children at once in this process; the next waits up to `wait_s` for its turn. Raises Limited `too_many_checks`.
+    `place` is told the child's pid, to have it stand back for what is more urgent.
     """
     text = _guarded(body)  # what needs no child waits for none
     request = json.dumps(catalog.as_json()).encode() + b"\n" + text
     async with _turn(wait_s):
-        answer = await _ask_child(request, wall_limit_s)
+        answer = await _ask_child(request, wall_limit_s, place)
     problems = [Problem(**problem) for problem in answer["problems"]]
     if problems:
         raise _invalid(problems)
@@ -97,7 +109,7 @@ def _invalid(problems: list[Problem]) -> Invalid:
     )
 
 
-async def _ask_child(request: bytes, wall_limit_s: float) -> dict[str, Any]:
+async def _ask_child(request: bytes, wall_limit_s: float, place: Callable[[int], None]) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec(
         *child_command("app.spec.checking"),
         stdin=asyncio.subprocess.PIPE,
@@ -107,7 +119,7 @@ async def _ask_child(request: bytes, wall_limit_s: float) -> dict[str, Any]:
         cwd="/",
     )
     with suppress(ProcessLookupError):
-        os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
+        place(process.pid)
     try:
         output, _ = await asyncio.wait_for(process.communicate(request), wall_limit_s)
     except TimeoutError:

@@ -26,6 +26,7 @@ _REASONS = {
     "output": ("output_limit", "printed more than it may", "Print less."),
     "memory": ("memory_limit", "needed more memory than it may use", "Use less memory."),
 }
+_BUSY = "Verify again when the machine has less to do; TOOLMINT_VERIFICATION_STANDS_BACK=0 lets verification have its full share of it."
 
 
 class Cut(Exception):
@@ -61,7 +62,7 @@ def refuse_cut(program: str, done: Completed) -> None:
     """Raise Cut where a limit or a signal ended the program, Failed `machine_busy` where it was hardly let run."""
     if done.cut == "time" and done.cpu_ms is not None and done.cpu_ms < done.wall_ms / (2 * PATIENCE):
         detail = f"The check {program} got {done.cpu_ms} ms of the processor in {done.wall_ms} ms."
-        raise Failed("machine_busy", detail, fix="Verify again when the machine has less to do.")
+        raise Failed("machine_busy", detail, fix=_BUSY)
     if done.cut is not None:
         rule, what, fix = _REASONS[done.cut]
         raise Cut(Finding(rule, f"The check {program} {what} on this candidate.", fix))

@@ -11,7 +11,7 @@ from typing import Any
 
 from app.candidates.files import checked_files
 from app.core.errors import Invalid, TooLarge
-from app.spec.checking import check
+from app.spec.checking import WALL_LIMIT_S, check
 from app.verification.boxes import STATIC, Cut, ask, broken, refuse_cut
 from app.verification.findings import Finding, GateOutcome
 from app.verification.subject import Bench, Subject
@@ -36,14 +36,15 @@ _MYPY += ["--warn-unreachable", "--enable-error-code=possibly-undefined", "--ena
 _TYPED = "Make it agree with contract.py and the toolkit's types; contract.py is generated from the spec and is not yours to change."
 
 
-async def check_spec(subject: Subject, _bench: Bench, _seen: Seen) -> GateOutcome:
+async def check_spec(subject: Subject, bench: Bench, _seen: Seen) -> GateOutcome:
     """The spec is for this tool and clean by today's lint; the files are exactly two, of the right size and plain."""
     findings: list[Finding] = []
     if subject.spec.name != subject.tool:
         message = f"The spec is for {subject.spec.name!r}, the candidate for {subject.tool!r}."
         findings.append(Finding("spec_name", message, "Submit the candidate to the tool that its spec names."))
     try:
-        await check(subject.spec.body(), subject.catalog)
+        async with bench.sandbox.aside() as place:
+            await check(subject.spec.body(), subject.catalog, wall_limit_s=WALL_LIMIT_S * bench.patience, place=place)
     except (Invalid, TooLarge) as error:  # a check that itself failed says nothing of the spec, and breaks the gate
         findings += [Finding.of_problem("spec_lint", problem, "spec.json") for problem in error.problems]
         findings += [] if error.problems else [Finding("spec_lint", error.detail, error.fix, file="spec.json")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from app.sandbox import cgroups, oneshot, slots, staging
 from app.sandbox.diagnosis import advice, missing_flag
 from app.sandbox.interpreter import Interpreter, Mount
 from app.sandbox.launcher import Plan
+from app.sandbox.sandbox import Sandbox
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs sandboxes under other uids")
@@ -117,3 +119,21 @@ def test_a_group_in_the_background_stands_back_as_a_whole() -> None:
         assert all(path.read_text().strip() == "1" for path in idle) and len(idle) >= ("cpu" in cgroups.parents())
     finally:
         asyncio.run(group.remove())
+
+
+def _grouped(pid: int) -> bool:
+    return "toolmint-" in Path(f"/proc/{pid}/cgroup").read_text()
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_checker_stands_back_where_the_sandbox_beside_it_does(tmp_path: Path, background: bool) -> None:
+    async def policy() -> tuple[int, bool]:
+        async with Sandbox(tmp_path, background=background).aside() as place:
+            process = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
+            place(process.pid)
+            found = os.sched_getscheduler(process.pid), _grouped(process.pid)
+            await process.communicate(b"\n")
+            return found
+
+    grouped = background and bool({"cpu", "unified"} & cgroups.parents().keys())
+    assert asyncio.run(policy()) == (os.SCHED_IDLE if background else os.SCHED_OTHER, grouped)
