@@ -28,7 +28,7 @@ from app.core.faults import fault
 from app.observability import audit, metrics
 from app.runtime.broker import make_request
 from app.runtime.models import UNKNOWN_EFFECTS, Effect, is_open
-from app.runtime.performing import error_text
+from app.runtime.performing import EFFECT_TIMEOUT_MS, error_text
 from app.runtime.process import Runtime
 from app.runtime.program import Program
 from app.runtime.repository.bulk import shift
@@ -43,8 +43,12 @@ ASKING = Retry(max_attempts=8, initial_delay_s=2, factor=4, max_delay_s=3600)
 FIRST_MS = 2000
 """How long after the doubt it is asked first."""
 
-SURE_MS = 15_000
-"""How old a doubt must be for "not done" to count: an attempt may still be under way at a provider that does not know of it yet."""
+SURE_MS = EFFECT_TIMEOUT_MS
+"""How old a doubt must be for "not done" to count: the attempt may still be under way at a provider that does not know of it yet.
+
+The doubt may begin long before the attempt is over: with a gateway that gave up, or with a holder that lost its lease. No attempt is
+given more time than this for its answer; a provider that is at a request for longer must know of it from when it takes it on.
+"""
 
 ANSWER_S = 30.0
 BATCH = 100
