@@ -65,6 +65,15 @@ INSTEAD = {
     "urllib.request": "Declare an effect with the connector http.request and use ctx.perform(...).",
 }
 
+INSTEAD_IN_A_TEST = {
+    "hypothesis": "Give the values that matter by pytest.mark.parametrize, or draw them of random.Random(seed).",
+    "os": "A test has no environment and no files: write the values down.",
+    "pathlib": "A test has no files: write the values down, or give trial(...) a world.",
+    "time": "Give trial(...) the time: trial(run, args, now=…).",
+    "unittest": "Write plain functions test_… that assert; give trial(...) the world, script or now that bring the case about.",
+}
+"""What to do instead of importing a module that is not admitted, in a tool and in a test."""
+
 _CLOCK = ("clock", "reads the machine's clock, so that a resumed run would differ", "Use ctx.now().")
 _RANDOM = ("randomness", "is different in each process, so that a resumed run would differ", "Use ctx.new_id() or uuid.uuid5(...).")
 _STATE = ("module_state", "keeps state between calls of one process", "Compute it inside run(), or keep a dict local to run().")
@@ -113,6 +122,13 @@ WITHHELD = {
     "contextlib.chdir": _STATE,
 }
 """Members of admitted modules that a tool may not use: rule, what is wrong, how to mend it."""
+
+WITHHELD_IN_A_TEST = {
+    "clock": "Write the instant down; toolkit.testing has NOW.",
+    "randomness": "Write the value down, or draw it of random.Random(seed).",
+    "module_state": "Make it inside the test, or in a fixture.",
+}
+"""How a test mends it, by rule, where that differs from a tool."""
 
 _CLASSES = "makes a class out of values"
 _COPIES = "copies attributes by name"

@@ -16,6 +16,7 @@ from .admitted import (
     EFFECTS,
     IN_A_TEST,
     INSTEAD,
+    INSTEAD_IN_A_TEST,
     LANGUAGE,
     NEVER,
     READS,
@@ -84,7 +85,7 @@ def _read(text: str, file: str, findings: Findings) -> ast.Module | None:
 def _check_node(node: ast.AST, names: Names, is_tool: bool, findings: Findings) -> None:
     check_computed(node, findings)
     if isinstance(node, ast.Import | ast.ImportFrom):
-        _check_import(node, TOOL_MODULES if is_tool else TEST_MODULES, findings)
+        _check_import(node, is_tool, findings)
     elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
         _check_name(node, names, is_tool, findings)
     elif isinstance(node, ast.Constant | ast.List | ast.Dict | ast.Set | ast.Tuple):
@@ -101,26 +102,27 @@ def _check_node(node: ast.AST, names: Names, is_tool: bool, findings: Findings) 
         findings.add("assert", node, "`assert` is no check of input.", "Raise ToolError(code, message), or put it into the failed bucket.")
 
 
-def _check_import(node: ast.Import | ast.ImportFrom, admitted: frozenset[str], findings: Findings) -> None:
+def _check_import(node: ast.Import | ast.ImportFrom, is_tool: bool, findings: Findings) -> None:
+    admitted = TOOL_MODULES if is_tool else TEST_MODULES
     if isinstance(node, ast.ImportFrom):
         module = "." * node.level + (node.module or "")
         members = [alias.name for alias in node.names]
         if "*" in members:
             findings.add("import", node, f"`from {module} import *` hides what is used.", "Name what you import.")
         elif module not in admitted and not all(f"{module}.{member}" in admitted for member in members):
-            _refuse_import(module, node, findings)
+            _refuse_import(module, node, is_tool, findings)
         return
     for alias in node.names:
         if alias.name not in admitted:
-            _refuse_import(alias.name, node, findings)
+            _refuse_import(alias.name, node, is_tool, findings)
 
 
-def _refuse_import(module: str, node: ast.AST, findings: Findings) -> None:
-    top = module.split(".", 1)[0]
-    fix = INSTEAD.get(module) or INSTEAD.get(top)
+def _refuse_import(module: str, node: ast.AST, is_tool: bool, findings: Findings) -> None:
+    instead, admitted = (INSTEAD, TOOL_MODULES) if is_tool else (INSTEAD_IN_A_TEST, TEST_MODULES)
+    fix = instead.get(module) or instead.get(module.split(".", 1)[0])
     if module.startswith("."):
-        fix = "A tool is one file: define it here, or import from contract or toolkit."
-    fix = fix or f"Admitted are: {', '.join(sorted(TOOL_MODULES - {'__future__'}))}."
+        fix = "Each file stands by itself: name an admitted module without dots, or define it here."
+    fix = fix or f"Admitted are: {', '.join(sorted(admitted - {'__future__'}))}."
     findings.add("import", node, f"The module `{module}` is not admitted.", fix)
 
 

@@ -30,6 +30,7 @@ from .admitted import (
     TOOL_MODULES,
     UNASKED,
     WITHHELD,
+    WITHHELD_IN_A_TEST,
 )
 from .contexts import contexts_of
 from .findings import Findings
@@ -173,14 +174,14 @@ def _refuse_member(module: str, member: str, node: ast.AST, view: View) -> None:
 def _check_imported(node: ast.ImportFrom, view: View) -> None:
     module = node.module or ""
     for alias in node.names:
-        _check_withheld(f"{module}.{alias.name}", node, view.findings)
+        _check_withheld(f"{module}.{alias.name}", node, view)
         if not node.level and module in view.admitted and alias.name != "*":
             _refuse_member(module, alias.name, node, view)
 
 
 def _check_member(node: ast.Attribute, view: View) -> None:
     base = view.names.dotted(node.value)
-    _check_withheld(view.names.dotted(node), node, view.findings)
+    _check_withheld(view.names.dotted(node), node, view)
     if base in MODULES:
         _refuse_member(str(base), node.attr, node, view)
     if base == "tool" and node.attr in view.others:
@@ -188,10 +189,10 @@ def _check_member(node: ast.Attribute, view: View) -> None:
         view.findings.add("member", node, message, "Import it in the test itself, where it is admitted.")
 
 
-def _check_withheld(dotted: str | None, node: ast.AST, findings: Findings) -> None:
+def _check_withheld(dotted: str | None, node: ast.AST, view: View) -> None:
     if dotted in WITHHELD:
         rule, why, fix = WITHHELD[dotted]
-        findings.add(rule, node, f"`{dotted}` {why}.", fix)
+        view.findings.add(rule, node, f"`{dotted}` {why}.", fix if view.is_tool else WITHHELD_IN_A_TEST.get(rule, fix))
 
 
 def _check_value(node: ast.Name | ast.Attribute, view: View) -> None:

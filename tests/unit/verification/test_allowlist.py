@@ -317,6 +317,12 @@ def test_a_test_may_not_reach_the_system() -> None:
     assert rules("import os\nimport socket\nx = eval('1')\n", "test_tool.py") == [("import", 1), ("import", 2), ("dynamic_access", 3)]
 
 
+@pytest.mark.parametrize("line", ["import os", "import pathlib", "import attrs", "from datetime import date\nX = date.today()"])
+def test_a_test_is_told_what_a_test_does_instead(line: str) -> None:
+    (told,) = examine(f"{line}\n", "test_tool.py")[0]
+    assert "ctx" not in str(told["fix"]) and ("pytest" in str(told["fix"])) is ("attrs" in line)
+
+
 def test_a_test_cannot_import_by_way_of_pytest() -> None:
     assert rules("import pytest\n\nos = pytest.importorskip('os')\n", "test_tool.py") == [("import", 3)]
 
