@@ -258,10 +258,10 @@ async def test_what_could_not_be_given_back_while_the_database_was_away_is_given
         assert execution is not None
         writing, away = sqlite_database.writing, True
 
-        def failing() -> Any:
+        def failing(*, durable: bool = True) -> Any:
             if away:
                 raise OperationalError("BEGIN IMMEDIATE", None, Exception("database or disk is full"))
-            return writing()
+            return writing(durable=durable)
 
         sqlite_database.writing = failing  # type: ignore[method-assign]  # a disk that is full
         assert (await w.runtime.drive(execution)).state == "crashed"
