@@ -4,7 +4,7 @@ A kept result counts as evidence of this very candidate, for it is what another 
 parts that it does not name (`Subject.only`), and the key covers all that is left of it, the bench's settings, the evidence that it reads,
 and the platform: every line of our own code, the schema, the toolkit, the interpreter and every installed distribution, the checkers
 among them. What is forgotten here would be a pass that nobody earned, so the key holds too much rather than too little: any release or
-upgrade makes all results anew.
+upgrade makes all results anew. Two gates call the tool in the present too; what they saw there is of the day that the report names.
 
 What an author could try: write into the memory (only the host does, after its own run of the gate); win by resubmitting until a check
 that looks at chance passes (a key that was red once is never answered from memory, and a later pass of it is not kept); learn of others'

@@ -30,10 +30,14 @@ class Row:
 
     @property
     def broken(self) -> str | None:
-        """The promise that was not kept, in words."""
-        if self.ratio is None or (self.least or 0.0) <= self.ratio <= (self.most or math.inf):
+        """The promise that was not kept, in words; one that nothing was measured for is none that was."""
+        if self.least is None and self.most is None:
             return None
         bound = f"at least {self.least:g}" if self.least is not None else f"at most {self.most:g}"
+        if self.ratio is None:
+            return f"{self.what.strip()}: held against nothing, where {bound} is promised"
+        if (self.least or 0.0) <= self.ratio <= (self.most or math.inf):
+            return None
         return f"{self.what.strip()}: {self.ratio:.2f} of {self.against or 'the aim'}, where {bound} is promised"
 
 
