@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 from sqlmodel import Session
 
 from app.access.permissions import use_case
-from app.candidates.reading import READERS, read_report, reads_candidates
+from app.candidates.publishing import StoredCandidate, stored_candidate
+from app.candidates.reading import READERS, reads_candidates
 from app.core.actor import Actor
 from app.core.clock import iso
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound, ToolmintError
@@ -65,7 +66,8 @@ def read_tool(actor: Actor, catalog: Catalog, tool: str) -> dict[str, Any]:
 def read_version(actor: Actor, catalog: Catalog, tool: str, version: int) -> dict[str, Any]:
     """One version with `files` (text by path), `manifest`, `scores` (the rubric), `gates`, and `bundle`: `{"digest", "key_id"}`.
 
-    `manifest` is null where it is not the one that the version's digest names.
+    `manifest` is null where it is not the one that the version's digest names; `scores` and `gates` are empty where the report that is
+    stored is not the signed one.
 
     `annotations` are what callers are told while `stable` points to it, `annotations_evidence` is what they rest on (`proof.told`).
     Where its evidence does not let it load, these and `bundle` are null and `refused` is `{"code", "detail", "fix"}`.
@@ -76,10 +78,10 @@ def read_version(actor: Actor, catalog: Catalog, tool: str, version: int) -> dic
     with catalog.database.reading() as session:
         row = _row(session, actor, tool, version)
         files = repository.files_of(session, row.digest)
+        candidate = stored_candidate(session, row.candidate_id)
     known = catalog.load.vouched.outcome(row)
     bundle = {"digest": known.bundle, "key_id": known.key_id} if isinstance(known, Vouched) else None
     refused = Refused.of(known).shape if isinstance(known, ToolmintError) else None
-    evidence = _evidence(actor, catalog, row)
     pointing = [pointer.channel for pointer in entry.pointers if pointer.version == version]
     return {
         **_version(row),
@@ -90,7 +92,7 @@ def read_version(actor: Actor, catalog: Catalog, tool: str, version: int) -> dic
         "annotations_evidence": told(known.proof) if isinstance(known, Vouched) else None,
         "bundle": bundle,
         "refused": refused,
-        **evidence,
+        **_evidence(candidate, known),
     }
 
 
@@ -166,13 +168,11 @@ def _visible(actor: Actor, catalog: Catalog, tool: str) -> Entry:
     return entry
 
 
-def _evidence(actor: Actor, catalog: Catalog, row: Version) -> dict[str, Any]:
-    # A caller of the tool may see its scores without being one who reads candidates; held-out cases are never in them.
-    reader = Actor(actor.id, actor.name, actor.tenant, actor.permissions | {"audit:read"})
-    try:
-        report = read_report(reader, catalog.database, row.candidate_id)
-    except ToolmintError:  # a version whose candidate was removed by retention keeps its digests
+def _evidence(candidate: StoredCandidate | None, known: Vouched | ToolmintError) -> dict[str, Any]:
+    """Scores and gates of the report that was signed, without its findings; none where what is stored is another one."""
+    if candidate is None or not isinstance(known, Vouched) or sha256(candidate.report) != known.report:
         return {"scores": [], "gates": []}
+    report = json.loads(candidate.report)
     gates = [{"gate": gate["gate"], "status": gate["status"], "duration_ms": gate["duration_ms"]} for gate in report["gates"]]
     scores = [{key: score.get(key) for key in ("dimension", "score", "threshold", "passed")} for score in report["rubric"]]
     return {"scores": scores, "gates": gates}

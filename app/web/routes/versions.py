@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter
@@ -74,11 +75,11 @@ def _frame(name: str, version: dict[str, Any]) -> dict[str, Any]:
 
 
 def _report(desk: Desk, version: dict[str, Any]) -> dict[str, Any]:
-    """The whole report for those who may read candidates, else the gates and scores that the version itself shows."""
-    try:
-        report: dict[str, Any] = read_report(desk.actor, desk.database, version["candidate_id"])
-    except NotFound:
-        gates = [{**gate, "findings": [], "evidence": {}} for gate in version["gates"]]
-        rubric = [{**score, "evidence": [], "missing": []} for score in version["scores"]]
-        return {"gates": gates, "rubric": rubric, "publishable": True}
-    return report
+    """The whole report for those who may read candidates, where it is the signed one, else the gates and scores that the version shows."""
+    if version["gates"]:
+        with suppress(NotFound):
+            report: dict[str, Any] = read_report(desk.actor, desk.database, version["candidate_id"])
+            return report
+    gates = [{**gate, "findings": [], "evidence": {}} for gate in version["gates"]]
+    rubric = [{**score, "evidence": [], "missing": []} for score in version["scores"]]
+    return {"gates": gates, "rubric": rubric}

@@ -40,6 +40,7 @@ ALTERED = {
         "spec_altered",
     ),
     "the report": (f"UPDATE candidate SET report = replace(report, '1.0', '0.1') WHERE id = {ITS_CANDIDATE}", "report_altered"),
+    "a report that is none": (f"UPDATE candidate SET report = '[' WHERE id = {ITS_CANDIDATE}", "report_altered"),
     "no report": (f"UPDATE candidate SET report = NULL WHERE id = {ITS_CANDIDATE}", "report_altered"),
     "the code": (f"UPDATE candidate_file SET content = content || ' ' WHERE candidate_id = {ITS_CANDIDATE}", "candidate_altered"),
     "who approved": (f"UPDATE approval SET actor = 'key_other' WHERE candidate_id = {ITS_CANDIDATE}", "approvals_altered"),
@@ -84,6 +85,7 @@ def test_whatever_was_altered_the_version_refuses_with_that_reason_and_others_lo
     assert refused_versions(catalog.database, catalog.keys) == {"default/send_notes/1": code}
     shown = read_version(OPERATOR, other, TOOL, 1)
     assert shown["bundle"] is None and shown["refused"]["code"] == code and shown["refused"]["fix"]
+    assert shown["scores"] == shown["gates"] == [], "scores that nobody vouches for are not shown"
 
 
 def test_both_databases_publish_with_evidence_and_refuse_what_was_altered(database: Database, tmp_path: Path) -> None:
@@ -104,6 +106,10 @@ def test_an_altered_row_does_not_reach_a_process_that_has_vouched_and_a_mended_o
     mend = "UPDATE artifact_file SET content = substr(content, 1, length(content) - 1) WHERE path = 'tool.py'"
     change(catalog.database, mend)
     assert other.load(*VERSION).files == program.files
+    assert read_version(OPERATOR, other, TOOL, 1)["scores"] != []
+    change(catalog.database, "UPDATE candidate SET report = '['")
+    shown = read_version(OPERATOR, other, TOOL, 1)
+    assert shown["refused"] is None and shown["scores"] == [], "what is shown is what was signed, too"
 
 
 def test_a_copy_for_readers_is_not_taken_for_the_whole_bundle_and_what_is_refused_is_counted(catalog: Catalog, tmp_path: Path) -> None:
