@@ -10,15 +10,13 @@ import contextlib
 import os
 import random
 import sqlite3
-import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError
 
@@ -32,17 +30,15 @@ from app.runtime.process import Call
 from app.runtime.recovery import sweep
 from app.runtime.redrives import Selection, resolve_effects
 from app.sandbox.sandbox import Sandbox
-from app.tables import metadata
 from tests.chaos.surroundings import lock_database
+from tests.durability.disks import Disk, small_disk
 from tests.durability.recital import Recital
-from tests.support.postgres import PostgresServer
 from tests.support.smtp import SmtpProcess, start_smtp
 from tests.support.waiting import until_async as until
 from tests.support.worlds import CALLER, World, program_of, sender_spec, silence
 
 pytestmark = pytest.mark.anyio
 SEED = 20261122
-GROWING = ("run", "effect", "effect_event", "step", "payload", "ledger", "sighting")
 FAST = {"retry": {"max_attempts": 5, "initial_delay_s": 0.1, "factor": 1, "max_delay_s": 0.1}}
 
 
@@ -141,70 +137,15 @@ async def test_a_mail_server_that_breaks_at_each_phase_costs_no_mail_and_doubles
         )
 
 
-@dataclass(frozen=True)
-class Disk:
-    """A database on a disk with 1 MB of room; `folder`: a file system of its own, or None: then its file is held to as many pages."""
-
-    database: Database
-    folder: Path | None
-
-    def limit(self) -> None:
-        """Make it small."""
-        self._pages(180)
-
-    def grow(self) -> None:
-        """Make room."""
-        if self.folder is not None:
-            subprocess.run(["mount", "-o", "remount,size=64m", str(self.folder)], check=True)
-        self._pages(100_000)
-
-    def _pages(self, number: int) -> None:
-        if self.folder is None:
-            with self.database.writing() as session:
-                session.connection().exec_driver_sql(f"PRAGMA max_page_count={number}")
-
-
-@contextlib.contextmanager
-def megabyte(folder: Path) -> Iterator[Path | None]:
-    """A folder of 1 MB: mounted where we may, else None."""
-    owner = folder.parent.stat()
-    folder.mkdir()
-    options = f"size=1m,uid={owner.st_uid},gid={owner.st_gid},mode=700"
-    mounted = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]).returncode == 0
-    try:
-        yield folder if mounted else None
-    finally:
-        if mounted:
-            subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
-def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    """No machine skips the one on SQLite; PostgreSQL keeps what grows in a tablespace, which has to be mounted."""
-    if request.param == "sqlite":
-        with megabyte(tmp_path / "disk") as folder, closing(Database(f"sqlite:///{tmp_path / 'disk' / 'toolmint.db'}")) as database:
-            metadata.create_all(database.engine)
-            yield Disk(database, folder)
-        return
-    server: PostgresServer = request.getfixturevalue("postgres")
-    name, space = server.create(request.getfixturevalue("postgres_template")), f"small_{tmp_path.stat().st_ino}"
-    with megabyte(server.folder / space) as folder:
-        if folder is None:
-            pytest.skip("a small disk for PostgreSQL can be mounted by root alone")
-        with psycopg.connect(server.url(name), autocommit=True) as connection:
-            connection.execute(f"CREATE TABLESPACE {space} LOCATION '{folder}'")
-            for table in GROWING:
-                connection.execute(f"ALTER TABLE {table} SET TABLESPACE {space}")
-        with closing(Database(server.url(name))) as database:
-            yield Disk(database, folder)
-        server.drop(name)
-        with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"DROP TABLESPACE {space}")
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
+    with small_disk(request, tmp_path, request.param) as made:
+        yield made
 
 
-async def test_a_full_disk_stops_the_run_and_loses_and_doubles_nothing_once_there_is_room(small_disk: Disk) -> None:
-    database = small_disk.database
-    small_disk.limit()
+async def test_a_full_disk_stops_the_run_and_loses_and_doubles_nothing_once_there_is_room(disk: Disk) -> None:
+    database = disk.database
+    disk.limit()
     to = [f"{'x' * 60}{number}@example.org" for number in range(3000)]
     async with world(database) as made:
         begun, execution = await made.runtime.begin(CALLER, made.programs[1], Call({"group": "g", "to": to[:3]}))
@@ -217,7 +158,7 @@ async def test_a_full_disk_stops_the_run_and_loses_and_doubles_nothing_once_ther
         sent = made.sent()
         assert len(set(sent)) == len(sent), "nothing was doubled"
         await silence(made.runtime)
-        await asyncio.to_thread(small_disk.grow)
+        await asyncio.to_thread(disk.grow)
         await made.boot()
         for run_id in sweep(database):
             await made.runtime.execute(run_id)
