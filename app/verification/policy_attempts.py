@@ -20,7 +20,6 @@ from app.verification.subject import Subject
 from app.verification.wrapping import wrapped
 
 PROBE = "toolmint_probe"
-MOST_CALLS = 4
 SMUGGLED = "\r\nBcc: toolmint-probe@example.com"
 """What turns one line of a mail into two, and its second recipient."""
 
@@ -91,7 +90,7 @@ def _undeclared(subject: Subject) -> Attempt:
 def _unread(subject: Subject) -> Iterator[Attempt]:
     """Each read taken out of the spec: a tool that goes on without what it was to look at is worse than one that ends."""
     telling = [example for example in subject.spec.examples if example.result is not None]
-    examples = tuple(sorted(telling, key=lambda example: (example.visibility == "held_out", -len(example.effects)))[:MOST_CALLS])
+    examples = tuple(sorted(telling, key=lambda example: (example.visibility == "held_out", -len(example.effects))))
     for read in subject.spec.reads:
         reads = tuple(other for other in subject.spec.reads if other.id != read.id)
         program = subject.program(spec=subject.spec.model_copy(update={"reads": reads, "invariants": ()}))

@@ -126,6 +126,21 @@ def test_a_tool_that_goes_on_after_a_refusal_as_if_nothing_was_is_refused(lab: L
     assert rules(outcome.findings) == ["refusal_passed_over"] and repr(asked) in outcome.findings[0].message
 
 
+def test_a_read_that_only_the_last_of_many_examples_makes_is_refused_there(lab: Lab, scratch: Path) -> None:
+    rare = """sender = {"name": "Ann"}
+    if len(args["recipients"]) == 1:
+        try:
+            sender = ctx.read("sender", key=args["campaign"])
+        except ToolError:
+            pass
+"""
+    tool = changed(TOOL, 'sender = ctx.read("sender", key=args["campaign"])\n', rare)
+    several, alone = SPEC["examples"][0], {**SPEC["examples"][0]["args"], "recipients": ["c@example.com"]}
+    examples = [*({**several, "name": f"several {number}"} for number in range(5)), {**several, "args": alone}]
+    outcome = lab.ask(check_policy, subject(tool=tool, spec=specimen_spec(examples=examples)), scratch, calls_of(tool))
+    assert rules(outcome.findings) == ["refusal_passed_over"] and outcome.evidence["refused"]["stripped_sender"] is False
+
+
 def test_a_record_that_becomes_markup_in_a_mail_is_refused_and_an_escaped_one_is_not(lab: Lab, scratch: Path) -> None:
     assert hostile_findings(lab, scratch, with_html("name")) == ["hostile_markup"]
     escaped = changed(with_html("html.escape(name)"), "\n\nfrom contract", "\n\nimport html\n\nfrom contract")
