@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +18,10 @@ from pathlib import Path
 from app.sandbox.limits import MIB, ProcessLimits
 
 ROOT = Path("/sys/fs/cgroup")
+_PREFIX = "toolmint-"
 _serial = count(1)
+_process = secrets.token_hex(4)
+"""Beside the pid, which a process that died with its groups may have had as well."""
 _REMOVE_TRIES = 1000
 _STANDS_BACK = {"cpu": {"cpu.shares": 512, "cpu.idle": 1}, "unified": {"cpu.weight": 50, "cpu.idle": 1}}
 """Processes that stand back (`launcher.Plan.background`) do so within their group alone: it has to stand back as well.
@@ -66,7 +70,10 @@ class Group:
 
 @cache
 def parents() -> dict[str, Path]:
-    """Folder to make groups in, by controller (`memory` and `pids`, or `unified` for both); empty where we may not."""
+    """Folder to make groups in, by controller of v1 (those of `memory`, `pids`, `cpuacct`, `cpu` there are), or `unified` for all.
+
+    Empty where we may not.
+    """
     own = dict(_own_paths())
     if "" in own and (unified := _first_usable([_below(ROOT, own[""]), ROOT], needs="memory")):
         return {"unified": unified}
@@ -97,8 +104,16 @@ def create_background() -> Group:
     return _make(_STANDS_BACK)
 
 
+def clear() -> None:
+    """Remove what processes that are no more have left; an empty group of one that lives is about to be entered."""
+    for folder in (folder for parent in parents().values() for folder in parent.glob(f"{_PREFIX}*")):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            _removed(str(folder))
+
+
 def _make(settings: Mapping[str, Mapping[str, int]]) -> Group:
-    name = f"toolmint-{os.getpid()}-{next(_serial)}"
+    name = f"{_PREFIX}{os.getpid()}-{_process}-{next(_serial)}"
     folders: dict[str, None] = {}
     for controller, parent in parents().items():
         if controller not in settings:

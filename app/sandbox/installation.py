@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -68,8 +69,9 @@ def _bubblewrap() -> tuple[Path, str]:
         return Path(system), "system"
 
 
-def _closure(names: tuple[str, ...]) -> list[metadata.Distribution]:
-    """The named distributions and all that they require here, without extras."""
+@cache
+def _closure(names: tuple[str, ...]) -> tuple[metadata.Distribution, ...]:
+    """The named distributions and all that they require here, without extras; read once, like the code that is running."""
     found: dict[str, metadata.Distribution] = {}
     waiting = list(names)
     while waiting:
@@ -79,7 +81,7 @@ def _closure(names: tuple[str, ...]) -> list[metadata.Distribution]:
         found[name] = metadata.distribution(name)
         requirements = [Requirement(text) for text in found[name].requires or ()]
         waiting += [each.name for each in requirements if each.marker is None or each.marker.evaluate({"extra": ""})]
-    return [found[name] for name in sorted(found)]
+    return tuple(found[name] for name in sorted(found))
 
 
 def _package_files(distribution: metadata.Distribution) -> Iterator[tuple[Path, str]]:
@@ -100,17 +102,19 @@ def _program(name: str) -> Path:
     raise Unavailable("program_missing", f"the distribution {name} has no program", fix="run the set-up again", retryable=False)
 
 
-def _checkers(root: Path) -> tuple[str, str]:
-    distributions = _closure(CHECKERS)
-    pins = "-".join(f"{each.name}{each.version}" for each in distributions if each.name in CHECKERS)
+@cache
+def _pins() -> str:
+    return "-".join(f"{each.name}{each.version}" for each in _closure(CHECKERS) if each.name in CHECKERS)
 
+
+def _checkers(root: Path) -> tuple[str, str]:
     def make(target: Path) -> None:
-        for distribution in distributions:
+        for distribution in _closure(CHECKERS):
             for path, name in _package_files(distribution):
                 staging.copy(path, target / "site" / name)
         staging.copy(_program("ruff"), target / "ruff")
         for folder in (target, *(path for path in target.rglob("*") if path.is_dir())):
             folder.chmod(0o755)
 
-    built = staging.build(root / f"checkers-{interpreter.VERSION}-{pins}", make)
+    built = staging.build(root / f"checkers-{interpreter.VERSION}-{_pins()}", make)
     return str(built / "site"), str(built / "ruff")

@@ -119,7 +119,7 @@ async def _ask_child(request: bytes, wall_limit_s: float, place: Callable[[int],
         cwd="/",
     )
     with suppress(ProcessLookupError):
-        place(process.pid)
+        place(process.pid)  # with the session of this process: in one of its own, nice would mean nothing to the others
     try:
         output, _ = await asyncio.wait_for(process.communicate(request), wall_limit_s)
     except TimeoutError:

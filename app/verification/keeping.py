@@ -20,6 +20,7 @@ It refuses to be: a memory of refusals. What was red runs again.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import platform
 import sysconfig
@@ -71,7 +72,7 @@ FORGETFUL: Keeper = _Forgetful()
 def key_of(gate: str, subject: Subject, bench: Bench, seen: Mapping[str, Mapping[str, Any]]) -> str:
     """SHA-256 (hex) of all that this gate can depend on. `subject` is what the gate is handed, `seen` the evidence that it reads."""
     replaced = subject.replaces
-    return digest(
+    depends = json.dumps(
         {
             "platform": platform_digest(),
             "gate": gate,
@@ -82,9 +83,12 @@ def key_of(gate: str, subject: Subject, bench: Bench, seen: Mapping[str, Mapping
             "replaces": replaced and [replaced.version, replaced.spec.digest, replaced.tool],
             "generation_usd": subject.generation_usd is not None and str(subject.generation_usd),
             "bench": [bench.model, bench.mutation_score, asdict(bench.test_limits)],
-            "seen": json.dumps(seen, sort_keys=True, default=str),
-        }
+            "seen": seen,
+        },
+        sort_keys=True,
+        default=str,
     )
+    return hashlib.sha256(depends.encode()).hexdigest()
 
 
 @functools.cache

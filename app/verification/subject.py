@@ -6,6 +6,7 @@ It refuses to be: the candidate's row. Nothing here knows who stored it or how f
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
@@ -80,7 +81,8 @@ class Subject:
     def program(self, version: int = 1, *, spec: ExecutionSpec | None = None, tool: str | None = None) -> Program:
         """What the runtime executes; with another spec or another `tool.py` for the gates that look for a refusal."""
         files = {"tool.py": tool or self.files["tool.py"], "contract.py": self.contract, "spec.json": self.guest_spec}
-        return Program(self.tool, version, digest([self.digest, version, files]), _unpaced(spec or self.spec), files)
+        texts = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}
+        return Program(self.tool, version, digest([self.digest, version, texts]), _unpaced(spec or self.spec), files)
 
     def only(self, parts: frozenset[str]) -> Subject:
         """The candidate as a gate sees it that names these of its PARTS: without the others, and without who sent it and as what."""

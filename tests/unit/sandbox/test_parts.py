@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -137,3 +138,17 @@ def test_a_checker_stands_back_where_the_sandbox_beside_it_does(tmp_path: Path, 
 
     grouped = background and bool({"cpu", "unified"} & cgroups.parents().keys())
     assert asyncio.run(policy()) == (os.SCHED_IDLE if background else os.SCHED_OTHER, grouped)
+
+
+def test_groups_of_processes_that_are_no_more_are_removed_and_no_others() -> None:
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    left = [parent / f"toolmint-{gone}-abcd-1" for parent in cgroups.parents().values()]
+    for folder in left:
+        folder.mkdir(exist_ok=True)
+    group = cgroups.create_background()
+    cgroups.clear()
+    assert not any(folder.exists() for folder in left)
+    assert all(Path(folder).exists() for folder in group.folders)
+    asyncio.run(group.remove())
