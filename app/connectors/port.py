@@ -62,7 +62,8 @@ class Reply:
 
     `done` with a receipt; `refused_now`: a definite refusal that may pass; `refused`: a definite refusal for good; `unknown`: it
     may have happened. `code` is stable snake_case, `message` the world's own words, neither holds a secret. `retry_after_ms` is
-    how long the world asks to be left alone after `refused_now`.
+    how long the world asks to be left alone after `refused_now`. `alone`: what was refused for now was this one effect, by somebody
+    who is there for others.
     """
 
     verdict: Verdict
@@ -70,6 +71,7 @@ class Reply:
     code: str = ""
     message: str = ""
     retry_after_ms: int = 0
+    alone: bool = False
 
 
 class EffectPort(Protocol):

@@ -135,6 +135,11 @@ def asks_for_rest(reply: SmtpReply) -> bool:
     return reply.code == _CLOSING or reply.enhanced.startswith("4.7.") or reply.enhanced in _WANTS_LESS
 
 
+def is_alone(reply: SmtpReply) -> bool:
+    """Whether a refusal for now is about one mailbox (busy, full, put off at its first mail) or its domain, and not about the server."""
+    return reply.code != _CLOSING and (reply.code == 450 or reply.enhanced.startswith(("4.1.", "4.2.", "4.7.")))
+
+
 def judge(delivery: Delivery) -> Reply:
     """The verdict on what the pool heard."""
     reply = delivery.reply
@@ -145,7 +150,7 @@ def judge(delivery: Delivery) -> Reply:
         return Reply("done", receipt=receipt(reply))
     about_us = reply.code in _ABOUT_THE_SESSION or reply.enhanced in _ABOUT_US
     passing = reply.code // 100 == 4 or reply.enhanced.startswith("4.") or about_us
-    return Reply("refused_now" if passing else "refused", code=f"smtp_{reply.code}", message=text)
+    return Reply("refused_now" if passing else "refused", code=f"smtp_{reply.code}", message=text, alone=passing and is_alone(reply))
 
 
 def receipt(reply: SmtpReply) -> dict[str, Any]:

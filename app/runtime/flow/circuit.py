@@ -1,7 +1,8 @@
 """A circuit: it opens when attempts fail one after another, lets a trial through when it has rested, closes when one succeeds.
 
 While it is open nothing is attempted, so that a server that is away costs a few attempts and not those of ten thousand recipients.
-What counts as failed is what may pass: a refusal for now, or no answer that one can be sure of. A refusal for good is an answer.
+What counts as failed is what may pass: a refusal for now, or no answer that one can be sure of. A refusal for good is an answer, and so is
+one for now that is about a single effect: it must neither stop the others nor be spared its own end as a dead letter.
 
 It refuses to be: stored. An open circuit is a row that all processes know; what leads to it is counted in each.
 """
@@ -24,7 +25,9 @@ _OURS = frozenset({"lease_over", "deadline_passed", "connector_failed", "connect
 
 def answered(reply: Reply) -> bool | None:
     """Whether what was asked did answer; None where the reply says nothing about that."""
-    return None if reply.code in _OURS else reply.verdict not in _FAILED
+    if reply.code in _OURS:
+        return None
+    return reply.verdict not in _FAILED or reply.alone
 
 
 @dataclass(eq=False, slots=True)

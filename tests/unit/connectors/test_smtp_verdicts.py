@@ -38,3 +38,23 @@ def test_each_reply_gets_its_verdict(words: str, verdict: str, rests: bool) -> N
         assert judged.receipt == {"reply": words, "queue_id": "ABC123"}
     else:
         assert (judged.code, judged.message) == (f"smtp_{code}", words)
+
+
+@pytest.mark.parametrize(
+    ("words", "alone"),
+    [
+        ("450 mailbox busy", True),
+        ("450 4.2.1 mailbox busy", True),
+        ("452 4.2.2 mailbox full", True),
+        ("451 4.7.1 greylisted, try again", True),
+        ("421 4.7.0 too much for now", False),
+        ("421 closing", False),
+        ("451 4.3.0 local error", False),
+        ("451 local error", False),
+        ("452 4.3.1 disk full", False),
+        ("550 5.1.1 no such user", False),
+    ],
+)
+def test_a_refusal_that_is_about_one_mailbox_says_nothing_of_the_server(words: str, alone: bool) -> None:
+    code, text = words.split(" ", 1)
+    assert judge(Delivery(SmtpReply(int(code), (text,)))).alone is alone

@@ -50,6 +50,7 @@ def test_zero_failures_means_never() -> None:
     [
         (Reply("done"), True),
         (Reply("refused", code="smtp_550"), True),
+        (Reply("refused_now", code="smtp_450", alone=True), True),
         (Reply("refused_now", code="smtp_451"), False),
         (Reply("unknown", code="smtp_timeout"), False),
         (Reply("refused_now", code="lease_over"), None),
