@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -17,6 +18,7 @@ _SILENCED = re.compile(r"#\s*(noqa|type:\s*ignore|pragma|nosec)\b(:\s*[A-Z]+\d+(
 _ASSERTING = re.compile(r"^(assert|check|expect|until|must|should|wait_for|problem_of)")
 
 
+@functools.cache
 def _comments(text: str) -> dict[int, str]:
     return {t.start[0]: t.string for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type == tokenize.COMMENT}
 

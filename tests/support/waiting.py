@@ -11,19 +11,26 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
-EVERY_S = 0.02
+EVERY_S, SELDOM_S = 0.02, 0.2
+PATIENCE = 0.05
+"""What is waited for long is looked at less often, for questions cost whoever answers; at most this share of the time is lost."""
 
 
 def until(condition: Callable[[], T | None], within_s: float = 10.0, what: str = "the condition", every_s: float = EVERY_S) -> T:
     """The first true value of `condition`. Fails, naming `what`, if there is none in time."""
-    deadline = time.monotonic() + within_s
+    began = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > within_s:
             raise AssertionError(f"not within {within_s:g} s: {what} (last: {value!r})")
-        time.sleep(every_s)
+        time.sleep(_pause(waited, every_s))
+
+
+def _pause(waited: float, every_s: float) -> float:
+    return max(every_s, min(waited * PATIENCE, SELDOM_S))
 
 
 @overload
@@ -36,12 +43,13 @@ async def until_async(condition: Callable[[], T | None], within_s: float = 10.0,
 
 async def until_async(condition: Callable[[], Any], within_s: float = 10.0, what: str = "the condition") -> Any:
     """The same in async code; `condition` may be a coroutine function."""
-    deadline = time.monotonic() + within_s
+    began = time.monotonic()
     while True:
         found = condition()
         value = await found if isinstance(found, Awaitable) else found
         if value:
             return value
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > within_s:
             raise AssertionError(f"not within {within_s:g} s: {what} (last: {value!r})")
-        await asyncio.sleep(EVERY_S)
+        await asyncio.sleep(_pause(waited, EVERY_S))
