@@ -9,6 +9,7 @@ It refuses to be: a browser. No cookies, no proxies of the environment, no compr
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -65,18 +66,23 @@ class Exchanges:
             network_backend=PinnedBackend(private=private),
         )
 
-    async def ask(self, asked: Asked, deadline: float) -> Answered | Unanswered:
-        """Send it once before `deadline` (event loop time). Never raises for what the server or the network does."""
-        progress = _Progress()
+    async def ask(self, asked: Asked, deadline: float, send_by: float = math.inf) -> Answered | Unanswered:
+        """Send it once before `send_by`, and have its answer before `deadline` (event loop time).
+
+        Never raises for what the server or the network does.
+        """
+        progress = _Progress(asyncio.timeout_at(min(deadline, send_by)), deadline, send_by)
         try:
             headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in asked.headers.items()]
         except UnicodeEncodeError:
             return Unanswered(True, "header_unusable", "a header, or the credential, holds letters that HTTP cannot carry")
         try:
-            async with asyncio.timeout_at(deadline):
+            async with progress.limit:
                 return await self._ask(asked, headers, progress)
         except TimeoutError:
             return progress.answer or _lost(progress, "http_timeout", "the server did not answer in time")
+        except _TooLate:
+            return Unanswered(True, "deadline_passed", "its time was over before anything was sent")
         except AddressRefused as refused:
             return Unanswered(True, "address_refused", str(refused), refused=True)
         except (httpcore2.NetworkError, httpcore2.TimeoutException) as error:
@@ -107,14 +113,27 @@ class Exchanges:
         return _answer(response.status, reason, response.headers, body, whole=whole)
 
 
+class _TooLate(Exception):
+    """The request was about to leave when its time was over: a process that was stopped may find that out only now."""
+
+
 @dataclass(slots=True)
 class _Progress:
+    """How far a request has got. What has left is waited for longer than what has not."""
+
+    limit: asyncio.Timeout
+    deadline: float
+    send_by: float
     sent: bool = False
     answer: Answered | None = None
 
     async def note(self, event: str, _info: Any) -> None:
-        if event == "http11.send_request_headers.started":
+        if event == "http11.send_request_headers.started" and not self.sent:
+            if asyncio.get_running_loop().time() >= self.send_by:
+                raise _TooLate
             self.sent = True
+            if not self.limit.expired():
+                self.limit.reschedule(self.deadline)
 
 
 async def _read(response: httpcore2.Response) -> tuple[bytes, bool]:

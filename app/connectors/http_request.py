@@ -104,7 +104,7 @@ class HttpRequest:
         except ToolmintError as error:
             return Reply("refused_now", code=error.code, message=error.detail)
         headers = _headers(request, target)
-        heard = await self._send(target, Asked(request.item["method"], target.url, headers, body_of(request.item)), request.deadline)
+        heard = await self._send(target, Asked(request.item["method"], target.url, headers, body_of(request.item)), request)
         return judge(request.config, heard, target.connection.secret if target.connection else "")
 
     def looks_up(self, config: dict[str, Any]) -> bool:
@@ -122,7 +122,7 @@ class HttpRequest:
         except ToolmintError as error:
             return Lookup("unknown", code=error.code, message=error.detail)
         headers = {name: value for name, value in _headers(request, target).items() if name not in ("Content-Type", "Idempotency-Key")}
-        heard = await self._send(target, Asked("GET", target.url, headers), request.deadline)
+        heard = await self._send(target, Asked("GET", target.url, headers), request)
         return judge_lookup(request.config, heard, target.connection.secret if target.connection else "")
 
     async def _target(self, request: Request, url: str) -> Target:
@@ -132,11 +132,12 @@ class HttpRequest:
         connection = await self.directory.get(request.tenant, name, "http")
         return Target(base_of(connection) + url, request.config, connection)
 
-    async def _send(self, target: Target, asked: Asked, deadline_ms: int) -> Answered | Unanswered:
-        left_s = min((deadline_ms - self.clock.monotonic()) / 1000, target.config.get("timeout_s", DEFAULT_TIMEOUT_S))
-        if self._pools is None or left_s <= 0:
+    async def _send(self, target: Target, asked: Asked, request: Request) -> Answered | Unanswered:
+        now, here = self.clock.monotonic(), asyncio.get_running_loop().time()
+        send_by = here + (request.deadline - now) / 1000
+        deadline = here + min((request.waits_until - now) / 1000, target.config.get("timeout_s", DEFAULT_TIMEOUT_S))
+        if self._pools is None or send_by <= here:
             return Unanswered(True, "deadline_passed", "its time was over before anything was sent")
-        deadline = asyncio.get_running_loop().time() + left_s
         connection = target.connection
         settings = connection.config if connection else {}
         name = (connection.tenant, connection.name) if connection else ("", "")
@@ -145,12 +146,12 @@ class HttpRequest:
             return Exchanges(settings.get("connections", AT_ONCE), private=settings.get("private_addresses", False), context=self.context)
 
         async with self._pools.lend(name, connection.version if connection else 0, make) as exchanges:
-            heard = await exchanges.ask(asked, deadline)
+            heard = await exchanges.ask(asked, deadline, send_by)
             for _ in range(MOST_REDIRECTS):
                 following = _redirected(target, asked, heard)
                 if following is None:
                     break
-                heard = await exchanges.ask(following, deadline)
+                heard = await exchanges.ask(following, deadline, send_by)
                 asked = following
         return heard
 

@@ -86,11 +86,11 @@ class NotifySend:
             return self._outbox.perform_once(session, mail)
 
     async def _webhook(self, request: Request, channel: Mapping[str, Any]) -> Reply:
-        pools = self._pools
-        left_s = min((request.deadline - self.database.clock.monotonic()) / 1000, DEFAULT_TIMEOUT_S)
-        if pools is None or left_s <= 0:
+        pools, now, here = self._pools, self.database.clock.monotonic(), asyncio.get_running_loop().time()
+        send_by = here + (request.deadline - now) / 1000
+        deadline = here + min((request.waits_until - now) / 1000, DEFAULT_TIMEOUT_S)
+        if pools is None or send_by <= here:
             return Reply("refused_now", code="deadline_passed", message="its time was over before anything was sent")
-        deadline = asyncio.get_running_loop().time() + left_s
         try:
             connection = await self.directory.get(request.tenant, channel["connection"], "webhook")
         except ToolmintError as error:
@@ -100,7 +100,7 @@ class NotifySend:
             return Exchanges(AT_ONCE, private=connection.config.get("private_addresses", False), context=self.context)
 
         async with pools.lend((connection.tenant, connection.name), connection.version, make) as exchanges:
-            heard = await exchanges.ask(webhook_request(connection, request, self.database.clock.now()), deadline)
+            heard = await exchanges.ask(webhook_request(connection, request, self.database.clock.now()), deadline, send_by)
         return webhook_reply(heard, connection.secret)
 
 

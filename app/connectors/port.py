@@ -27,7 +27,8 @@ class Request:
     """One item to perform once. For a port it is a value; whoever performs sets `attempt` and `deadline` when it begins.
 
     `effect_id` is the ledger row's, `effect` the id that the spec gives the effect, `item` is canonical, `attempt` counts from
-    1, `deadline` is in ms of the database's monotonic clock: past it the owner's lease no longer covers the effect.
+    1. `deadline` is in ms of the database's monotonic clock: past it the owner's lease, as it was when this began, no longer covers the
+    effect, and nothing that may commit must leave any more. The answer to what has left in time may be waited for until `answer_by`.
     """
 
     effect_id: str
@@ -40,6 +41,12 @@ class Request:
     message_id: str | None
     attempt: int
     deadline: int
+    answer_by: int = 0
+
+    @property
+    def waits_until(self) -> int:
+        """Until when an answer is waited for (ms, monotonic): `answer_by`, and `deadline` where there is none."""
+        return max(self.deadline, self.answer_by)
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,13 +175,18 @@ async def _begin(hands: Hands, desk: Desk, task: Task) -> bool:
 
 
 async def _reply(hands: Hands, port: RemoteEffect, task: Task) -> Reply:
-    """What the world says. The effect's own deadline is the end of what the lease covers, read after the commit, which may take long."""
+    """What the world says. Nothing leaves after the end of what the lease covers, read after the commit, which may take long.
+
+    What has left in time may be answered later: while the lease is renewed nobody else takes this effect for lost, and once it is not, the
+    fence keeps a late answer from being recorded.
+    """
     now = hands.clock.monotonic()
-    deadline = min(now + EFFECT_TIMEOUT_MS, hands.covered_until())
+    answer_by = now + EFFECT_TIMEOUT_MS
+    deadline = min(answer_by, hands.covered_until())
     if deadline <= now:
         return _NOT_SENT
     try:
-        task.request.attempt, task.request.deadline = task.attempts, deadline
+        task.request.attempt, task.request.deadline, task.request.answer_by = task.attempts, deadline, answer_by
         return await port.perform(task.request)
     except Exception as error:
         # A connector raises nothing for what the world does, so this is a bug of ours; how far it came nobody can know.

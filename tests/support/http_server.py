@@ -2,7 +2,8 @@
 
 What it does follows from the path: `/status/<n>` answers with n, `/drop` closes once it has the request, `/half` closes in the middle of
 its answer, `/hang` never answers, `/garble` answers what is no HTTP, `/to?<url>` redirects with 307, `/large` answers 1 MB, `/echo`
-answers the request's own headers and body. `cues` may set more: path → `(status, headers, body)`.
+answers the request's own headers and body. `cues` may set more: path → `(status, headers, body)`. Paths of `slow` are answered once their
+event is set.
 
 It refuses to be: complete. It reads requests with Content-Length and closes nothing unless told.
 """
@@ -18,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
+
+from tests.support.waiting import until_async
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -40,6 +43,7 @@ class HttpServer:
     tls: bool = False
     heard: list[Heard] = field(default_factory=list)
     cues: dict[str, Answer] = field(default_factory=dict)
+    slow: dict[str, threading.Event] = field(default_factory=dict)
     connections: int = 0
 
     @property
@@ -63,6 +67,8 @@ class HttpServer:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         self.heard.append(Heard(method, path, headers, body))
+        if path in self.slow:
+            await until_async(self.slow[path].is_set, 60, f"{path} may be answered")
         if path == "/hang":
             await reader.read()
             return False

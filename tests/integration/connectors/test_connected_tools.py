@@ -85,10 +85,10 @@ class Shop:
 
 
 @asynccontextmanager
-async def shop(database: Database, sandbox: Sandbox, home: Path, program: Program) -> AsyncIterator[Shop]:
+async def shop(database: Database, sandbox: Sandbox, home: Path, program: Program, lease_s: float = 15.0) -> AsyncIterator[Shop]:
     connectors = production(Settings(home=home), database)
     await connectors.start()
-    runtime = Runtime(database, sandbox, connectors, lambda *_: program, Feed(database), role="web", heartbeat_s=0.2)
+    runtime = Runtime(database, sandbox, connectors, lambda *_: program, Feed(database), role="web", lease_s=lease_s, heartbeat_s=0.2)
     await runtime.start()
     try:
         yield Shop(database, runtime, program)

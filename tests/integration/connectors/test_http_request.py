@@ -7,7 +7,10 @@ import json
 import logging
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import pytest
 import uvloop
 
 from app.connectors.connections import Connections, change_connection, create_connection, delete_connection
+from app.connectors.http_exchange import Answered, Asked, Exchanges, Unanswered
 from app.connectors.http_request import HttpRequest
 from app.connectors.opening import FRESH_S, Directory
 from app.connectors.port import Lookup, Reply
@@ -142,6 +146,52 @@ def test_what_never_left_is_refused_for_now(connections: Connections) -> None:
         assert asked(connections, ORDER).code == "http_unreachable"
         assert asked(connections, ORDER).verdict == "refused_now"
     assert asked(connections, ORDER, wait_ms=0).code == "deadline_passed"
+
+
+class Asleep(dict[str, str]):
+    """Headers that take until a moment, as they do for a process that was stopped there."""
+
+    until = 0.0
+
+    def items(self) -> Any:
+        while time.monotonic() < self.until:
+            pass
+        return super().items()
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_process_that_slept_past_its_deadline_before_the_first_byte_sends_nothing(server: HttpServer, run: Any) -> None:
+    async def main() -> tuple[Answered | Unanswered, Answered | Unanswered]:
+        exchanges, now = Exchanges(1, private=True), asyncio.get_running_loop().time
+        first = await exchanges.ask(Asked("POST", f"{server.url}/orders", {}, b"{}"), now() + 5)
+        headers = Asleep()
+        headers.until = send_by = now() + 0.2
+        late = await exchanges.ask(Asked("POST", f"{server.url}/late", headers, b"{}"), now() + 5, send_by)
+        await exchanges.close()
+        return first, late
+
+    first, late = run(main())
+    assert isinstance(first, Answered) and isinstance(late, Unanswered) and late.certain
+    assert [heard.path for heard in server.heard] == ["/orders"], "an open connection takes a request at once"
+
+
+def test_what_has_left_in_time_is_waited_for_longer_than_what_has_not(server: HttpServer, connections: Connections) -> None:
+    name_it(connections, server)
+    server.slow["/orders"] = threading.Event()
+
+    async def main() -> Reply:
+        port = HttpRequest(Directory(connections), CLOCK)
+        await port.start()
+        deadline = CLOCK.monotonic() + 1000
+        request = replace(request_for(port, CONFIG, ORDER, deadline=deadline), answer_by=deadline + 20_000)
+        answering = asyncio.create_task(port.perform(request))
+        await until_async(lambda: server.heard and CLOCK.monotonic() > deadline, what="the request has left, and its time to leave is over")
+        server.slow["/orders"].set()
+        reply = await answering
+        await port.stop()
+        return reply
+
+    assert uvloop.run(main()).verdict == "done"
 
 
 def test_a_handshake_that_fails_has_sent_nothing(connections: Connections, tmp_path: Path) -> None:
