@@ -148,6 +148,8 @@ async def _plan_again(actor: Actor, calls: Calls, program: Program, call: Call, 
     if task is None or not task.done():
         calls.abandoned(actor, started.run_id, cancel=True, patience_s=0)
         raise _unchecked(f"making the plan again took longer than {patience_s:.0f} s")
+    if started.ending is None or started.ending.state in ("crashed", "lost"):
+        raise _unchecked("making the plan again was broken off")
     return _same_plan(started, row)
 
 

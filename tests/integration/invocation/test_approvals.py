@@ -202,6 +202,22 @@ async def test_a_plan_that_the_world_has_overtaken_is_refused(h: House) -> None:
     assert read_approval(AGENT, h.database, approval)["state"] == "approved"
 
 
+async def test_a_plan_that_could_not_be_made_again_is_no_reason_to_ask_for_another_approval(h: House) -> None:
+    approval, engine = await approved(h), h.calls.runtime.engine
+    sandbox, engine.sandbox = engine.sandbox, _Broken()
+    error = await refused("approval_unchecked", h, approval)
+    assert error.retryable
+    engine.sandbox = sandbox
+    assert (await call(h, approval)).body["state"] == "completed"
+
+
+class _Broken:
+    """A sandbox with a bug of ours."""
+
+    async def session(self, *_tool: Any) -> Any:
+        raise RuntimeError("a bug of ours")
+
+
 async def test_nobody_decides_on_a_call_of_its_own_and_no_one_decides_twice(h: House) -> None:
     both = Actor(AGENT.id, "agent", "default", AGENT.permissions | {"calls:approve"})
     request = await asked(h)
