@@ -95,7 +95,7 @@ def test_a_run_whose_sandbox_is_killed_breaks_the_check_and_says_nothing_of_the_
         _kill_sandboxes()
         return await perform(port, request)
 
-    monkeypatch.setattr(ScriptedEmail, "perform", last_act)
+    monkeypatch.setattr(ScriptedEmail, "perform", last_act)  # the very same, after the sandbox was killed
     with pytest.raises(RuntimeError, match="broken off"):
         lab.ask(check_examples, subject(), scratch)
 
