@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.runtime.program import Program
@@ -20,6 +20,9 @@ from app.verification.subject import Subject
 from app.verification.wrapping import wrapped
 
 PROBE = "toolmint_probe"
+MOST_STRIPPED = 4
+"""In how many examples that do it an effect is taken out of the spec: a tool may ask for it in several places."""
+
 SMUGGLED = "\r\nBcc: toolmint-probe@example.com"
 """What turns one line of a mail into two, and its second recipient."""
 
@@ -55,15 +58,18 @@ class Attempt:
 
 
 def attempts(subject: Subject) -> Iterator[Attempt]:
-    """Every attempt on this candidate: one with what nobody declared, one for each read, up to four for each effect of an example."""
+    """Every attempt on this candidate: one with what nobody declared, one for each read, a few for each effect of an example."""
     yield _undeclared(subject)
     yield from _unread(subject)
     for effect in subject.spec.effects:
-        example = _doing(subject.spec, effect.id)
-        if example is None:
+        doing = _doing(subject.spec, effect.id)
+        if not doing:
             continue
-        stripped = tuple(other for other in subject.spec.effects if other.id != effect.id)
-        yield _with(subject, stripped, example, Ask(f"stripped_{effect.id}", "perform", effect.id, "effect_undeclared", ends=True))
+        stripped, example = tuple(other for other in subject.spec.effects if other.id != effect.id), doing[0]
+        for number, each in enumerate(doing[:MOST_STRIPPED], 1):
+            name = f"stripped_{effect.id}" + (f" {number}" if number > 1 else "")
+            ask = Ask(name, "perform", effect.id, "effect_undeclared", ends=True)
+            yield replace(_with(subject, stripped, each, ask), certain=number == 1)
         done = sum(expected.id == effect.id and expected.status == "done" for expected in example.effects)
         if done:
             tight = effect.model_copy(update={"limits": effect.limits.model_copy(update={"per_run": done - 1})})
@@ -128,12 +134,12 @@ def _swapped(spec: ExecutionSpec, changed: Effect) -> tuple[Effect, ...]:
     return tuple(changed if effect.id == changed.id else effect for effect in spec.effects)
 
 
-def _doing(spec: ExecutionSpec, effect_id: str) -> Example | None:
-    """An example that does the effect, or at least asks for it; one that authors may see where there is such a one."""
+def _doing(spec: ExecutionSpec, effect_id: str) -> list[Example]:
+    """The examples that do the effect, then those that ask for it at least; those that authors may see come first."""
 
     def rank(example: Example) -> tuple[bool, bool]:
         done = any(expected.id == effect_id and expected.status == "done" for expected in example.effects)
         return not done, example.visibility == "held_out"
 
     asking = [example for example in spec.examples if any(expected.id == effect_id for expected in example.effects)]
-    return min(asking, key=rank, default=None)
+    return sorted(asking, key=rank)

@@ -62,7 +62,8 @@ async def check_policy(subject: Subject, bench: Bench, seen: Mapping[str, Mappin
         refused[case["case"]] = case["ended"] == "refused"
         if case["ended"] != "refused":
             rule, message, fix = _UNHELD[case["ended"]]
-            findings.append(Finding(rule, message.format(**case), fix))
+            finding = Finding(rule, message.format(**case), fix)
+            findings += [finding] if finding not in findings else []
     example = busiest(subject.spec)
     worlds = hostile_worlds(example) if example is not None else []
     suffered = await together(partial(_suffered, subject, bench), worlds[:MOST])

@@ -42,6 +42,8 @@ def test_each_row_of_the_policy_is_refused_audited_and_leaves_nothing(lab: Lab, 
         "misfit_send": "item_invalid",
         "stripped_sender": "read_undeclared",
         "stripped_send": "effect_undeclared",
+        "stripped_send 2": "effect_undeclared",
+        "stripped_send 3": "effect_undeclared",
         "limit_send": "effect_limit_exceeded",
         "keyless_send": "key_unusable",
         "smuggled_send": "item_invalid",
@@ -124,6 +126,17 @@ def test_a_tool_that_goes_on_after_a_refusal_as_if_nothing_was_is_refused(lab: L
     tool = FAIL_OPEN[asked]
     outcome = lab.ask(check_policy, subject(tool=tool), scratch, calls_of(tool))
     assert rules(outcome.findings) == ["refusal_passed_over"] and repr(asked) in outcome.findings[0].message
+
+
+def test_a_tool_that_goes_on_after_a_refusal_in_another_place_is_refused_too(lab: Lab, scratch: Path) -> None:
+    guarded = changed(FAIL_OPEN["send"], "every(ctx, items)", "(every if len(items) == 1 else ordinary)(ctx, items)")
+    plain = 'def ordinary(ctx: Context, items: list[SendItem]) -> list[Outcome]:\n    return ctx.perform_many("send", items)\n\n\ndef run('
+    tool = changed(guarded, "def run(", plain)
+    several = SPEC["examples"][0]
+    alone = {**several, "name": "alone", "args": {**several["args"], "recipients": ["c@example.com"]}, "effects": [{"id": "send"}]}
+    outcome = lab.ask(check_policy, subject(tool=tool, spec=specimen_spec(examples=[several, alone])), scratch, calls_of(tool))
+    assert rules(outcome.findings) == ["refusal_passed_over"]
+    assert (outcome.evidence["refused"]["stripped_send"], outcome.evidence["refused"]["stripped_send 2"]) == (True, False)
 
 
 def test_a_read_that_only_the_last_of_many_examples_makes_is_refused_there(lab: Lab, scratch: Path) -> None:
