@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.dashboard.browsing import Watched, watch
-from tests.dashboard.site import Site, serving
+from tests.dashboard.site import Site, planted, serving
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars", "--force-color-profile=srgb"]
@@ -34,17 +34,23 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A seeded home, to be copied."""
+    return planted(tmp_path_factory.mktemp("planted"))
+
+
 @pytest.fixture(scope="package")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A seeded dashboard for tests that only look."""
-    with serving(tmp_path_factory.mktemp("dashboard")) as site:
+    with serving(tmp_path_factory.mktemp("dashboard"), template) as site:
         yield site
 
 
 @pytest.fixture
-def own_site(tmp_path: Path) -> Iterator[Site]:
+def own_site(template: Path, tmp_path: Path) -> Iterator[Site]:
     """A seeded dashboard for a test that changes things."""
-    with serving(tmp_path) as site:
+    with serving(tmp_path, template) as site:
         yield site
 
 

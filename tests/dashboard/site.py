@@ -5,6 +5,7 @@ It refuses to be: a stand-in. Only the front doors that are not the dashboard's 
 
 from __future__ import annotations
 
+import shutil
 import socket
 import threading
 import time
@@ -30,6 +31,8 @@ from app.sandbox.sandbox import Sandbox
 from app.tables import metadata
 from app.web.routes import mount
 from tests.dashboard.seed import ADMIN_KEY, plant
+
+_DATABASE = "dashboard.db"
 
 
 @dataclass(frozen=True)
@@ -58,15 +61,22 @@ class Site:
         return self.parts.database
 
 
-def build(home: Path, live: bool) -> tuple[FastAPI, Parts]:
-    """The application over a seeded database under `home`; `live`: with the runtime started, so that tools run."""
-    settings = Settings(home=home, tools_dir=home / "tools", samples=False)
-    database = Database(f"sqlite:///{home / 'dashboard.db'}", durable=False)
+def planted(home: Path) -> Path:
+    """A home with a seeded database, to be copied for each dashboard: planting it takes a second."""
+    database = Database(f"sqlite:///{home / _DATABASE}", durable=False)
     metadata.create_all(database.engine)
+    plant(database, production(Settings(home=home, tools_dir=home / "tools", samples=False), database).catalog)
+    seal_former(database, Keyring(home))
+    database.close()
+    return home
+
+
+def build(home: Path, live: bool) -> tuple[FastAPI, Parts]:
+    """The application over the seeded database under `home`; `live`: with the runtime started, so that tools run."""
+    settings = Settings(home=home, tools_dir=home / "tools", samples=False)
+    database = Database(f"sqlite:///{home / _DATABASE}", durable=False)
     connectors = production(settings, database)
-    plant(database, connectors.catalog)
     keys = Keyring(home)
-    seal_former(database, keys)
     feed, sandbox = Feed(database, interval_s=0.05), Sandbox(home)
     catalog = Catalog(database, settings.tools_dir, connectors.catalog, keys)
     runtime = Runtime(database, sandbox, connectors, catalog.load, feed, role="web")
@@ -91,8 +101,9 @@ def build(home: Path, live: bool) -> tuple[FastAPI, Parts]:
 
 
 @contextmanager
-def serving(home: Path, live: bool = False) -> Iterator[Site]:
-    """Serve until the end of the block."""
+def serving(home: Path, template: Path, live: bool = False) -> Iterator[Site]:
+    """Serve a copy of the home `template`, as `planted` makes it, until the end of the block."""
+    shutil.copytree(template, home, dirs_exist_ok=True)
     app, parts = build(home, live)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))

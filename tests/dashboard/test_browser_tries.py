@@ -35,9 +35,9 @@ ARGS = {
 
 
 @pytest.fixture(scope="module")
-def live_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def live_site(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A dashboard whose campaign tool is the bundled one, with the runtime behind it."""
-    with serving(tmp_path_factory.mktemp("tries"), live=True) as site:
+    with serving(tmp_path_factory.mktemp("tries"), template, live=True) as site:
         spec = ExecutionSpec.parse((BUNDLED / "spec.json").read_bytes())
         release(site.parts.catalog, spec, (BUNDLED / "tool.py").read_text(encoding="utf-8"))
         put_record(SYSTEM, site.database, "email_templates", "spring", TEMPLATE)
