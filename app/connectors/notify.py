@@ -3,6 +3,8 @@
 An e-mail gets the verdicts of `email.send`. A webhook gets those of `http.request`, but a 5xx is refused for now: its receiver knows
 repeats by `webhook-id`, which is what the specification asks of it. Redirects of webhooks are not followed.
 
+The e-mails share limits and rests by recipient domain with those of `email.send` that go through the same server.
+
 It refuses to be: a broadcast. Each channel is an effect of its own.
 """
 
@@ -23,7 +25,8 @@ from app.connectors.http_request import AGENT
 from app.connectors.notify_kind import canonical_notification, email_config, email_item, notify_kind
 from app.connectors.opening import Directory, Pools
 from app.connectors.outbox import OutboxEffect
-from app.connectors.port import RemoteEffect, Reply, Request
+from app.connectors.port import LaneLimits, PacedEffect, Reply, Request
+from app.connectors.smtp import SmtpEffect
 from app.connectors.smtp_connected import ConnectedEmail
 from app.connectors.webhook import signed_headers
 from app.core.db import Database
@@ -40,7 +43,7 @@ class NotifySend:
     database: Database
     directory: Directory
     connected: ConnectedEmail
-    mail: RemoteEffect | None
+    mail: SmtpEffect | None
     context: ssl.SSLContext | None = None
     kind: ConnectorKind = field(default_factory=notify_kind)
     concurrency: int = AT_ONCE
@@ -65,17 +68,64 @@ class NotifySend:
             await self._pools.close()
             self._pools = None
 
+    async def prepare(self, request: Request) -> None:
+        """Look up the limits of the connections that any channel of the config has for its e-mails."""
+        for name in request.config["channels"]:
+            mail = self._as_email(request, name)
+            if mail is not None and "connection" in mail.config:
+                await self.connected.prepare(mail)
+
+    def lane_of(self, request: Request) -> str:
+        """That of its e-mail; empty for what is none, or is kept in the outbox."""
+        mail = self._as_email(request, request.item["channel"])
+        if mail is None:
+            return ""
+        port = self.connected if "connection" in mail.config else self.mail
+        return port.lane_of(mail) if port is not None else ""
+
+    def limits_of(self, lane: str) -> LaneLimits | None:
+        """Those of the e-mail's server."""
+        port = self._port_of(lane)
+        return None if port is None else port.limits_of(lane)
+
+    def take(self, lane: str) -> bool:
+        """Whether the e-mail's domain takes one more now."""
+        port = self._port_of(lane)
+        return port is None or port.take(lane)
+
+    def give_back(self, lane: str) -> None:
+        """A notification is over."""
+        port = self._port_of(lane)
+        if port is not None:
+            port.give_back(lane)
+
+    def ready_in(self, lane: str) -> int:
+        """In about how many ms the e-mail's domain takes one more."""
+        port = self._port_of(lane)
+        return 0 if port is None else port.ready_in(lane)
+
+    def _port_of(self, lane: str) -> PacedEffect | None:
+        """Through what the e-mails of a lane go; those of connections name them in lines before the domain."""
+        return self.connected if "\n" in lane else self.mail if lane else None
+
     async def perform(self, request: Request) -> Reply:
         """Send it once to its channel; a receipt names the channel."""
-        channel = request.config["channels"][request.item["channel"]]
-        reply = await (self._email(request, channel["email"]) if "email" in channel else self._webhook(request, channel["webhook"]))
+        name = request.item["channel"]
+        mail = self._as_email(request, name)
+        reply = await (self._webhook(request, request.config["channels"][name]["webhook"]) if mail is None else self._email(mail))
         return of_channel(request, reply)
 
-    async def _email(self, request: Request, channel: Mapping[str, Any]) -> Reply:
-        config = email_config(channel)
-        item = canonical_email(self.connected.kind, email_item(channel, request.item))
-        mail = replace(request, config=config, item=item, message_id=email_message_id(request.effect_id, config))
-        if "connection" in config:
+    def _as_email(self, request: Request, name: str) -> Request | None:
+        """The e-mail that the notification is to this channel; None for a webhook."""
+        channel = request.config["channels"][name]
+        if "email" not in channel:
+            return None
+        config = email_config(channel["email"])
+        item = canonical_email(self.connected.kind, email_item(channel["email"], request.item))
+        return replace(request, config=config, item=item, message_id=email_message_id(request.effect_id, config))
+
+    async def _email(self, mail: Request) -> Reply:
+        if "connection" in mail.config:
             return await self.connected.perform(mail)
         if self.mail is not None:
             return await self.mail.perform(mail)

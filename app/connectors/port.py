@@ -128,7 +128,7 @@ class PacedEffect(RemoteEffect, Protocol):
         ...
 
     def lane_of(self, request: Request) -> str:
-        """What shares a limit with what."""
+        """What shares a limit with what, in every process and with other ports of the same world."""
         ...
 
     def limits_of(self, lane: str) -> LaneLimits | None:

@@ -68,7 +68,7 @@ class Turns(Generic[T]):
         if self._port is not None:
             lane = self._port.lane_of(task.request)
             self._port.give_back(lane)
-            self._lanes.give_back(_name(self._port, lane), task.request.effect_id)
+            self._lanes.give_back(_name(lane), task.request.effect_id)
 
     async def _prepare(self, port: PacedEffect) -> None:
         first = next(self._fresh, None)
@@ -96,13 +96,13 @@ class Turns(Generic[T]):
         if not port.take(lane):
             return False
         limits = port.limits_of(lane)
-        if limits is None or self._lanes.take(_name(port, lane), limits, task.request.effect_id):
+        if limits is None or self._lanes.take(_name(lane), limits, task.request.effect_id):
             return True
         port.give_back(lane)
         return False
 
     def _ready_in(self, port: PacedEffect, lane: str) -> int:
-        return max(port.ready_in(lane), self._lanes.ready_in(_name(port, lane)))
+        return max(port.ready_in(lane), self._lanes.ready_in(_name(lane)))
 
     def _patience_ms(self) -> float:
         now = asyncio.get_running_loop().time()
@@ -118,6 +118,6 @@ class Turns(Generic[T]):
         await asyncio.gather(*(self._put_off(task, wait_ms) for task, wait_ms in waits))
 
 
-def _name(port: PacedEffect, lane: str) -> str:
+def _name(lane: str) -> str:
     """What the lane's limits are counted under in every process."""
-    return f"{port.kind.name} {lane.replace(chr(10), ' ')}"
+    return lane.replace("\n", " ")

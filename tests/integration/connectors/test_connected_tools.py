@@ -215,6 +215,26 @@ async def test_mails_over_a_domains_limit_are_put_off_to_the_queue_without_an_at
     assert sorted(line["to"] for line in mail.accepted()) == sorted(everyone)
 
 
+async def test_notifications_share_a_domains_limit_with_the_mails_of_the_same_server(
+    sqlite_database: Database, sandbox: Sandbox, tmp_path: Path, start_server: Callable[..., SmtpProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "PATIENCE_MS", 1000)  # five seconds would be waited for
+    mail = start_server()
+    settings = {"host": "127.0.0.1", "port": mail.port, "tls": "none", "per_domain_per_second": 0.2}
+    create_connection(SYSTEM, connections_of(Settings(home=tmp_path), sqlite_database), "mail", "smtp", settings)
+    email = {"from_domain": "example.com", "connection": "mail"}
+    channels = {name: {"email": {"to": f"{name}@{name}.example.com", **email}} for name in ("slow", "quick")}
+    how = {"connector": "notify.send", "config": {"channels": channels}, "key": "[args.group, item.channel]"}
+    notifier = program_of(sender_spec(**how, criticality="best_effort", ledger=None), ALARM)
+    async with shop(sqlite_database, sandbox, tmp_path, program_of(sender_spec(config=email))) as here:
+        assert await here.run(group="spring", to=["ann@slow.example.com"]) == {"done": 1}
+    async with shop(sqlite_database, sandbox, tmp_path, notifier) as there:
+        assert await there.run(group="low stock", to=["slow", "quick"]) == {"done": 1, "retrying": 1}
+        (waiting,) = [row for row in there.effects() if row["state"] != "done"]
+    assert json.loads(waiting["error"])["code"] == "lane_busy"
+    assert [line["to"] for line in mail.accepted()] == ["ann@slow.example.com", "quick@quick.example.com"]
+
+
 async def test_two_processes_that_send_keep_a_domains_limit_together(
     database: Database, sandbox: Sandbox, tmp_path: Path, start_server: Callable[..., SmtpProcess]
 ) -> None:

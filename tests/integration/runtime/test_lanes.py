@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.connectors.email_kind import email_kind
 from app.connectors.port import LaneLimits, Reply, Request
 from app.connectors.smtp import SmtpEffect, domain_of
 from app.connectors.smtp_server_url import parse_smtp_url
@@ -130,11 +129,10 @@ async def test_two_processes_keep_a_domains_limit_at_once_together_and_neither_i
 async def test_one_process_may_not_begin_while_another_has_the_only_place_and_may_once_that_is_dead(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "PATIENCE_MS", 300)  # five seconds would be waited for
+    monkeypatch.setattr(turns, "PATIENCE_MS", 1000)  # five seconds would be waited for
     world = World()
     async with processes(database, world, LaneLimits(at_once=1)) as (dead, alive):
-        name = f"{email_kind(local=False).name} {ONE}"
-        await until(lambda: dead.lanes.take(name, LaneLimits(at_once=1), "effect"), what="it has the place")
+        await until(lambda: dead.lanes.take(ONE, LaneLimits(at_once=1), "effect"), what="it has the place")
         await alive.send(f"ann@{ONE}", f"ann@{OTHER}")
         assert [to for to, _ in alive.put_off] == [f"ann@{ONE}"] and list(world.begun) == [OTHER]
         owners.void(database, owner=dead.lanes.owner())
