@@ -101,7 +101,7 @@ def list_runs(
     actor: Actor, database: Database, *, tool: str | None = None, state: str | None = None, cursor: str | None = None, limit: int = 50
 ) -> Page:
     """Runs of the tenant, newest first. Raises Invalid `state_unknown`, `cursor_invalid`."""
-    _known(state, RUN_MOVES, "run")
+    _known(state, RUN_MOVES, "a run")
     query = select(Run).where(seen_by(actor, Run))
     query = query.where(Run.tool == tool) if tool else query
     query = query.where(Run.state == state) if state else query
@@ -204,7 +204,7 @@ def _ledger(row: Ledger) -> dict[str, Any]:
 
 
 def _ledger_query(actor: Actor, name: str, group: str, state: str | None, subject: str | None) -> Any:
-    _known(state, EFFECT_MOVES, "effect")
+    _known(state, EFFECT_MOVES, "an effect")
     query = select(Effect).where(seen_by(actor, Effect), Effect.ledger == name, Effect.ledger_group == group)
     query = query.where(Effect.state == state) if state else query
     return query.where(Effect.subject == subject) if subject else query
@@ -279,7 +279,7 @@ def list_effects(
     limit: int = 50,
 ) -> Page:
     """The retry queue, the dead letters or the unknowns, longest in the queue first; `error_code` "none" stands for those without one."""
-    _known(state, dict.fromkeys(QUEUES), "effect queue")
+    _known(state, dict.fromkeys(QUEUES), "a queue")
     query = select(Effect).where(seen_by(actor, Effect), Effect.state == state, is_open("effect", QUEUED_EFFECTS))
     query = query.where(Effect.tool == tool) if tool else query
     query = query.where(Effect.effect == effect) if effect else query
@@ -322,4 +322,4 @@ def open_runs(actor: Actor, database: Database) -> int:
 
 def _known(state: str | None, names: Any, noun: str) -> None:
     if state is not None and state not in names:
-        raise Invalid("state_unknown", f"{state!r} is no state of a {noun}.", fix=f"Use one of {', '.join(sorted(names))}.")
+        raise Invalid("state_unknown", f"{state!r} is no state of {noun}.", fix=f"Use one of {', '.join(sorted(names))}.")
