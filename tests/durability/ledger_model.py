@@ -61,10 +61,10 @@ class Ledger:
             if row.run != run:
                 self.sightings.setdefault((row.run, key), row.place)
             if row.state != "planned":
-                row.attempts = 0
+                row.attempts, row.due = 0, None
                 row.go("planned")
             row.go("claimed")
-            row.owner, row.run, row.place, row.policy, row.due = owner, run, place, policy, None
+            row.owner, row.run, row.place, row.policy = owner, run, place, policy
             row.fence += 1
         elif row.run != run and (told != "wait" or last):
             self.sightings.setdefault((run, key), place)

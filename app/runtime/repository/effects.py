@@ -214,10 +214,11 @@ _TAKE = Bulk(
     "id text, fence bigint, position bigint, attempts bigint, item text, fingerprint text, message_id text",
     """UPDATE effect SET state = 'claimed', fence = r.fence + 1, owner = :owner, run_id = :run, step = :step, position = r.position,
     version = :version, connector = :connector, on_unknown = :on_unknown, message_id = r.message_id, attempts = r.attempts,
-    item = r.item, fingerprint = r.fingerprint, updated_at = :at, next_at = NULL, decision = NULL,
-    error = NULL, error_code = NULL
+    item = r.item, fingerprint = r.fingerprint, updated_at = :at, decision = NULL,
+    next_at = CASE WHEN effect.state = 'planned' THEN effect.next_at END, error = NULL, error_code = NULL
     FROM {rows} WHERE effect.id = r.id AND effect.fence = r.fence""",
 )
+"""What the queue was to try again stays due until it is begun: whoever takes it may lose it, and his run may never come by again."""
 
 
 def _of_plan(plan: Plan, at: int) -> dict[str, Any]:

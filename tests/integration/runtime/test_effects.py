@@ -19,6 +19,7 @@ from tests.support.worlds import CALLER, sender_spec, world
 
 pytestmark = pytest.mark.anyio
 ADA, BOB, CAT = "ada@example.org", "bob@example.org", "cat@example.org"
+CROWD = [f"crowd{number}@example.org" for number in range(8)]  # one for each lane of the twin
 
 
 async def test_equal_addresses_in_one_run_are_sent_to_once(database: Database, sandbox: Sandbox) -> None:
@@ -194,6 +195,24 @@ async def test_a_lost_reply_is_repeated_with_the_same_message_id_under_the_polic
         await queue.work_queue(w.runtime)
         assert w.states() == {BOB: "done"}
         assert len({performed.message_id for performed in w.connectors.performed}) == 1 and len(w.sent()) == 2
+
+
+async def test_what_waits_in_the_queue_is_not_lost_with_a_run_that_takes_it_and_never_comes_back(
+    database: Database, sandbox: Sandbox
+) -> None:
+    replies = [{"effect": "send", "when": {"to": BOB}, "answer": "lose_reply", "times": 1}]
+    deaths = [{"effect": "send", "when": {"to": to}, "answer": "crash", "times": 1} for to in CROWD]
+    async with world(database, sandbox, script=[*replies, *deaths], on_unknown="retry") as w:
+        _, first = await w.call(group="g", to=[BOB])
+        assert first is not None and first.result is not None and first.result["retrying"] == 1
+        await w.call_and_die(group="g", to=[*CROWD, BOB])
+        assert w.states()[BOB] == "planned"
+
+        async def worked() -> bool:
+            await queue.work_queue(w.runtime)
+            return w.states()[BOB] == "done"
+
+        await until(worked, what="the queue has tried it again")
 
 
 @pytest.mark.parametrize(("verdict", "state", "sent"), [("confirm_done", "done", 1), ("retry", "done", 2), ("abandon", "abandoned", 1)])
