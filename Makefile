@@ -6,6 +6,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run test bench chaos calibrate lint lock
 
+# Every process that is started here reads what the first one compiled, also where the environment forbids Python to keep it.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 IN := $(VENV)/bin/python
 STAMP := $(VENV)/.locked

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import gc
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from xdist.remote import Producer  # type: ignore[import-untyped]  # it has no types
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # as above
+from xdist.workermanage import WorkerController  # type: ignore[import-untyped]  # as above
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
@@ -29,18 +31,61 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 
 class SharingTogether(LoadScopeScheduling):  # type: ignore[misc]  # as above
-    """What a module or a package of tests shares (a service, a browser) is started in one process alone; other tests go anywhere."""
+    """What a module or a package of tests shares (a service, a browser) is started in one process alone; other tests go anywhere.
+
+    Tests that wait stand in one row and tests that compute in another. Half of the processes begin with the one, half with the other, so
+    that neither all of them wait nor all of them compute, and at the end there are only short ones left.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         return sharing(nodeid.partition("::")[0]) or nodeid
 
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        row = self.nodes.index(node) % 2 == 0
+        found = next((scope for scope in self.workqueue if takes_long(scope) is row), None)
+        if found is not None:
+            self.workqueue.move_to_end(found, last=False)
+        super()._assign_work_unit(node)
+
+
+LONG = (
+    "tests/architecture/test_checkers.py::test_mypy_finds_nothing_in_strict_mode",
+    "tests/calibration/test_short_form.py::test_each_gate_sees_a_defect_that_it_should_see_and_no_correct_tool",
+    "tests/chaos/",
+    "tests/durability/",
+)
+"""Tests and folders that take long, or wait, without sharing anything."""
+
+
+def takes_long(scope: str) -> bool:
+    """Whether what is kept together under this name does: whatever shares something waits for it to start."""
+    return scope.endswith(".py") or scope.startswith(LONG)
+
 
 @functools.cache
 def sharing(module: str) -> str:
-    """The module if its tests share a fixture with each other, or nothing."""
+    """What the module's tests are kept together with: the module if they share a fixture with each other; nothing."""
     path = ROOT / module
+    if "from tests.architecture.sources import" in path.read_text(encoding="utf-8"):
+        return READ_WHOLE
     texts = [each.read_text(encoding="utf-8") for each in (path, path.with_name("conftest.py")) if each.exists()]
     return module if any(f'scope="{scope}"' in text for text in texts for scope in ("module", "package")) else ""
+
+
+READ_WHOLE = "tests/architecture"
+"""Tests that read the repository as a whole: its files are parsed in one process, once."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is loaded before the first test stays to the end: the garbage collector need not look at it again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")

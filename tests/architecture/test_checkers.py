@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.sources import ROOT
+from tests.support.processes import ROOT
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
