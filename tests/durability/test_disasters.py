@@ -203,21 +203,17 @@ def _doubts(database: Database) -> Counter[str]:
 async def test_a_clock_that_goes_back_an_hour_repeats_nothing_and_holds_up_retries_no_longer_than_that(database_url: str) -> None:
     clock = ScriptedClock()
     with closing(Database(database_url, clock=clock, durable=False)) as database:
-        await _go_back(database, clock)
-
-
-async def _go_back(database: Database, clock: ScriptedClock) -> None:
-    async with world(database) as made:
-        await made.call(group="g", to=["ann@example.org", "bob@example.org"])
-        clock.advance(-3_600_000)
-        begun, ending = await made.call(group="g", to=["ann@example.org", "cat@example.org"])
-        assert ending is not None and ending.state == "completed"
-        assert made.sent() == ["ann@example.org", "bob@example.org", "cat@example.org"]
-        assert sweep(database) == [], "no lease is taken for ended"
-        assert made.run(begun.run_id)["state"] == "completed"
-        clock.advance(3_600_000)
-        await made.call(group="g", to=["ann@example.org", "bob@example.org", "cat@example.org"])
-        assert len(made.sent()) == 3
+        async with world(database) as made:
+            await made.call(group="g", to=["ann@example.org", "bob@example.org"])
+            clock.advance(-3_600_000)
+            begun, ending = await made.call(group="g", to=["ann@example.org", "cat@example.org"])
+            assert ending is not None and ending.state == "completed"
+            assert made.sent() == ["ann@example.org", "bob@example.org", "cat@example.org"]
+            assert sweep(database) == [], "no lease is taken for ended"
+            assert made.run(begun.run_id)["state"] == "completed"
+            clock.advance(3_600_000)
+            await made.call(group="g", to=["ann@example.org", "bob@example.org", "cat@example.org"])
+            assert len(made.sent()) == 3
 
 
 async def test_two_workers_on_one_run_perform_each_effect_once(database: Database) -> None:
