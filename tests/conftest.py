@@ -27,7 +27,10 @@ from tests.support.postgres import PostgresServer, start_postgres  # noqa: E402 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
     """With `--dist loadscope`, only what shares something is kept together."""
-    return SharingTogether(config, log) if config.getvalue("dist") == "loadscope" else None
+    if config.getvalue("dist") != "loadscope":
+        return None
+    config.option.loadscopereorder = False  # modules of a folder one after another: what its package shares is not started again for each
+    return SharingTogether(config, log)
 
 
 class SharingTogether(LoadScopeScheduling):  # type: ignore[misc]  # as above

@@ -185,7 +185,7 @@ def test_every_command_that_a_document_shows_does_what_it_says(newcomer: Newcome
 def test_publish_given_again_after_the_approval_publishes_what_was_approved(newcomer: Newcomer) -> None:
     (command,) = [command for command in newcomer.said if " publish " in command]
     first, again = newcomer.said[command]
-    assert "another actor than its author must approve it" in first and "Then give this command again" in first
+    assert "Verified. It has effects, so another actor than its author must approve it" in first and "Then give this command again" in first
     assert "Published add_customer_note version 1" in again
     assert re.findall(r"cand_\w+", first)[0] == re.findall(r"cand_\w+", again)[0], "what was approved is what is published"
 

@@ -86,12 +86,6 @@ def test_a_tool_that_is_not_there_is_said_so(capsys: pytest.CaptureFixture[str])
     assert "(tool_not_found)" in capsys.readouterr().err
 
 
-def test_a_folder_is_verified_and_waits_for_another_actor_if_it_has_effects(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["publish", str(ROOT / "docs" / "example_tool")]) == 3
-    said = capsys.readouterr().out
-    assert "Verified. It has effects, so another actor than its author must approve it" in said
-
-
 def test_a_folder_that_does_not_pass_is_refused_with_what_was_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "broken"
     shutil.copytree(ROOT / "docs" / "example_tool", folder)
