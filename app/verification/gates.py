@@ -32,7 +32,7 @@ GATES: tuple[Gate, ...] = (
     Gate("properties", ("examples",), check_properties, 180, _TOOL, takes=1.5),
     Gate("effects", ("examples",), check_effects, 300, _TOOL, takes=3),
     Gate("policy", ("imports",), check_policy, 120, _TOOL, ("imports",), takes=0.7),
-    Gate("tests", ("imports",), check_tests, 120, _FILES, takes=0.5),
+    Gate("tests", ("imports",), check_tests, 120, _FILES, takes=0.5, facts_of=_TOOL),
     Gate("mutation", ("tests",), check_mutation, 180, _FILES, takes=2.5, ahead=True, facts_of=_TOOL),
     Gate("path", ("examples",), check_path, 120, _TOOL, takes=0.4),
     Gate("compatibility", ("spec",), check_compatibility, 30, _NO_FILE | {"replaces"}, takes=0.05),

@@ -37,12 +37,15 @@ _KILLED: Mapping[int, tuple[str, str, str]] = {
 _KEPT = "Give trial(...) the args, world, script or now that bring the case about, and change copies only."
 
 
-async def check_tests(subject: Subject, bench: Bench, _seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
-    """Every collected test ran and passed, and there is at least one."""
+async def check_tests(subject: Subject, bench: Bench, seen: Mapping[str, Mapping[str, Any]]) -> GateOutcome:
+    """Every collected test ran and passed, and there is at least one.
+
+    What passed in the last suite that did is in `seen`: a test that is unchanged, in an unchanged file, is not run again.
+    """
     files = {**subject.files, "contract.py": subject.contract, "spec.json": subject.guest_spec}
     token = secrets.token_hex(16)
     try:
-        answer = await ask(bench.sandbox, "run_tests", {"token": token}, files=files, limits=bench.test_limits)
+        answer = await ask(bench.sandbox, "run_tests", {"token": token, "former": seen.get("tests")}, files=files, limits=bench.test_limits)
     except Cut as cut:
         return GateOutcome([cut.finding])
     except Failed as error:  # the tests were collected in their runner's process: one that says nothing was ended by them
@@ -61,7 +64,8 @@ async def check_tests(subject: Subject, bench: Bench, _seen: Mapping[str, Mappin
             Finding("no_tests", message, "Write functions named test_… that call trial(run, …) and assert.", file="test_tool.py")
         )
     passed = sum(row["outcome"] == "passed" for row in answer["tests"])
-    return GateOutcome(findings, {"passed": passed, "collected": answer["collected"], "tests": _names(answer["tests"])})
+    evidence = {"passed": passed, "collected": answer["collected"], "remembered": answer["remembered"], "tests": _names(answer["tests"])}
+    return GateOutcome(findings, evidence, answer["facts"])
 
 
 def _well_formed(answer: Any, token: str) -> bool:
@@ -69,7 +73,7 @@ def _well_formed(answer: Any, token: str) -> bool:
     return (
         isinstance(answer, dict)
         and answer.get("token") == token
-        and set(answer) == {"token", "collected", "tests", "broken", "changed"}
+        and set(answer) == {"token", "collected", "tests", "broken", "changed", "facts", "remembered"}
         and len(answer["tests"]) == answer["collected"]
     )
 

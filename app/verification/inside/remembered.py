@@ -1,4 +1,4 @@
-"""What became of the mutants of this very tool before, for tests that say the same still.
+"""What tests said of this very tool and of its mutants before, where they say the same still.
 
 A test is told from others by the text of its function; all else in the file is their context, and so is the head of a function that runs
 something of the file when it is defined. In an unchanged context a test says of a mutant what it said before, after the same tests in the
@@ -15,7 +15,7 @@ import ast
 import builtins
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,35 @@ class Texts:
     def digest(self, test: str) -> str:
         """Of a test by pytest's name for it, with its file and its case; empty for one that is part of the context."""
         return self.digests.get(test.partition("::")[2].partition("[")[0], "")
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Tests that passed on this very tool, each in a process of its own, and how many milliseconds they took.
+
+    As JSON `{"context", "passed": [[name, digest, ms]]}`.
+    """
+
+    took: Mapping[str, int]
+
+    @classmethod
+    def read(cls, former: Mapping[str, Any] | None, texts: Texts | None) -> Passes:
+        """Those of the last time that are unchanged, in an unchanged context."""
+        if former is None or texts is None or former["context"] != texts.context:
+            return cls({})
+        return cls({name: ms for name, digest, ms in former["passed"] if texts.digest(name) == digest})
+
+    @staticmethod
+    def told(texts: Texts | None, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any] | None:
+        """To be read the next time: tests by pytest's name for them, with what became of them."""
+        if texts is None:
+            return None
+        passed = [[name, texts.digest(name), row["ms"]] for name, row in rows if row["outcome"] == "passed"]
+        return {"context": texts.context, "passed": passed}
+
+    def passed(self, test: str) -> int | None:
+        """How long it took when it passed; None where it has to be run."""
+        return self.took.get(test)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """The author's tests, collected by pytest in the sandbox, each run in a process of its own; what became of each is printed as JSON.
 
-Reads `{"token"}`; expects `test_tool.py`, `tool.py`, `contract.py` and `spec.json` in the working folder. Prints `{"token", "collected",
-"tests", "broken", "changed"}`. A test's process has no way to the answer but one pipe; what it says there counts only where it ended
-as it should, knew its own token and left tool and toolkit as they were.
+Reads `{"token", "former"}`; expects `test_tool.py`, `tool.py`, `contract.py` and `spec.json` in the working folder. Prints `{"token",
+"collected", "tests", "broken", "changed", "facts", "remembered"}`. A test's process has no way to the answer but one pipe; what it says
+there counts only where it ended as it should, knew its own token and left tool and toolkit as they were. Tests that passed on this very
+tool before (`former` facts) and say the same still (`remembered`) are not run again, so many are `remembered`.
 
 It refuses to be: forgiving, or proof against code that reads this process's memory. What a suite may be written in is the allow-list's
 matter, and whether it looks at what the tool does is told by mutants.
@@ -20,10 +21,12 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
+from .remembered import Passes, Texts
 from .seals import Seal
 
 WORKERS = 2
@@ -51,8 +54,9 @@ class _Child:
 class Recorder:
     """Pytest's loop, taken over: one process a test."""
 
-    def __init__(self, answer: int) -> None:
+    def __init__(self, answer: int, former: Passes) -> None:
         self.answer = answer
+        self.former = former
         self.collected: list[str] = []
         self.tests: list[dict[str, Any]] = []
         self.broken: list[dict[str, object]] = []
@@ -74,6 +78,9 @@ class Recorder:
         under_way: dict[int, _Child] = {}
         rows: dict[int, dict[str, Any]] = {}
         for place, item in enumerate(session.items):
+            if (ms := self.former.passed(item.nodeid)) is not None:
+                rows[place] = {**_known(item), "outcome": "passed", "ms": ms}
+                continue
             if len(under_way) == WORKERS:
                 rows.update([_ended(under_way)])
             self._begin(place, item, under_way)
@@ -154,7 +161,7 @@ def _ended(under_way: dict[int, _Child]) -> tuple[int, dict[str, Any]]:
 
 def _believed(said: bytes, token: str, status: int, item: pytest.Item) -> dict[str, Any]:
     """The row that a test's process gave; `ended` where it said nothing, or something that is not this runner's."""
-    known = {"name": item.nodeid.split("::", 1)[-1], "line": int(item.location[1] or 0) + 1, "ms": 0}
+    known = _known(item)
     try:
         row = json.loads(said)
     except ValueError:
@@ -162,6 +169,10 @@ def _believed(said: bytes, token: str, status: int, item: pytest.Item) -> dict[s
     if status != 0 or not isinstance(row, dict) or row.pop("token", None) != token:
         return {**known, "outcome": "ended", "status": status}
     return {**known, **row}
+
+
+def _known(item: pytest.Item) -> dict[str, Any]:
+    return {"name": item.nodeid.split("::", 1)[-1], "line": int(item.location[1] or 0) + 1, "ms": 0}
 
 
 def _row(report: pytest.TestReport) -> dict[str, object]:
@@ -185,7 +196,8 @@ def _line_in_test(report: pytest.TestReport) -> int:
 
 def main() -> None:
     """Run the tests; pytest's own words go nowhere, the answer to the real standard output."""
-    token = json.load(sys.stdin)["token"]
+    request = json.load(sys.stdin)
+    texts = Texts.of(Path("test_tool.py").read_bytes())
     answer = os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
@@ -195,15 +207,17 @@ def main() -> None:
             importlib.import_module(name)
         except Exception:  # noqa: BLE001, S112 - whatever a tool raises at import is told where its tests import it
             continue
-    recorder = Recorder(answer)
+    recorder = Recorder(answer, Passes.read(request.get("former"), texts))
     watch(refuse_waiting)
     pytest.main([*_OPTIONS, "test_tool.py"], plugins=[recorder])
     result = {
-        "token": token,
+        "token": request["token"],
         "collected": len(recorder.collected),
         "tests": recorder.tests,
         "broken": recorder.broken,
         "changed": recorder.changed[:5],
+        "facts": Passes.told(texts, zip(recorder.collected, recorder.tests, strict=False)),
+        "remembered": sum(recorder.former.passed(name) is not None for name in recorder.collected),
     }
     with os.fdopen(answer, "w") as out:
         json.dump(result, out)

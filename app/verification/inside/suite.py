@@ -25,6 +25,7 @@ Test = ast.FunctionDef
 def check_suite(tree: ast.Module, names: Names, findings: Findings) -> None:
     """Every test of a file, and what stands around them."""
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    around = {id(part): node.decorator_list for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for part in node.body}
     fixtures = {name for node in functions for name in fixture_names(node, names)}
     asserting = _asserting(functions, names)
     check_asked(tree, names, findings)
@@ -37,7 +38,7 @@ def check_suite(tree: ast.Module, names: Names, findings: Findings) -> None:
     for function in functions:
         is_test = function.name.startswith("test")
         if is_test or any(fixture_names(function, names)):
-            _check_parameters(function, fixtures, findings)
+            _check_parameters(function, fixtures | _parametrized([*function.decorator_list, *around.get(id(function), ())]), findings)
         if is_test and function.name not in asserting:
             message = f"{function.name} asserts nothing: it passes whatever the tool does."
             fix = "Assert what trial(...) returned: result, error, effects with their items and status, world."
@@ -123,22 +124,22 @@ def _check_chance(node: ast.AST, names: Names, findings: Findings) -> None:
         findings.add("randomness", node, message, "Give it a seed, e.g. Random(7).")
 
 
-def _check_parameters(function: Test, fixtures: set[str], findings: Findings) -> None:
+def _check_parameters(function: Test, known: set[str], findings: Findings) -> None:
     """A parameter is a case's value or a fixture of this file: pytest's own fixtures change, print or record."""
     arguments = function.args
-    given = {"self", "cls"} | fixtures | _parametrized(function)
+    given = {"self", "cls"} | known
     for argument in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]:
         if argument.arg in given or (argument.arg == "request" and _asks_for_its_case(function)):
             continue
         message = f"`{argument.arg}` is no parameter of a pytest.mark.parametrize and no fixture of this file."
-        fix = "Give trial(...) the world, script or now that bring the case about; or define the fixture here."
+        fix = "Write a case's names out in the mark; give trial(...) the world, script or now; or define the fixture here."
         findings.add("foreign_fixture", argument, message, fix)
 
 
-def _parametrized(function: Test) -> set[str]:
-    """The names in the parametrize marks, of a function or its class, written as a text or as texts."""
+def _parametrized(decorators: list[ast.expr]) -> set[str]:
+    """The names in parametrize marks, written as a text or as texts."""
     found: set[str] = set()
-    for call in (node for decorator in function.decorator_list for node in ast.walk(decorator) if isinstance(node, ast.Call)):
+    for call in (node for decorator in decorators for node in ast.walk(decorator) if isinstance(node, ast.Call)):
         if isinstance(call.func, ast.Attribute) and call.func.attr == "parametrize":
             first = call.args[0] if call.args else next((word.value for word in call.keywords if word.arg == "argnames"), None)
             texts = [part.value for part in ast.walk(first) if isinstance(part, ast.Constant)] if first is not None else []
@@ -165,6 +166,8 @@ def _asserting(functions: list[Test], names: Names) -> set[str]:
 def _asserts(node: ast.AST, names: Names) -> bool:
     if isinstance(node, ast.Assert):
         return not isinstance(node.test, ast.Constant)
+    if isinstance(node, ast.Raise) and node.exc is not None:
+        return any(isinstance(part, ast.Name) and part.id == "AssertionError" for part in ast.walk(node.exc))
     return isinstance(node, ast.Call) and names.dotted(node.func) in ("pytest.raises", "pytest.fail")
 
 

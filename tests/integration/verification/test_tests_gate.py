@@ -84,3 +84,48 @@ def test_tests_that_do_not_end_are_cut(lab: Lab, scratch: Path) -> None:
     tests = HEAD + "\ndef test_x() -> None:\n    while True:\n        assert run\n"
     outcome = lab.ask(check_tests, subject(tests=tests), scratch, test_limits=replace(DYNAMIC, wall_s=1.0))
     assert rules(outcome.findings) == ["time_limit"]
+
+
+SUMS = """from contract import Args, Result
+from toolkit import Context
+
+
+def run(args: Args, ctx: Context) -> Result:
+    return args["n"] + 1
+"""
+PASSES = """from tool import run
+
+BASE = 1
+
+
+def test_one() -> None:
+    assert run({"n": 1}, None) == BASE + 1
+
+
+def test_two() -> None:
+    assert run({"n": 2}, None) == 3
+
+
+def test_three() -> None:
+    assert run({"n": 3}, None) == 4
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "remembered", "passed"),
+    [
+        ("BASE = 1", "BASE = 1\n\n# a remark", 3, 3),
+        ("== 3", "== 5", 2, 2),
+        ("def test_two", "def test_new() -> None:\n    assert run({'n': 9}, None) == 10\n\n\ndef test_two", 3, 4),
+        ("BASE = 1", "BASE = 2", 0, 2),
+    ],
+    ids=["a remark", "a test that fails now", "a test more", "another context"],
+)
+def test_tests_that_passed_on_this_tool_are_run_again_only_where_they_may_say_something_else(
+    lab: Lab, scratch: Path, old: str, new: str, remembered: int, passed: int
+) -> None:
+    first = lab.ask(check_tests, subject(tool=SUMS, tests=PASSES), scratch)
+    assert first.passed and first.evidence["remembered"] == 0
+    outcome = lab.ask(check_tests, subject(tool=SUMS, tests=changed(PASSES, old, new)), scratch, seen={"tests": first.facts or {}})
+    assert (outcome.evidence["remembered"], outcome.evidence["passed"]) == (remembered, passed), outcome
+    assert outcome.passed == (passed == outcome.evidence["collected"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.verification.inside.remembered import Facts, Texts
+from app.verification.inside.remembered import Facts, Passes, Texts
 
 SUITE = b"""
 import pytest
@@ -120,3 +120,13 @@ def test_of_a_changed_test_nothing_is_certain_any_more() -> None:
 def test_in_another_context_nothing_is_known(of: Texts | None) -> None:
     facts = Facts.read(told([0, True, [ONE]], of=texts()), of)
     assert not facts.known and not facts.killers
+
+
+def test_a_test_that_passed_and_is_unchanged_has_passed() -> None:
+    rows = [(ONE, {"outcome": "passed", "ms": 3}), (TWO, {"outcome": "failed", "ms": 1}), (FOUR, {"outcome": "passed", "ms": 0})]
+    former = Passes.told(texts(), rows)
+    found = Passes.read(former, edited("made(2)) == 2", "made(2)) == 3"))
+    assert [found.passed(name) for name in (ONE, TWO, THREE, FOUR)] == [3, None, None, 0]
+    assert Passes.read(former, edited("made(1)) == 1", "made(1)) == 3")).passed(ONE) is None
+    assert Passes.read(former, edited("CASES = [1, 2]", "CASES = [1]")).passed(ONE) is None
+    assert Passes.told(None, rows) is None and Passes.read(former, None).passed(ONE) is None
