@@ -5,6 +5,7 @@ It refuses to be: lenient. What it cannot explain by a blow is a broken promise.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -17,6 +18,7 @@ from tests.chaos.mail import LEAVE_A_TRACE, expected, way_of
 from tests.chaos.site import CONNECTIONS
 
 _ANY = ""
+_STOP_ALL = frozenset({"everything", "lock"})
 _STRAIGHT = frozenset({"planned", "claimed", "performing", "done"})
 
 
@@ -157,7 +159,8 @@ def _spells(row: Row) -> list[tuple[int, float]]:
 
 def _judge_recovery(books: Books, blows: Sequence[Blow], found: Findings) -> None:
     """How long after each blow the next mail was begun that the server accepted: of each campaign that it interrupted, by a process not
-    hit; where it hit none, of any campaign. Mails that break are no measure: they wait on purpose.
+    hit; where it hit none, of any campaign. Mails that break are no measure: they wait on purpose. What waits for a blow that stops
+    everybody is that one's matter.
     """
     begun: dict[str, list[tuple[int, str]]] = defaultdict(list)
     hit: dict[str, set[str]] = defaultdict(set)
@@ -173,8 +176,9 @@ def _judge_recovery(books: Books, blows: Sequence[Blow], found: Findings) -> Non
     for blow in blows:
         campaigns = {campaign for owner in blow.owners for campaign in hit[owner]} if blow.victims else {_ANY}
         since = blow.judged_from
+        stopped = min((other.at for other in blows if other.at > since and other.kind in _STOP_ALL), default=math.inf)
         nexts = [next((at for at, owner in begun[each] if at > since and owner not in blow.owners), None) for each in campaigns]
-        seconds = [(at - since) / 1000 for at in nexts if at is not None]
+        seconds = [(at - since) / 1000 for at in nexts if at is not None and at < stopped]
         if not seconds:
             continue
         found.recoveries.setdefault(blow.kind, []).append(max(seconds))

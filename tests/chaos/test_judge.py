@@ -194,6 +194,13 @@ def test_books_in_order_break_no_promise_and_are_counted() -> None:
     assert found.recoveries == {"kill": [(RESUMED_AT - KILL_AT) / 1000]}
 
 
+def test_a_campaign_that_waits_since_everything_was_killed_is_not_held_against_the_kill_before() -> None:
+    case = in_order()
+    case.blows[0] = replace(case.blows[0], at=RESUMED_AT - 10_001)
+    case.blows.append(Blow("everything", RESUMED_AT - 2_000, RESUMED_AT - 2_000, (), 0))
+    assert case.findings().broken == []
+
+
 @pytest.mark.parametrize(("spoil", "promise"), SPOILT.items(), ids=[spoil.__name__ for spoil in SPOILT])
 def test_one_thing_wrong_in_the_books_is_seen(spoil: Callable[[Case], None], promise: str) -> None:
     case = in_order()
