@@ -177,7 +177,7 @@ def test_a_page_of_large_bodies_ends_early_and_goes_on(database: Database) -> No
     assert rest.items[0].key == f"{len(page.items):02}"
 
 
-@pytest.mark.parametrize("cursor", ["*", "", "gA", "AAA", "ü"])
+@pytest.mark.parametrize("cursor", ["*", "gA", "AAA", "ü"])
 def test_a_cursor_that_is_not_ours_is_refused(sqlite_database: Database, cursor: str) -> None:
     with pytest.raises(Invalid, match="cursor_invalid"):
         reading.list_records(SYSTEM, sqlite_database, "c", None, cursor)
