@@ -27,6 +27,8 @@ Evidence = Mapping[str, Mapping[str, Any]]
 Check = Callable[[Subject, Bench, Evidence], Awaitable[GateOutcome]]
 AT_ONCE = max(2, len(os.sched_getaffinity(0)))
 """Gates under way at once: what they do is mostly other processes' work."""
+LOOK_S = 0.5
+"""How often it is asked whether the machine still has to be spared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +148,15 @@ class _Line:
         return {name for name, result in self.results.items() if result.status == "passed"}
 
     async def run(self, at_once: int) -> None:
-        """Until every gate is decided."""
+        """Until every gate is decided. While the bench is sparing, none begins beside another."""
         while True:
             await self._leave_out()
-            self._start(at_once)
+            spared = await self.bench.sparing()
+            self._start(1 if spared else at_once)
             if not self.running:
                 return
-            ended, _ = await asyncio.wait(self.running.values(), return_when=asyncio.FIRST_COMPLETED)
+            look_again = LOOK_S if spared else None
+            ended, _ = await asyncio.wait(self.running.values(), timeout=look_again, return_when=asyncio.FIRST_COMPLETED)
             for name in [name for name, task in self.running.items() if task in ended]:
                 try:
                     self.results[name] = self.running.pop(name).result()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -109,6 +109,10 @@ def _unpaced(spec: ExecutionSpec) -> ExecutionSpec:
     return spec.model_copy(update={"effects": effects})
 
 
+async def never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """What gates may use.
@@ -129,6 +133,8 @@ class Bench:
     others: Guests | None = None
     patience: float = 1.0
     """How many times its limit a gate may take: more where it stands back for published tools."""
+    sparing: Callable[[], Awaitable[bool]] = never
+    """Whether the machine is to be left to others as far as that can be."""
 
     async def in_time(self, limit_s: float, work: Awaitable[Result]) -> Result | None:
         """What a part of a gate comes to; None where it takes longer than that, wall time, of which it has as many times as its gate."""

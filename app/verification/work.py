@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from app.candidates.keeping import find_kept, keep_result, recall_facts, remember_facts
@@ -33,6 +34,7 @@ from app.economics.costs import generation_usd
 from app.observability import metrics
 from app.observability.logs import working
 from app.observability.traces import tracing
+from app.runtime.activity import in_demand
 from app.sandbox.oneshot import PATIENCE
 from app.sandbox.sandbox import Sandbox
 from app.spec.catalog import ConnectorCatalog
@@ -43,7 +45,7 @@ from app.verification.line import SILENT, Watcher, run_line
 from app.verification.report import assemble
 from app.verification.rubric import thresholds_of
 from app.verification.scratch import scratch_folder
-from app.verification.subject import Bench, Replaced, Subject
+from app.verification.subject import Bench, Replaced, Subject, never
 from app.verification.template import template_database
 
 logger = logging.getLogger(__name__)
@@ -108,13 +110,16 @@ async def examine(
 
 
 @asynccontextmanager
-async def bench_for(sandbox: Sandbox, settings: Settings, *, patience: float = 1.0) -> AsyncIterator[Bench]:
+async def bench_for(
+    sandbox: Sandbox, settings: Settings, *, patience: float = 1.0, sparing: Callable[[], Awaitable[bool]] = never
+) -> AsyncIterator[Bench]:
     """A bench of its own for one verification, gone afterwards: private files, and guests apart from published tools."""
     template = await asyncio.to_thread(template_database, settings.home)
     guests, others = sandbox.apart(), sandbox.apart()
     async with scratch_folder(template.parent) as scratch:
         try:
-            yield Bench(sandbox, guests, template, scratch, settings.model, settings.mutation_score, others=others, patience=patience)
+            parts = sandbox, guests, template, scratch, settings.model, settings.mutation_score
+            yield Bench(*parts, others=others, patience=patience, sparing=sparing)
         finally:
             await asyncio.gather(guests.stop(), others.stop())
 
@@ -133,8 +138,10 @@ async def _verify(verifier: Verifier, claimed: ClaimedCandidate, owner: str) -> 
         generation_usd=cost,
         replaces=await asyncio.to_thread(verifier.replaced, claimed.tenant, claimed.tool),
     )
-    behind = verifier.sandbox.apart(background=verifier.settings.verification_stands_back)
-    async with bench_for(behind, verifier.settings, patience=PATIENCE) as bench:
+    stands_back = verifier.settings.verification_stands_back
+    behind = verifier.sandbox.apart(background=stands_back)
+    sparing = partial(asyncio.to_thread, in_demand, verifier.database) if stands_back else never
+    async with bench_for(behind, verifier.settings, patience=PATIENCE, sparing=sparing) as bench:
         watcher = _watcher(verifier.database, claimed.id, owner)
         keeper = _Memory(verifier.database, claimed.tenant, claimed.id)
         work = examine(subject, bench, verifier.settings, full_report=claimed.full_report, watcher=watcher, keeper=keeper)

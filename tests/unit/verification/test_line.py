@@ -67,6 +67,32 @@ def test_the_longest_way_is_begun_first() -> None:
     assert began == ["a", "c", "b", "d"]
 
 
+def test_while_the_machine_is_to_be_spared_gates_follow_each_other_and_then_stand_beside_each_other() -> None:
+    spared, both, widths, running = [True], asyncio.Event(), [], set[str]()
+
+    async def sparing() -> bool:
+        return spared[0]
+
+    def one(name: str) -> Gate:
+        async def check(*_: object) -> GateOutcome:
+            running.add(name)
+            widths.append(len(running))
+            if name in ("c", "d"):
+                if len(running) == 2:
+                    both.set()
+                await both.wait()
+            spared[0] = name == "a"
+            running.discard(name)
+            return GateOutcome()
+
+        return Gate(name, (), check)
+
+    bench = replace(BENCH, sparing=sparing)
+    results = asyncio.run(run_line([one(name) for name in "abcd"], SUBJECT, bench, at_once=2))
+    assert [result.status for result in results] == ["passed"] * 4
+    assert widths == [1, 1, 1, 2]
+
+
 def test_a_gate_starts_as_soon_as_what_it_needs_has_passed() -> None:
     """`d` ends before `b`, which stands above it, does: nothing waits for its neighbours."""
 
