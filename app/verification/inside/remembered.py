@@ -34,7 +34,7 @@ class Texts:
 
     @classmethod
     def of(cls, source: bytes) -> Texts | None:
-        """None where it nests too deep to be written down."""
+        """None where it cannot be read, or nests too deep to be written down."""
         context, digests = hashlib.sha256(), dict[str, str]()
         try:
             tree = ast.parse(source)
@@ -46,7 +46,7 @@ class Texts:
                     statement.body = []
                     text = "" if alone[statement.name] else ast.dump(statement)
                 context.update(text.encode() + b"\n" if text else b"")
-        except RecursionError:
+        except (SyntaxError, ValueError, RecursionError, MemoryError):  # all that a parser makes of hostile text
             return None
         return cls(context.hexdigest(), digests)
 
@@ -126,8 +126,14 @@ def _alone(tree: ast.Module) -> Iterator[tuple[str, bool]]:
     imported = {(node.asname or node.name).partition(".")[0] for node in nodes if isinstance(node, ast.alias)}
     outer = (imported | _BUILT_IN) - _bound(nodes)
     for function in (statement for statement in tree.body if isinstance(statement, ast.FunctionDef)):
-        if function.name.startswith("test") and named[function.name] == 1:  # its own definition is the one
+        once = named[function.name] == 1  # its own definition
+        if once and function.name.startswith("test") and all(map(_is_of_cases, function.decorator_list)):
             yield function.name, _inert(function, outer)
+
+
+def _is_of_cases(mark: ast.expr) -> bool:
+    """Whether a decorator gives a test its cases; another could make something else of it, such as a fixture."""
+    return isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.parametrize"
 
 
 def _names(node: ast.AST) -> Iterator[str]:

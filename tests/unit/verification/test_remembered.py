@@ -72,6 +72,7 @@ def differing(other: Texts) -> set[str]:
         ('{"n": n}', '{"m": n}', {"context"}),
         ("run(made(2)) == 2", "test_one() == 2", {"context", "test_one", "test_two"}),
         ("CASES = [1, 2]", "CASES = [1, 2]\nNAMED = 'test_one'", {"context", "test_one"}),
+        ("def test_one", "@pytest.fixture(name='made')\ndef test_one", {"context", "test_one"}),
     ],
 )
 def test_a_change_is_one_of_a_test_or_of_what_all_tests_stand_in(old: str, new: str, other: set[str]) -> None:
@@ -93,8 +94,9 @@ def test_what_runs_when_a_test_is_defined_is_part_of_the_context(head: str) -> N
     assert "context" in differing(edited("def test_one() -> None:", head))
 
 
-def test_a_text_that_nests_too_deep_has_no_tests_to_tell_apart() -> None:
-    assert Texts.of(b"x = " + b"-" * 5000 + b"1") is None
+@pytest.mark.parametrize("source", [b"x = " + b"-" * 5000 + b"1", b"def test_x(:\n", b"x = 1\0"])
+def test_a_text_that_cannot_be_read_has_no_tests_to_tell_apart(source: bytes) -> None:
+    assert Texts.of(source) is None
 
 
 def told(*mutants: list[Any], of: Texts) -> dict[str, Any]:
