@@ -116,6 +116,14 @@ def read_run(actor: Actor, database: Database, run_id: str) -> dict[str, Any]:
 
 
 @use_case(None)
+def read_arguments(actor: Actor, database: Database, run_id: str) -> dict[str, Any]:
+    """`{"args"}`: what a run was called with; null once retention has taken it. Raises NotFound `run_not_found`."""
+    with database.reading() as session:
+        run = _run(session, actor, run_id)
+        return {"args": _kept(session, run, run.args)}
+
+
+@use_case(None)
 def read_steps(actor: Actor, database: Database, run_id: str, *, cursor: str | None = None, limit: int = 100) -> Page:
     """The journal of a run, in order: what was asked, when, how long it took, how many items; answers only where they are small."""
     with database.reading() as session:

@@ -215,3 +215,21 @@ def test_text_written_by_others_is_escaped_everywhere(own_site: Site) -> None:
         assert "onerror" in text, path
         assert "<img" not in text, path
     client.close()
+
+
+def test_a_run_shows_what_it_was_called_with_to_whoever_sees_it_until_retention_takes_it(own_site: Site) -> None:
+    admin, stranger = Client(own_site), Client(own_site, VIEWER_KEY)
+    one = run(own_site, "completed")
+    text = admin.get(f"/runs/{one}").text
+    assert "Arguments</h2>" in text and "&#34;campaign_id&#34;: &#34;spring-2026&#34;" in text and 'aria-label="Copy the arguments"' in text
+    assert stranger.get(f"/runs/{one}").status_code == 404
+    with own_site.database.writing() as session:
+        long = {"body": json.dumps({"campaign_id": "x" * 60_000})}
+        session.connection().execute(sa.text("UPDATE payload SET body = :body WHERE body LIKE '%spring-2026%'"), long)
+    cut = admin.get(f"/runs/{one}").text
+    assert "characters more" in cut and f"/api/v1/runs/{one}/args" in cut and len(cut) < 100_000
+    with own_site.database.writing() as session:
+        session.connection().execute(sa.text("UPDATE run SET kept = 'nothing' WHERE id = :id"), {"id": one})
+    assert "Arguments</h2>" not in admin.get(f"/runs/{one}").text
+    admin.close()
+    stranger.close()

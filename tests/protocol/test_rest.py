@@ -44,6 +44,7 @@ def test_a_run_answers_200_when_it_is_over_and_202_when_it_goes_on(site: Site) -
     later = site.post("/tools/count_notes/runs", {"args": COUNTER_ARGS, "wait_s": 0}, *CALL)
     assert later.status_code == 202 and later.json()["state"] == "available"
     assert site.get(f"/runs/{body['id']}").json()["channel_reason"] == "the only channel with weight"
+    assert site.get(f"/runs/{body['id']}/args").json() == {"args": COUNTER_ARGS}
     assert site.get(f"/runs/{body['id']}/steps").json() == {"items": [], "next_cursor": None}
 
 

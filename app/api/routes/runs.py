@@ -19,7 +19,7 @@ from app.core.pages import Page
 from app.invocation.calling import MOST_WAIT_S, WAIT_S, Waiting, call_tool
 from app.runtime.decisions import cancel_run
 from app.runtime.state import OPEN_RUNS
-from app.runtime.views import list_runs, read_logs, read_run, read_steps
+from app.runtime.views import list_runs, read_arguments, read_logs, read_run, read_steps
 
 router = APIRouter(tags=["runs"])
 
@@ -65,6 +65,12 @@ def get_runs(
 def get_run(run_id: str, actor: Caller, house: House) -> dict[str, Any]:
     """With the ledger's present counts in `effects`."""
     return read_run(actor, house.database, run_id)
+
+
+@router.get("/runs/{run_id}/args", summary="Read what a run was called with")
+def get_arguments(run_id: str, actor: Caller, house: House) -> dict[str, Any]:
+    """`{"args"}`; null once retention has taken them."""
+    return read_arguments(actor, house.database, run_id)
 
 
 @router.get("/runs/{run_id}/steps", summary="Read the journal of a run")

@@ -12,9 +12,10 @@ from app.core.errors import Conflict, Forbidden, Limited
 from app.runtime.decisions import cancel_run
 from app.runtime.replay import list_replays, request_replay
 from app.runtime.state import OPEN_RUNS, RUN_MOVES
-from app.runtime.views import list_runs, read_logs, read_run, read_steps
+from app.runtime.views import list_runs, read_arguments, read_logs, read_run, read_steps
 from app.web.desk import At, Desk
 from app.web.drawing import timeline
+from app.web.formats import pretty
 from app.web.listing import PAGE, listing
 from app.web.live import stream
 from app.web.routes.approvals import asks
@@ -22,6 +23,7 @@ from app.web.routes.approvals import asks
 router = APIRouter()
 STATES = [state for state in RUN_MOVES if state != "new"]
 STEPS = 200
+MOST_TEXT = 20_000
 
 
 @router.get("/runs")
@@ -72,6 +74,7 @@ def _whole(desk: Desk, run_id: str) -> dict[str, Any]:
     is_open = run["state"] in OPEN_RUNS
     return {
         "run": run,
+        "called_with": _called_with(desk, run_id),
         "open": is_open,
         "live": is_open or replaying,
         "replay": replays[0] if replays else None,
@@ -82,6 +85,15 @@ def _whole(desk: Desk, run_id: str) -> dict[str, Any]:
         "refusal": None,
         "asks": asks(desk, run),
     }
+
+
+def _called_with(desk: Desk, run_id: str) -> dict[str, Any] | None:
+    """The arguments laid out: `{"text", "more"}`, where `more` is how many characters were cut off. None: they are not kept."""
+    args = read_arguments(desk.actor, desk.database, run_id)["args"]
+    if args is None:
+        return None
+    text = pretty(args)
+    return {"text": text[:MOST_TEXT], "more": max(0, len(text) - MOST_TEXT)}
 
 
 def _snapshot(desk: Desk, run_id: str) -> tuple[str, bool]:
