@@ -22,6 +22,7 @@ from app.core.errors import Invalid, NotFound, Problem
 from app.core.pages import Page, page
 
 STATES = ("queued", "verifying", "passed", "refused", "published", "cancelled", "error")
+APPROVALS = ("waiting", "approved", "rejected", "none_needed")
 READERS = ("candidates:submit", "candidates:approve", "tools:publish", "tools:rollback", "audit:read")
 
 
@@ -49,10 +50,17 @@ def list_candidates(
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page:
-    """`{"items", "next_cursor"}`, newest first. An actor who may not read the candidates of others sees its own."""
-    if state is not None and state not in STATES:
-        problem = Problem("$.state", f"{state[:40]!r} is no state", f"Use one of {', '.join(STATES)}.")
-        raise Invalid("filter_invalid", "This list cannot be filtered so.", problems=[problem])
+    """`{"items", "next_cursor"}`, newest first. An actor who may not read the candidates of others sees its own.
+
+    None that was refused waits for an approval. Raises Invalid `filter_invalid`, `cursor_invalid`, `limit_invalid`.
+    """
+    problems = [
+        Problem(f"$.{name}", f"{value[:40]!r} is no {name}", f"Use one of {', '.join(known)}.")
+        for name, value, known in (("state", state, STATES), ("approval", approval, APPROVALS))
+        if value is not None and value not in known
+    ]
+    if problems:
+        raise Invalid("filter_invalid", "This list cannot be filtered so.", problems=problems)
     equal = {"state": state, "tool": tool, "approval": approval, "author": None if reads_candidates(actor) else actor.id}
     query = repository.listed(actor.tenant, {column: value for column, value in equal.items() if value is not None})
     return page(database, query, [repository.CANDIDATE_ID], candidate_shape, cursor=cursor, limit=limit, newest_first=True)

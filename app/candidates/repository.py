@@ -38,8 +38,9 @@ def approvals_of(session: Session, candidate_id: str) -> list[Approval]:
 
 
 def listed(tenant: str, equal: Mapping[str, Any]) -> Any:
-    """The query of a tenant's candidates; `equal` names columns and their values."""
+    """The query of a tenant's candidates; `equal` names columns and their values. Who waits for an approval can still get one."""
     query = select(Candidate).where(Candidate.tenant == tenant)
+    query = query.where(Candidate.state != "refused") if equal.get("approval") == "waiting" else query
     for column, value in equal.items():
         query = query.where(getattr(Candidate, column) == value)
     return query

@@ -13,6 +13,8 @@ from app.core.errors import Invalid, Problem
 from app.observability import repository
 from app.observability.models import AuditEvent
 
+OUTCOMES = ("done", "refused", "failed")
+
 
 def page(
     database: Database,
@@ -31,6 +33,8 @@ def page(
     `action` may be a noun alone (`candidate`); `since` is an RFC 3339 instant or ms; `detail` is null once erased.
     Raises Invalid `filter_invalid`, `cursor_invalid`, `limit_invalid`.
     """
+    if outcome is not None and outcome not in OUTCOMES:
+        raise _unfit(Problem("$.outcome", f"{outcome[:40]!r} is no outcome", f"Use one of {', '.join(OUTCOMES)}."))
     given = {"actor": actor, "action": action, "target": target, "outcome": outcome, "since": _instant(since)}
     wanted = {name: value for name, value in given.items() if value is not None}
     query = repository.events(tenant, wanted)
@@ -42,7 +46,11 @@ def _instant(since: int | str | None) -> int | None:
         return clock.from_iso(since) if isinstance(since, str) else since
     except ValueError:
         problem = Problem("$.since", "is no RFC 3339 instant with a time zone", "Write it as 2030-01-31T12:00:00Z.")
-        raise Invalid("filter_invalid", "This list cannot be filtered so.", problems=[problem]) from None
+        raise _unfit(problem) from None
+
+
+def _unfit(problem: Problem) -> Invalid:
+    return Invalid("filter_invalid", "This list cannot be filtered so.", problems=[problem])
 
 
 def _shown(row: AuditEvent) -> dict[str, Any]:

@@ -78,6 +78,20 @@ def test_an_unknown_address_under_the_api_is_answered_with_problem_details(admin
 def test_a_filter_that_no_list_knows_is_an_error_and_no_empty_list(admin: Client) -> None:
     for path in ("/runs?state=nonsense", "/candidates?state=nonsense", "/runs?cursor=nonsense", "/ledgers/campaigns/spring-2026?state=x"):
         assert admin.get(path).status_code == 422, path
+    for path, values in {"/audit?outcome=x": "done, refused, failed", "/candidates?approval=x": "waiting, approved, rejected"}.items():
+        answer = admin.get(path)
+        assert answer.status_code == 422 and values in answer.text, path
+
+
+def test_a_refused_candidate_waits_for_no_approval(site: Site, admin: Client) -> None:
+    refused = candidate(site, "refused")
+    assert refused in admin.get("/candidates?state=refused").text
+    rows = admin.get("/candidates?state=refused", hx_request="true", hx_request_type="partial").text
+    assert "waiting" not in rows and "passed" not in rows
+    assert refused not in admin.get("/candidates?approval=waiting").text
+    assert candidate(site, "passed") in admin.get("/candidates?approval=waiting").text
+    facts = admin.get(f"/candidates/{refused}").text.partition("<dt>Approval</dt>")[2][:60]
+    assert "\N{EN DASH}" in facts, facts
 
 
 @pytest.mark.parametrize(

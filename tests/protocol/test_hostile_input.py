@@ -60,6 +60,7 @@ def call(**more: Any) -> str:
         ("GET", "/candidates?cursor=x", None, 422, "cursor_invalid"),
         ("GET", "/candidates?limit=-1", None, 422, "limit_invalid"),
         ("GET", "/audit?since=yesterday", None, 422, "filter_invalid"),
+        ("GET", "/audit?outcome=x", None, 422, "filter_invalid"),
         ("GET", "/runs?tool=%00", None, 422, "request_invalid"),
         ("GET", "/runs/%00", None, 422, "request_invalid"),
         ("GET", f"/runs/{'x' * 5000}", None, 404, "run_not_found"),

@@ -10,12 +10,12 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from app.access.trail import read_audit
+from app.observability.trail import OUTCOMES
 from app.web.addresses import segment
 from app.web.desk import At
 from app.web.listing import PAGE, listing
 
 router = APIRouter()
-OUTCOMES = ("done", "refused", "failed")
 PLACES = (
     (re.compile(r"^run_\w+$"), "/runs/{}"),
     (re.compile(r"^leave_\w+$"), "/approvals/{}"),

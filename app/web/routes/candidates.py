@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from app.candidates.approval import approve_candidate
 from app.candidates.cancelling import cancel_candidate, verify_again
-from app.candidates.reading import STATES, candidate_files, list_candidates, read_candidate, read_report
+from app.candidates.reading import APPROVALS, STATES, candidate_files, list_candidates, read_candidate, read_report
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound, ToolmintError
 from app.registry.entries import STABLE
 from app.registry.proof import proof_in
@@ -26,7 +26,6 @@ from app.web.routes.versions import compared_files
 
 router = APIRouter()
 WORKING = frozenset({"queued", "verifying"})
-APPROVALS = ("waiting", "approved", "rejected", "none_needed")
 FILES = {"code": "tool.py", "tests": "test_tool.py"}
 
 

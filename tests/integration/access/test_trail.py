@@ -52,7 +52,11 @@ def test_pages_follow_each_other_without_gaps(trail: Database) -> None:
 
 
 def test_a_wrong_filter_says_so_and_a_caller_without_permission_sees_nothing(trail: Database) -> None:
-    for filters, code in (({"since": "yesterday"}, "filter_invalid"), ({"cursor": "1 OR 1=1"}, "cursor_invalid")):
+    for filters, code in (
+        ({"since": "yesterday"}, "filter_invalid"),
+        ({"outcome": "x"}, "filter_invalid"),
+        ({"cursor": "1 OR 1=1"}, "cursor_invalid"),
+    ):
         with pytest.raises(Invalid, match=code):
             read_audit(AUDITOR, trail, **filters)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(Forbidden):
