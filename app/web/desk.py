@@ -145,9 +145,7 @@ async def desk(request: Request) -> Desk:
     changing = request.method not in SAFE
     if changing:
         refuse_other_sites(request.headers)
-    ticket = _ticket(request, hall)
-    actor = await run_in_threadpool(signed_in, hall.services.database, ticket.key_id, ticket.mark)
-    csrf = hall.sessions.csrf(ticket)
+    actor, csrf = await run_in_threadpool(whoever, request, hall)
     form = await request.form(max_fields=MOST_FIELDS, max_part_size=BODY_BYTES) if changing else FormData()
     lists = {name: [value for value in form.getlist(name) if isinstance(value, str)] for name in form}
     values = Fields({name: entries[-1] for name, entries in lists.items() if entries})
@@ -160,6 +158,12 @@ async def desk(request: Request) -> Desk:
             "form_invalid", "A field of this form holds what is no text.", fix="Clear that field and send it again.", problems=problems
         )
     return Desk(request, hall, actor, csrf, values, lists)
+
+
+def whoever(request: Request, hall: Hall) -> tuple[Actor, str]:
+    """Who is signed in, and the session's token. Raises Unauthenticated `signed_out` or `session_over`."""
+    ticket = _ticket(request, hall)
+    return signed_in(hall.services.database, ticket.key_id, ticket.mark), hall.sessions.csrf(ticket)
 
 
 def _ticket(request: Request, hall: Hall) -> Ticket:

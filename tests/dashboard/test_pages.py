@@ -247,3 +247,28 @@ def test_a_run_shows_what_it_was_called_with_to_whoever_sees_it_until_retention_
     assert "Arguments</h2>" not in admin.get(f"/runs/{one}").text
     admin.close()
     stranger.close()
+
+
+def test_an_error_page_keeps_the_sections_and_links_to_where_its_address_belongs(site: Site, admin: Client) -> None:
+    for path, link in {
+        "/runs/run_none": 'href="/runs">Go to Runs<',
+        "/effects/eff_none": 'href="/queues">Go to Queues<',
+        "/runs?state=failed&cursor=nonsense": 'href="/runs?state=failed">From the first page<',
+        "/runs?state=nonsense": 'href="/runs">Without the filter<',
+        "/ledgers/campaigns/none": 'href="/ledgers">Go to Ledgers<',
+    }.items():
+        text = admin.get(path).text
+        assert link in text and 'aria-label="Sections"' in text and "Sign out" in text, path
+        assert "GET /" not in text and "without a cursor" not in text, path
+    viewer, nobody = Client(site, VIEWER_KEY), Client(site, None)
+    assert "Go to Connections" not in viewer.get("/connections/none").text
+    assert 'aria-label="Sections"' not in nobody.get("/nothing").text
+    assert "From the first page" in admin.get("/runs?cursor=x", hx_request="true", hx_request_type="partial").text
+    viewer.close()
+    nobody.close()
+
+
+def test_a_list_that_its_filter_leaves_empty_links_to_itself_without_one(admin: Client) -> None:
+    for path in ("/runs?tool=nothing", "/tools?search=xyzzy", "/candidates?tool=nothing", "/audit?target=nothing", "/outbox?recipient=x"):
+        bare = path.partition("?")[0]
+        assert f'<a class="button" href="{bare}">Show all</a>' in admin.get(path).text, path
