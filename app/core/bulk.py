@@ -29,12 +29,13 @@ class Bulk:
     order where it comes first in a CROSS JOIN.
     """
 
-    def __init__(self, columns: str, text: str, gives: str = "") -> None:
-        """`gives` names what a query selects, for `fetch`."""
+    def __init__(self, columns: str, text: str, gives: str = "", guard: str = "") -> None:
+        """`gives` names what a query selects, for `fetch`; `guard` (a table and a condition) the row that must be there, for `guarded`."""
         named = (column.split() for column in columns.split(","))
         self._cells = ", ".join(f"CAST(value->>{place} AS {kind}) AS {name}" for place, (name, kind) in enumerate(named))
         self._text = text
         self._gives = gives
+        self._guard = guard
         self._texts: dict[str, str] = {}
 
     def execute(self, session: Session, rows: Sequence[Sequence[Any]], **shared: Any) -> sa.CursorResult[Any]:
@@ -52,6 +53,19 @@ class Bulk:
         answer: list[Sequence[Any]] = json.loads(found.scalar_one())
         return answer
 
+    def guarded(self, session: Session, rows: Sequence[Sequence[Any]], **shared: Any) -> list[Sequence[Any]] | None:
+        """`fetch` in the same call as its guard, whose row nobody else changes until the transaction is over; None where it is not there.
+
+        What is selected first is never null.
+        """
+        found = self.execute(session, rows, **shared).all()
+        if not found:
+            return None
+        if session.get_bind().dialect.name != "sqlite":
+            return [row for row in found if row[0] is not None]
+        answer: list[Sequence[Any]] = json.loads(found[0][0])
+        return answer
+
     def _for(self, dialect: str) -> str:
         sqlite = dialect == "sqlite"
         source = "json_each(:rows)" if sqlite else "json_array_elements(CAST(:rows AS json)) WITH ORDINALITY AS line(value, key)"
@@ -61,4 +75,8 @@ class Bulk:
             text = text.replace(mark, "" if sqlite else words)
         if sqlite and self._gives:
             text = f"SELECT json_group_array(json_array({self._gives})) FROM ({text})"  # noqa: S608  # as above
+        if self._guard and sqlite:
+            text = f"SELECT ({text}) FROM {self._guard}"  # noqa: S608  # as above
+        elif self._guard:  # locked before what the query locks
+            text = f"SELECT found.* FROM (SELECT 1 FROM {self._guard} FOR SHARE) AS held LEFT JOIN ({text}) AS found ON true"  # noqa: S608  # as above
         return text if sqlite else _SHARED.sub(r"%(\1)s", text)

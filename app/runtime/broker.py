@@ -22,10 +22,10 @@ from app.core.errors import Invalid, ToolmintError
 from app.core.faults import fault
 from app.runtime.flow.gate import Gate
 from app.runtime.journal import Journal, digest_text, encode
-from app.runtime.performing import FencedOut, Hands, Outcome, Task, do_local, outcome_of, perform_remote
+from app.runtime.performing import Hands, Outcome, Task, do_local, outcome_of, perform_remote
 from app.runtime.plans import hold_to
 from app.runtime.program import EffectRule, Program
-from app.runtime.repository.effects import Claim, Intent, Plan, Planned, plan_chunks
+from app.runtime.repository.effects import Claim, FencedOut, Intent, Plan, Planned, plan_chunks
 from app.runtime.repository.journal import Journaled
 from app.runtime.repository.recovery import Held
 from app.spec.expressions import effect_identity
@@ -46,6 +46,7 @@ class Holder:
     tenant: str
     run_id: str
     owner: str
+    fence: int
     args: Mapping[str, Any]
     bound: frozenset[bytes] | None = None
 
@@ -182,6 +183,7 @@ class Broker:
             run_id=self.holder.run_id,
             step=step,
             owner=self.holder.owner,
+            fence=self.holder.fence,
             intents=intents,
             journal=journal,
         )
@@ -192,7 +194,7 @@ class Broker:
         """Claim and perform what is free, then look again at what others hold until they have ended it or patience has.
 
         Nothing that was claimed waits for others, so two runs never wait for each other. What an earlier chunk of this run asked for
-        is looked at again once that chunk is over.
+        is looked at again once that chunk is over. Raises FencedOut once another process has the run.
         """
         ended: dict[str, Outcome] = {}
         clock = asyncio.get_running_loop().time

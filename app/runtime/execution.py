@@ -21,9 +21,9 @@ from app.observability import audit
 from app.runtime.dry_run import Rehearsal
 from app.runtime.ending import Ending, closing, failure
 from app.runtime.journal import REFUSED, Journal, Recorded, digest_text, request_digest
-from app.runtime.performing import FencedOut
 from app.runtime.program import Program
 from app.runtime.repository import runs as repository
+from app.runtime.repository.effects import FencedOut
 from app.runtime.repository.recovery import Held
 from app.runtime.values import Engine, Measured, RunView
 from app.sandbox.failures import GuestDied

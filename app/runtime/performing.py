@@ -22,7 +22,6 @@ from sqlmodel import Session
 from app.connectors.port import LocalEffect, RemoteEffect, Reply, Request
 from app.connectors.told import told_error, told_receipt
 from app.core.clock import Clock
-from app.core.errors import Conflict
 from app.core.faults import fault
 from app.core.writer import GroupWriter
 from app.observability import metrics
@@ -30,7 +29,7 @@ from app.runtime.desk import Desk
 from app.runtime.flow.gate import UNGATED, Gate
 from app.runtime.flow.lanes import Lanes
 from app.runtime.places import Places
-from app.runtime.repository.effects import Claim, Move, move
+from app.runtime.repository.effects import Claim, FencedOut, Move, move
 from app.runtime.state import after_refusal, backoff_ms, status_of
 from app.runtime.turns import Turns
 from app.spec.model import Effect as Declared
@@ -39,13 +38,6 @@ EFFECT_TIMEOUT_MS = 60_000
 LONGEST_WAIT_MS = 3_600_000  # of what the world may ask for: who says "in a week" is asked again within the hour
 log = logging.getLogger(__name__)
 Outcome = dict[str, Any]
-
-
-class FencedOut(Conflict):
-    """Another process holds what this one thought it held; it must stop."""
-
-    def __init__(self) -> None:
-        super().__init__("fenced_out", "Another process has taken this work over.", retryable=True)
 
 
 @dataclass(slots=True)

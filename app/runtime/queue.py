@@ -26,9 +26,9 @@ from app.core.faults import fault
 from app.observability import metrics
 from app.runtime.broker import make_request
 from app.runtime.models import OPEN_EFFECTS, Effect, Run, is_open
-from app.runtime.performing import FencedOut, Hands, Task, do_local, error_text, perform_remote
+from app.runtime.performing import Hands, Task, do_local, error_text, perform_remote
 from app.runtime.process import Runtime
-from app.runtime.repository.effects import Claim, EventLog, Move, move
+from app.runtime.repository.effects import Claim, EventLog, FencedOut, Move, move
 from app.runtime.repository.recovery import drop_claims
 from app.runtime.verdicts import BY_LOOKUP
 from app.spec.model import Effect as Declared

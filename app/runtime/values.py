@@ -112,7 +112,7 @@ class Engine:
         return Hands(self.writer, self.clock, partial(self.covered_until, owner), self.jitter, self.places, self.lanes)
 
     def broker(self, run: RunView, program: Program, go_on: Callable[[], bool], wait_for: Callable[[str | None], None]) -> Broker:
-        holder = Holder(run.tenant, run.id, run.owner, run.args, run.bound)
+        holder = Holder(run.tenant, run.id, run.owner, run.fence, run.args, run.bound)
         return Broker(self.database, self.connectors, self.hands(run.owner), program, holder, go_on, self.gate_of, wait_for)
 
     def rehearsal(self, run: RunView, program: Program) -> Rehearsal:

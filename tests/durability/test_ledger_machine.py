@@ -20,11 +20,12 @@ from app.core.clock import Clock, ScriptedClock
 from app.core.db import Database
 from app.runtime import queue
 from app.runtime.repository import bulk
-from app.runtime.repository.effects import Claim, Intent, Move, Plan, move, plan_chunks
+from app.runtime.repository.effects import Claim, FencedOut, Intent, Move, Plan, move, plan_chunks
 from app.runtime.repository.recovery import cancel_open, held_by, recover, recover_claims
 from app.runtime.state import EFFECT_MOVES
 from app.runtime.verdicts import VERDICTS, redriven, resolved
 from tests.durability.ledger_model import Ledger
+from tests.support.held import held
 
 OWNERS, RUNS, KEYS = ("ann", "bob", "zoe"), ("r1", "r2"), range(3)
 LATER_MS = 1000
@@ -66,6 +67,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.world = f"w{next(worlds)}"
         self._write(lambda session: [session.connection().execute(sa.text(f"DELETE FROM {table}")) for table in _TABLES])
         self.model = Ledger()
+        self.taken = 0
         self.held: list[tuple[str, str, int]] = []
         self.sent: list[tuple[str, str, int]] = []
 
@@ -91,7 +93,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def plan(self, owner: str, run: str, wanted: list[int], step: int, again: bool, last: bool, policy: str) -> None:
         """A run asks for some effects; what is free is claimed."""
         intents = [_intent(self._id(key), position) for position, key in enumerate(wanted)]
-        asked = _plan(self._own(owner), self._own(run), step, intents)
+        asked = _plan(self._own(owner), self._own(run), self._taken(owner, run), step, intents)
         asked = replace(asked, retry_failed=again, last=last, on_unknown=policy)
         (answers,) = self._write(lambda session: plan_chunks(session, [asked]))
         for intent, answer in zip(intents, answers, strict=True):
@@ -101,6 +103,20 @@ class LedgerMachine(RuleBasedStateMachine):
             if told == "claim":
                 self.held.append((intent.id, asked.owner, answer.fence))
                 assert answer.fence == self.model.rows[intent.id].fence
+
+    def _taken(self, owner: str, run: str) -> int:
+        """The fence under which this process holds the run from now on; whoever held it before is a zombie."""
+        self.taken += 1
+        self._write(lambda session: held(session, self._own(run), self._own(owner), self.taken))
+        return self.taken
+
+    @rule(zombie=owners, owner=owners, run=runs, key=keys)
+    def plan_as_a_zombie(self, zombie: str, owner: str, run: str, key: int) -> None:
+        """A process asks for an effect of a run that it held before, perhaps under the same name."""
+        late = _plan(self._own(zombie), self._own(run), self._taken(zombie, run), 1, [_intent(self._id(key), 0)])
+        self._taken(owner, run)
+        with pytest.raises(FencedOut):
+            self._write(lambda session: plan_chunks(session, [late]))
 
     @rule(owner=owners, run=runs, key=keys, again=mostly, policy=policies, verdict=verdicts, happened=st.booleans())
     def carry_out(self, owner: str, run: str, key: int, again: bool, policy: str, verdict: str, happened: bool) -> None:
@@ -252,7 +268,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return bool(held)
 
 
-_TABLES = ("effect_event", "sighting", "effect")
+_TABLES = ("effect_event", "sighting", "effect", "run")
 _ROWS = sa.text("SELECT id, state, owner, fence, attempts FROM effect WHERE id LIKE :world")
 _LIVES = sa.text("SELECT effect_id, before, after, fence FROM effect_event WHERE effect_id LIKE :world ORDER BY seq")
 
@@ -271,7 +287,7 @@ def _intent(identity: str, position: int) -> Intent:
     )
 
 
-def _plan(owner: str, run: str, step: int, intents: list[Intent]) -> Plan:
+def _plan(owner: str, run: str, fence: int, step: int, intents: list[Intent]) -> Plan:
     return Plan(
         tenant="default",
         tool="send_notes",
@@ -284,6 +300,7 @@ def _plan(owner: str, run: str, step: int, intents: list[Intent]) -> Plan:
         run_id=run,
         step=step,
         owner=owner,
+        fence=fence,
         intents=intents,
     )
 

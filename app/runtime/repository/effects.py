@@ -15,6 +15,7 @@ from sqlmodel import Session
 
 from app.core.bulk import Bulk
 from app.core.db import CHUNK, insert_missing, now
+from app.core.errors import Conflict
 from app.runtime.models import Effect, EffectEvent, Ledger
 from app.runtime.repository.crossing import crosses_effects
 from app.runtime.repository.journal import Journaled, write_journal
@@ -23,6 +24,13 @@ from app.runtime.state import NEW, Decision, Place, check_effect, decide
 effects: sa.Table = Effect.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
 events: sa.Table = EffectEvent.__table__  # type: ignore[attr-defined]  # as above
 ledgers: sa.Table = Ledger.__table__  # type: ignore[attr-defined]  # as above
+
+
+class FencedOut(Conflict):
+    """Another process holds what this one thought it held; it must stop."""
+
+    def __init__(self) -> None:
+        super().__init__("fenced_out", "Another process has taken this work over.", retryable=True)
 
 
 class Intent(NamedTuple):
@@ -44,7 +52,7 @@ class Intent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A chunk of intents of one declared effect, sorted by the writer, claimed for `owner` where they are free.
+    """A chunk of intents of one declared effect, sorted by the writer, claimed for `owner` where they are free, while it holds the run.
 
     `journal` (steps and texts) becomes durable with the claims. `last`: what others hold now is not waited for any longer.
     """
@@ -60,6 +68,7 @@ class Plan:
     run_id: str
     step: int
     owner: str
+    fence: int
     intents: Sequence[Intent]
     journal: Journaled = ((), ())
     last: bool = False
@@ -125,18 +134,18 @@ _EVENTS = Bulk(
 
 
 def plan_chunks(session: Session, plans: list[Plan]) -> list[list[Planned]]:
-    """Plan and claim chunks of intents; one answer per intent, in its order."""
+    """Plan and claim chunks of intents; one answer per intent, in its order. Raises FencedOut, and then nothing happened."""
     return [_plan(session, plan) for plan in plans]
 
 
 def _plan(session: Session, plan: Plan) -> list[Planned]:
     log = EventLog(now(session))
     write_journal(session, plan.journal, log.at)
-    found = _existing(session, plan.run_id, plan.intents)
+    found = _existing(session, plan, plan.intents)
     fresh = [intent for intent in plan.intents if intent.id not in found]
     if fresh:
         if _insert(session, plan, fresh, log.at) != len(fresh):  # another process was faster; PostgreSQL only
-            late = _existing(session, plan.run_id, fresh)
+            late = _existing(session, plan, fresh)
             found |= {key: row for key, row in late.items() if (row.run_id, row.owner) != (plan.run_id, plan.owner)}
         for intent in fresh:
             if intent.id not in found:
@@ -294,11 +303,16 @@ _KNOWN = Bulk(
     seen.step AS seen_step, seen.position AS seen_position, seen.state AS seen_state
     FROM {rows} JOIN effect AS e ON e.id = r.id LEFT JOIN sighting AS seen ON seen.run_id = :run AND seen.effect_seq = e.seq {locked}""",
     gives=", ".join(Found._fields),
+    guard="run WHERE run.id = :run AND run.owner = :owner AND run.fence = :fence AND run.state = 'executing'",
 )
 
 
-def _existing(session: Session, run_id: str, intents: Sequence[Intent]) -> dict[str, Found]:
-    rows = _KNOWN.fetch(session, [(intent.id,) for intent in intents], run=run_id)
+def _existing(session: Session, plan: Plan, intents: Sequence[Intent]) -> dict[str, Found]:
+    """What is there of these. The run stays with who plans until this is committed; raises FencedOut where it is another's already."""
+    holder = {"run": plan.run_id, "owner": plan.owner, "fence": plan.fence}
+    rows = _KNOWN.guarded(session, [(intent.id,) for intent in intents], **holder)
+    if rows is None:
+        raise FencedOut
     return {row[0]: _found(row) for row in rows}
 
 

@@ -55,7 +55,7 @@ def planned(database: Database, run_id: str, *keys: str, connector: str = "email
         for place, key in enumerate(keys)
     ]
     names = {"tenant": "default", "tool": "notes", "version": 1, "effect": "send", "connector": connector, "ledger": "notes"}
-    plan = Plan(**names, retry_failed=False, on_unknown=policy, run_id=run_id, step=1, owner="own_gone", intents=intents)  # type: ignore[arg-type]  # names of fields
+    plan = Plan(**names, retry_failed=False, on_unknown=policy, run_id=run_id, step=1, owner="own_gone", fence=1, intents=intents)  # type: ignore[arg-type]  # names of fields
     with database.writing() as session:
         plan_chunks(session, [plan])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,10 +15,12 @@ from app.core.actor import SYSTEM
 from app.core.db import Database
 from app.runtime import queue
 from app.runtime.flow.pausing import begin_pause, pauses_of
-from app.runtime.models import Effect
-from app.runtime.repository.effects import Claim, Intent, Plan, effects, plan_chunks
+from app.runtime.models import Effect, EffectEvent, Ledger, Payload, Sighting, Step
+from app.runtime.repository import runs as repository
+from app.runtime.repository.effects import Claim, FencedOut, Intent, Plan, effects, plan_chunks
 from app.runtime.repository.flow import set_pause
 from app.runtime.repository.recovery import cancel_open, drop_claims
+from tests.support.held import held
 from tests.support.waiting import until
 
 CLAIMED = [Claim(name, "own_a", 1) for name in ("e1", "e2")]
@@ -25,7 +28,7 @@ CLAIMED = [Claim(name, "own_a", 1) for name in ("e1", "e2")]
 
 def plan(run: str, owner: str) -> Plan:
     intents = [Intent(claim.id, place, "[]", None, None, "{}", "f", None, {}) for place, claim in enumerate(CLAIMED)]
-    return Plan("t", "tool", 1, "send", "email.send", None, False, "hold", run, 1, owner, intents)
+    return Plan("t", "tool", 1, "send", "email.send", None, False, "hold", run, 1, owner, 1, intents)
 
 
 def gone_on(database: Database, thread: threading.Thread) -> bool:
@@ -48,6 +51,8 @@ def test_what_a_run_gives_back_is_free_even_if_another_run_is_just_looking_at_it
     database: Database, give_back: Callable[[Session], object], state: str
 ) -> None:
     with database.writing() as session:
+        held(session, "run_a", "own_a")
+        held(session, "run_b", "own_b")
         plan_chunks(session, [plan("run_a", "own_a")])
 
     def end() -> None:
@@ -65,8 +70,43 @@ def test_what_a_run_gives_back_is_free_even_if_another_run_is_just_looking_at_it
         assert set(session.connection().execute(sa.select(Effect.state)).scalars()) == {state}  # type: ignore[call-overload]  # SQLModel's column types
 
 
+@pytest.mark.parametrize(
+    ("owner", "fence", "state"),
+    [("own_b", 2, "executing"), ("own_a", 2, "executing"), (None, 2, "scheduled"), (None, 1, "cancelled")],
+    ids=["taken over", "taken again", "given up", "over"],
+)
+def test_who_holds_a_run_no_longer_claims_nothing_for_it_and_writes_nothing_into_its_journal(
+    database: Database, owner: str | None, fence: int, state: str
+) -> None:
+    step = {"run_id": "run_a", "step": 1, "chunk": 0, "kind": "read", "name": "all", "request": "r", "answer": "1", "payload": None}
+    journal = ([step | {"items": 1, "at": 0, "duration_ms": 0}], [("digest", "text")])
+    late = replace(plan("run_a", "own_a"), journal=journal)
+    with database.writing() as session:
+        held(session, "run_a", owner, fence, state)
+    with pytest.raises(FencedOut), database.writing() as session:
+        plan_chunks(session, [late])
+    with database.writing() as session:
+        written = (Effect, EffectEvent, Step, Payload, Sighting, Ledger)
+        assert [session.connection().execute(sa.select(sa.func.count()).select_from(table)).scalar() for table in written] == [0] * 6
+        held(session, "run_a", "own_a")
+        (answers,) = plan_chunks(session, [late])
+        assert {answer.decision for answer in answers} == {"claim"}
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_nobody_takes_a_run_over_while_its_holder_is_just_planning(database: Database) -> None:
+    with database.writing() as session:
+        held(session, "run_a", "own_a")
+    with database.writing() as planning, database.writing() as sweeping:
+        plan_chunks(planning, [plan("run_a", "own_a")])
+        assert repository.abandon(sweeping, ["own_a"]) == [], "it is left to the next sweep"
+    with database.writing() as session:
+        assert repository.abandon(session, ["own_a"]) == ["run_a"]
+
+
 def test_what_has_been_due_longest_is_taken_first_and_a_long_queue_is_not_sorted_for_it(sqlite_database: Database) -> None:
     with sqlite_database.writing() as session:
+        held(session, "run_a", "own_a")
         plan_chunks(session, [plan("run_a", "own_a")])
         for claim, state, due in ((CLAIMED[0], "planned", 2), (CLAIMED[1], "retry_wait", 1)):
             values = {"state": state, "next_at": due, "owner": None}

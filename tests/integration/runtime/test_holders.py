@@ -335,6 +335,19 @@ async def test_a_zombie_that_finishes_after_a_takeover_changes_nothing(database:
         assert (w.run(run.id)["state"], w.run(run.id)["error"]) == ("completed", None)
 
 
+async def test_a_zombie_plans_nothing_for_a_run_that_another_process_has(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox) as w:
+        begun, execution = await w.runtime.begin(CALLER, w.programs[1], Call({"group": "g", "to": [ADA, BOB]}))
+        assert execution is not None
+        zombie = w.runtime
+        assert await w.die() == [begun.run_id]
+        assert (await zombie.drive(execution)).state == "lost"
+        with database.reading() as session:
+            assert session.exec(select(Effect.seq)).first() is None
+        assert (await w.runtime.execute(begun.run_id)) is not None
+        assert sorted(w.sent()) == [ADA, BOB] and w.run(begun.run_id)["state"] == "completed"
+
+
 async def test_a_connector_that_raises_leaves_an_unknown_and_the_run_goes_on(database: Database, sandbox: Sandbox) -> None:
     async with world(database, sandbox) as w:
         connectors, gate = gated(w.connectors)
