@@ -33,7 +33,9 @@ def run_row(session: Session, run: Run) -> dict[str, Any]:
     """A run as REST answers it, with the ledger's present counts; once its journal is pruned, with those of its end.
 
     `kept` is `all`, `answers` (the journal is pruned) or `nothing` (arguments, result and plan too). `waits_for` names a paused connector.
+    `effects_changed`: whether the counts are not those of its end any more, as after a verdict, so that its result tells of what was then.
     """
+    effects = _effects(session, run)
     shown: dict[str, Any] = {
         "id": run.id,
         "tool": run.tool,
@@ -52,7 +54,8 @@ def run_row(session: Session, run: Run) -> dict[str, Any]:
         "plan": _kept(session, run, run.plan),
         "plan_summary": run.plan_summary,
         "approval": run.approval,
-        "effects": _effects(session, run),
+        "effects": effects,
+        "effects_changed": run.state not in OPEN_RUNS and not run.dry_run and run.effects is not None and effects != run.effects,
         "cancel_requested": run.cancel_at is not None,
         "progress": {"done": run.done, "total": run.total},
         "crashes": run.crashes,

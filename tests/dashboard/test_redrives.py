@@ -13,7 +13,7 @@ from app.core.db import now
 from app.runtime.models import BulkDecision, Effect
 from tests.dashboard.client import Client
 from tests.dashboard.conftest import Visit
-from tests.dashboard.ids import DEAD, REDRIVE
+from tests.dashboard.ids import DEAD, REDRIVE, UNKNOWN
 from tests.dashboard.seed import AGENT_KEY, OPERATOR_KEY, VIEWER_KEY
 from tests.dashboard.site import Site
 
@@ -178,3 +178,10 @@ def test_a_decision_without_the_sessions_token_is_refused(own_site: Site, operat
     for path in ("/queues/dead/decision", "/queues/dead/decisions"):
         assert operator.post(path, {"ids": DEAD, "reason": "forged"}, token="0" * 64).status_code == 403
     assert len(effects(own_site, "dead")) == 10
+
+
+def test_a_result_that_a_verdict_has_overtaken_says_that_it_tells_of_what_was_then(own_site: Site, operator: Client) -> None:
+    run = f"/runs/{effects(own_site, 'unknown')[0].run_id}"
+    assert "as it was answered" not in operator.get(run).text
+    operator.post(f"/effects/{UNKNOWN}/resolutions", {"verdict": "confirm_done", "reason": "It is in the log of the server."})
+    assert "as it was answered" in operator.get(run).text
