@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from app.core import clock
@@ -109,11 +110,54 @@ def plural(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+_CHOSEN = {
+    "the only channel with weight": "answers every call of this tool",
+    "pinned by the caller": "the caller asked for this version",
+    "by weight, sticky by run key": "a share of the calls goes to this version; a call made again gets the same",
+    "by weight, sticky by actor": "a share of the callers goes to this version; one caller always gets the same",
+}
+
+
+def chosen(reason: str) -> str:
+    """Why this version answered a call, in words for somebody who has never heard of channels."""
+    return _CHOSEN.get(reason, reason)
+
+
+def said(value: Any, name: str = "") -> str:
+    """A detail of the audit trail in words: times, truths, lists and absences; `name` is what it is called."""
+    match value:
+        case None:
+            return "never" if name.endswith("_at") else "none"
+        case bool():
+            return "yes" if value else "no"
+        case int() | str() if name.endswith("_at") and _is_time(value):
+            return absolute(value)
+        case list():
+            return ", ".join(said(part) for part in value) or "none"
+        case dict():
+            return ", ".join(f"{words(str(key))} {said(part, str(key))}" for key, part in value.items()) or "none"
+    return brief(value)
+
+
+def receipt(value: Mapping[str, Any]) -> str:
+    """What a receipt holds, without what another of its texts says already, as a server's reply does with its queue id."""
+    texts = list(dict.fromkeys(compact(part) for part in value.values() if part is not None))
+    return " · ".join(text for text in texts if not any(text in other for other in texts if other != text))
+
+
+def _is_time(value: int | str) -> bool:
+    try:
+        return bool(instant(value))
+    except ValueError:
+        return False
+
+
 FILTERS = {
     "absolute": absolute,
     "ago": ago,
     "brief": brief,
     "bytes": size,
+    "chosen": chosen,
     "compact": compact,
     "count": count,
     "duration": duration,
@@ -121,6 +165,8 @@ FILTERS = {
     "iso": lambda value: clock.iso(instant(value)),
     "plural": plural,
     "pretty": pretty,
+    "receipt": receipt,
+    "said": said,
     "short": short,
     "tail": tail,
     "words": words,

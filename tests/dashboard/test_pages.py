@@ -272,3 +272,10 @@ def test_a_list_that_its_filter_leaves_empty_links_to_itself_without_one(admin: 
     for path in ("/runs?tool=nothing", "/tools?search=xyzzy", "/candidates?tool=nothing", "/audit?target=nothing", "/outbox?recipient=x"):
         bare = path.partition("?")[0]
         assert f'<a class="button" href="{bare}">Show all</a>' in admin.get(path).text, path
+
+
+def test_a_refused_candidate_begins_with_its_cause(site: Site, admin: Client) -> None:
+    text = admin.get(f"/candidates/{candidate(site, 'refused')}").text
+    cause = text.index('Refused by the gate <a href="#gate-effects">effects</a>')
+    assert cause < text.index('id="gates"')
+    assert 'id="cause"' not in admin.get(f"/candidates/{candidate(site, 'passed')}").text

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from markupsafe import escape
 
+from app.core.clock import SystemClock
 from app.web.addresses import address, segment
 from app.web.arguments import PREFIX, arguments, fields, filled
 from app.web.drawing import segments, timeline
-from app.web.formats import absolute, ago, duration, plural, pretty, size, tail
+from app.web.formats import absolute, ago, chosen, duration, plural, pretty, receipt, said, size, tail
 from app.web.highlight import compare, lines
 from app.web.live import message
+from app.web.pages import environment
 from app.web.routes.audit import place_of
 
 AT = 1_772_355_600_000
@@ -39,6 +41,31 @@ def test_figures_are_short() -> None:
     assert tail("run_01m80zx4p7aawx35m4xz11ae7h") == "\N{HORIZONTAL ELLIPSIS}xz11ae7h"
     assert pretty('{"a": 1}') == '{\n  "a": 1\n}'
     assert pretty("no json") == "no json"
+
+
+def test_details_of_the_audit_trail_are_told_in_words() -> None:
+    assert (said(None, "expires_at"), said(None, "reason"), said(True), said([])) == ("never", "none", "yes", "none")
+    assert said(["tools:call", "*"]) == "tools:call, *"
+    assert said("2026-03-01T09:00:00.000Z", "taken_at") == said(AT, "taken_at") == "2026-03-01 09:00:00 UTC"
+    assert said("a" * 64) == "a" * 12 + "\N{HORIZONTAL ELLIPSIS}"
+    assert said({"max_calls": 3, "window": []}) == "max calls 3, window none"
+
+
+def test_a_receipt_repeats_nothing_that_the_servers_reply_says() -> None:
+    assert receipt({"reply": "250 2.0.0 Ok: queued as 4XkQ2", "queue_id": "4XkQ2"}) == "250 2.0.0 Ok: queued as 4XkQ2"
+    assert receipt({"outbox_id": 7, "note": None}) == "7"
+
+
+def test_a_long_comparison_of_findings_is_folded_after_six() -> None:
+    findings = {"new": [{"gate": "tests", "message": f"m{number}"} for number in range(20)], "gone": []}
+    difference = {"version": 1, "known": True, "scores": [], "gates": [], "findings": findings}
+    text = environment(SystemClock()).get_template("shared/_difference.html").render(difference=difference, tool="t")
+    assert "14 more new" in text and text.index(">14 more new<") > text.index("m5") and text.index("m6") > text.index(">14 more new<")
+
+
+def test_why_a_version_answered_is_told_without_channels() -> None:
+    assert chosen("the only channel with weight") == "answers every call of this tool"
+    assert chosen("stable at 100") == "stable at 100"
 
 
 def test_addresses_leave_out_what_is_empty_and_quote_the_rest() -> None:
