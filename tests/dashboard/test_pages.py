@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
+import shlex
 from collections.abc import Iterator
 
 import pytest
@@ -279,3 +281,11 @@ def test_a_refused_candidate_begins_with_its_cause(site: Site, admin: Client) ->
     cause = text.index('Refused by the gate <a href="#gate-effects">effects</a>')
     assert cause < text.index('id="gates"')
     assert 'id="cause"' not in admin.get(f"/candidates/{candidate(site, 'passed')}").text
+
+
+def test_a_tools_page_calls_it_from_a_shell_with_the_arguments_of_its_first_example(admin: Client) -> None:
+    command = re.search(r'<p class="command"><code>(toolmint call [^<]+)</code>', admin.get(f"/tools/{TOOL}").text)
+    assert command is not None
+    words = shlex.split(html.unescape(command[1]))
+    assert words[:3] == ["toolmint", "call", TOOL] and words[4:] == ["--dry-run"]
+    assert json.loads(words[3])["template_id"] == "spring"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import zip_longest
+from textwrap import wrap
+
+MOST = (58, 24, 24, 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,15 @@ class Promises:
     def table(self) -> str:
         shown = [("what was promised", "promised", "found", "")]
         shown += [(line.promise, str(line.expected), str(line.found), "kept" if line.kept else "BROKEN") for line in self.lines]
-        widths = [min(64, max(len(row[column]) for row in shown)) for column in range(4)]
-        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown)
+        widths = [min(MOST[column], max(len(row[column]) for row in shown)) for column in range(4)]
+        return "\n".join(line for row in shown for line in _folded(row, widths))
+
+
+def _folded(row: tuple[str, ...], widths: list[int]) -> list[str]:
+    """A row of the table in as many lines as its longest cell needs."""
+    cells = [wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)]
+    lines = zip_longest(*cells, fillvalue="")
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
 def say(text: str) -> None:

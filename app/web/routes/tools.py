@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from typing import Any
 
 from fastapi import APIRouter
@@ -15,6 +17,8 @@ from app.web.desk import At, Desk
 from app.web.listing import PAGE, listing
 
 router = APIRouter()
+MOST_TEXT = 600
+PLACEHOLDER = "'{…}'"
 
 
 @router.get("/tools")
@@ -46,23 +50,40 @@ def move_back(desk: At, name: str) -> Response:
 def _page(desk: Desk, name: str, error: ToolmintError | None = None) -> Response:
     tool: dict[str, Any] = read_tool(desk.actor, desk.services.catalog, name)
     stable = tool["channels"].get(STABLE, {}).get("version")
+    answering = _version(desk, name, stable)
     return desk.show(
         "tools/page.html",
         status=error.status if error else 200,
         tool=tool,
         stable=stable,
-        scores=_scores(desk, name, stable),
+        scores=answering["scores"] if answering else [],
+        call=_call(name, answering),
         base_url=desk.services.settings.base_url,
         error=error,
         sent=desk.form,
     )
 
 
-def _scores(desk: Desk, name: str, version: int | None) -> list[dict[str, Any]]:
+def _version(desk: Desk, name: str, version: int | None) -> dict[str, Any] | None:
     if version is None:
-        return []
+        return None
     try:
-        scores: list[dict[str, Any]] = read_version(desk.actor, desk.services.catalog, name, version)["scores"]
+        found: dict[str, Any] = read_version(desk.actor, desk.services.catalog, name, version)
     except NotFound:  # the channel moved between the two reads: the page shows the rest
-        return []
-    return scores
+        return None
+    return found
+
+
+def shown_examples(version: dict[str, Any]) -> list[dict[str, Any]]:
+    """The examples of a version's spec that callers may see."""
+    found: list[dict[str, Any]] = json.loads(version["files"]["spec.json"]).get("examples", [])
+    return [example for example in found if example.get("visibility") != "held_out"]
+
+
+def _call(name: str, version: dict[str, Any] | None) -> str:
+    """A dry run from a shell, with the arguments of the first example where they fit a line or two."""
+    args: dict[str, Any] = {}
+    if version is not None and not version["refused"]:
+        args = next((example["args"] for example in shown_examples(version)), {})
+    text = shlex.quote(json.dumps(args, ensure_ascii=False))
+    return f"toolmint call {name} {text if len(text) <= MOST_TEXT else PLACEHOLDER} --dry-run"

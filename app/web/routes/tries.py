@@ -24,6 +24,7 @@ from app.registry.entries import STABLE
 from app.registry.reading import read_tool, read_version
 from app.web.arguments import PREFIX, arguments, fields, filled
 from app.web.desk import At, Desk
+from app.web.routes.tools import shown_examples
 
 router = APIRouter()
 PLAN_WAIT_S = 20.0
@@ -98,9 +99,7 @@ def _examples(desk: Desk, tool: dict[str, Any]) -> list[dict[str, Any]]:
     version = tool["channels"].get(STABLE, {}).get("version")
     if version is None:
         return []
-    files = read_version(desk.actor, desk.services.catalog, tool["name"], version)["files"]
-    found: list[dict[str, Any]] = json.loads(files["spec.json"]).get("examples", [])
-    return [example for example in found if example.get("visibility") != "held_out"]
+    return shown_examples(read_version(desk.actor, desk.services.catalog, tool["name"], version))
 
 
 def _page(
