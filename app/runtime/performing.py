@@ -14,7 +14,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlmodel import Session
@@ -26,6 +26,7 @@ from app.core.faults import fault
 from app.core.writer import GroupWriter
 from app.observability import metrics
 from app.runtime.desk import Desk
+from app.runtime.flow.circuit import answered
 from app.runtime.flow.gate import UNGATED, Gate
 from app.runtime.flow.lanes import Lanes
 from app.runtime.places import Places
@@ -136,7 +137,7 @@ class _Work:
             if not self.go_on() or not await _begin(self.hands, self.desk, task):
                 return
             reply = await _reply(self.hands, self.port, task)
-        spared = self.gate.note(task.claim.id, reply)
+        spared = self.gate.note(task.claim.id, _heard(self.hands, reply))
         fault("effect.performed")
         self._record(task, _end(self.hands, self.declared, task, reply, spared), reply.receipt)
 
@@ -187,6 +188,13 @@ async def _reply(hands: Hands, port: RemoteEffect, task: Task) -> Reply:
 
 
 _NOT_SENT = Reply("refused_now", code="lease_over", message="its time was over before anything was sent")
+
+
+def _heard(hands: Hands, reply: Reply) -> Reply:
+    """What a reply says of what was asked: nothing, where it failed once the lease was over. This process has slept or was cut off, and
+    what it did not hear in time may have been said."""
+    slept = answered(reply) is False and hands.covered_until() <= hands.clock.monotonic()
+    return replace(reply, code=_NOT_SENT.code) if slept else reply
 
 
 def _resting(task: Task, later: int) -> Move:

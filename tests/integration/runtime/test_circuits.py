@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 import sqlalchemy as sa
 from sqlmodel import select
 
 from app.connectors import lifelike
+from app.connectors.port import Reply, Request
+from app.connectors.scripted import ScriptedEmail
 from app.connectors.smtp_connection import SmtpReply
 from app.connectors.smtp_pool import Delivery
 from app.core.actor import DEFAULT_TENANT
@@ -171,6 +173,55 @@ async def test_refusals_for_good_are_answers_and_open_nothing(sqlite_database: D
         _, ending = await w.call(group="g", to=MANY)
         assert ending is not None and ending.result is not None and ending.result["failed"] == len(MANY)
         assert circuits_of(sqlite_database, DEFAULT_TENANT) == []
+
+
+@contextmanager
+def asleep(w: World, number: int) -> Iterator[None]:
+    """The process sleeps past its lease while so many e-mails are in flight, whose answers come when it wakes."""
+    covered, asked = w.runtime.engine.lease_until, []
+    perform = ScriptedEmail.perform
+
+    async def late(port: ScriptedEmail, request: Request) -> Reply:
+        asked.append(request)
+        await until(lambda: len(asked) == number, what="all are in flight")
+        w.runtime.engine.lease_until = lambda: 0
+        return await perform(port, request)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ScriptedEmail, "perform", late)
+        yield
+    w.runtime.engine.lease_until = covered
+
+
+@pytest.mark.usefixtures("overloaded")
+async def test_what_fails_because_its_process_has_slept_past_its_lease_opens_no_circuit(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox, flow=SLOW, script=[AWAY | {"times": LANES}]) as w:
+        with asleep(w, LANES):
+            await w.call(group="g", to=MANY[:LANES])
+        assert attempts(database) == LANES and w.sent() == []
+        _, ending = await w.call(group="h", to=MANY[:LANES])
+        assert ending is not None and ending.result is not None and ending.result["done"] == LANES
+        assert actions(database) == []
+
+
+@pytest.mark.usefixtures("overloaded")
+async def test_a_trial_that_its_process_has_slept_through_says_nothing_and_is_made_again(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox, flow=QUICK, script=[AWAY | {"times": 6}]) as w:
+        await w.call(group="g", to=MANY[:5])
+        await until(lambda: circuits_of(database, DEFAULT_TENANT), what="the circuit is open")
+
+        async def tried(number: int) -> bool:
+            await work_queue(w.runtime, 1)
+            return attempts(database) == number
+
+        with asleep(w, 1):
+            await until(lambda: tried(6), what="a trial is slept through")
+        (circuit,) = circuits_of(database, DEFAULT_TENANT)
+        assert circuit["trials"] == 0, "it did not fail"
+        with database.writing() as session:  # nobody tries before the time of that trial is over
+            session.connection().execute(sa.text("UPDATE open_circuit SET trial_at = 1"))
+        await until(lambda: tried(7), what="another trial is made")
+        await until(lambda: not circuits_of(database, DEFAULT_TENANT), what="it closes the circuit")
 
 
 @asynccontextmanager
