@@ -36,14 +36,14 @@ from app.runtime.journal import digest_text, encode
 from app.runtime.models import Run
 from app.runtime.plans import Proviso, Terms, bound_by
 from app.runtime.program import Program
+from app.runtime.recovery import enter
 from app.runtime.repository import runs as repository
 from app.runtime.repository.journal import payload
 from app.runtime.values import Engine, Guests, RunView
 from app.runtime.visibility import note_requirements
 
 BEGIN_WITHIN_S = 0.05
-"""How long the row of a run may be put off that can have no effect, answers for no key and uses no approval: if it ends sooner, both share
-one commit.
+"""How long the row of a run may wait that can have no effect, answers for no key and uses no approval, to share a commit with its end.
 
 A crash meanwhile leaves no trace of it, as if the call had not arrived: nothing was done, and nobody was told anything.
 """
@@ -359,7 +359,7 @@ class Runtime:
 
     async def _register(self) -> None:
         before = self.database.clock.monotonic()
-        self.engine.owner = await asyncio.to_thread(owners.register, self.database, self.role, self._lease_ms)
+        self.engine.owner = await asyncio.to_thread(enter, self.database, self.role, self._lease_ms)
         self._lease_until = before + self._lease_ms
 
     async def _beat(self) -> None:

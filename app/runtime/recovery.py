@@ -7,18 +7,32 @@ It refuses to be: a judge of what happened outside. What may have left the proce
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from app.core import owners
 from app.core.db import Database, now
 from app.core.models import Owner
-from app.runtime.models import OPEN_RUNS, Run, is_open
+from app.runtime.models import OPEN_EFFECTS, OPEN_RUNS, Run, is_open
 from app.runtime.repository import runs as repository
+from app.runtime.repository.effects import effects
 from app.runtime.repository.flow import not_paused
 from app.runtime.repository.recovery import held_by, recover
 
 FORGET_OWNERS_MS = 3_600_000
+
+
+def enter(database: Database, role: str, lease_ms: int) -> str:
+    """Make this process an owner; returns its id. Gives up what owners hold that are known no longer.
+
+    A process may have slept until it was forgotten, have taken something as it woke, and have died before it noticed.
+    """
+    owner = owners.register(database, role, lease_ms)
+    with database.writing() as session:
+        _give_up(session, _forgotten(session))
+    return owner
 
 
 def sweep(database: Database) -> list[str]:
@@ -26,12 +40,26 @@ def sweep(database: Database) -> list[str]:
     with database.writing() as session:
         gone = owners.gone(session)
         if gone:
-            recover(session, held_by(gone))
-            repository.abandon(session, gone)
+            _give_up(session, gone)
             session.connection().execute(
                 sa.delete(Owner).where(col(Owner.id).in_(gone), col(Owner.renewed_at) < now(session) - FORGET_OWNERS_MS)
             )
     return due_runs(database)
+
+
+def _give_up(session: Session, gone: Sequence[str]) -> None:
+    if gone:
+        recover(session, held_by(gone))
+        repository.abandon(session, gone)
+
+
+def _forgotten(session: Session) -> list[str]:
+    """Who holds something and has no row."""
+    known = sa.select(col(Owner.id))
+    taken = sa.select(effects.c.owner).where(effects.c.state.in_(("claimed", "performing")), is_open("effect", OPEN_EFFECTS))
+    driven = sa.select(repository.runs.c.owner).where(repository.runs.c.state == "executing", is_open("run", OPEN_RUNS))
+    holding = sa.union(taken.where(effects.c.owner.not_in(known)), driven.where(repository.runs.c.owner.not_in(known)))
+    return list(session.connection().execute(holding).scalars())
 
 
 def due_runs(database: Database, limit: int = 100) -> list[str]:
