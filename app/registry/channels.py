@@ -110,7 +110,8 @@ def _before(session: Session, actor: Actor, tool: str) -> int | None:
 
 def _refusal(session: Session, actor: Actor, tool: str, present: int | None, target: int | None) -> ToolmintError | None:
     if target is None:
-        return Conflict("nothing_to_roll_back", f"{tool} has no version before the present one.", fix="Name the version to go to.")
+        fix = "Name the version to go to; where there is no other, publish one, and pause the tool meanwhile."
+        return Conflict("nothing_to_roll_back", f"{tool} has no version before the present one.", fix=fix)
     row: Version | None = repository.version(session, actor.tenant, tool, target)
     if row is None:
         return NotFound("version_not_found", f"{tool} has no version {target}.", fix="See GET /tools/{name} for its versions.")
