@@ -29,6 +29,7 @@ class Row:
     policy: str
     attempts: int = 0
     due: int | None = None
+    decided: bool = False
     happened: int = 0
     repeats_allowed: int = 0
     path: list[str] = field(default_factory=list)
@@ -44,10 +45,11 @@ class Row:
 
 @dataclass(slots=True)
 class Ledger:
-    """All rows by id, and where each run has met the effects of others."""
+    """All rows by id, where each run has met the effects of others, and which runs were cancelled."""
 
     rows: dict[str, Row] = field(default_factory=dict)
     sightings: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    over: set[str] = field(default_factory=set)
 
     def plan(self, key: str, owner: str, run: str, place: tuple[int, int], *, policy: str, retry_failed: bool, last: bool) -> str:
         """What a run is told that asks for `key`; a free one is claimed."""
@@ -64,7 +66,7 @@ class Ledger:
                 row.attempts, row.due = 0, None
                 row.go("planned")
             row.go("claimed")
-            row.owner, row.run, row.place, row.policy = owner, run, place, policy
+            row.owner, row.run, row.place, row.policy, row.decided = owner, run, place, policy, False
             row.fence += 1
         elif row.run != run and (told != "wait" or last):
             self.sightings.setdefault((run, key), place)
@@ -128,11 +130,12 @@ class Ledger:
         if row.state == "dead":
             row.attempts = 0
         row.go(after)
-        row.fence, row.owner = row.fence + 1, None
+        row.fence, row.owner, row.decided = row.fence + 1, None, True
         row.due = now if after == "planned" else None
 
     def cancel(self, run: str) -> None:
         """Nothing of this run is to be performed any more."""
+        self.over.add(run)
         for row in self.rows.values():
             if row.run == run and row.state in ("planned", "claimed", "retry_wait"):
                 row.go("cancelled")
@@ -142,11 +145,22 @@ class Ledger:
         """What a queue that looks now takes."""
         return [key for key, row in self.rows.items() if row.state in ("planned", "retry_wait") and row.due is not None and row.due <= now]
 
-    def take(self, key: str, owner: str) -> None:
-        """A queue has taken it."""
+    def take(self, key: str, owner: str) -> bool:
+        """A queue has come to it and takes it, unless its run was cancelled meanwhile and nobody has sent it round again."""
         row = self.rows[key]
+        row.fence += 1
+        if row.run in self.over and row.state == "retry_wait" and not row.decided:
+            row.go("cancelled")
+            row.owner, row.due = None, None
+            return False
         row.go(*(["planned"] if row.state == "retry_wait" else []), "claimed")
-        row.fence, row.owner = row.fence + 1, owner
+        row.owner = owner
+        return True
+
+    def forgotten(self) -> list[str]:
+        """What is not over, and would be neither due, nor listed for a person, nor asked for again by its run if all holders died now."""
+        kept = [key for key, row in self.rows.items() if row.state in ("planned", "claimed", "retry_wait") and row.due is None]
+        return [key for key in kept if self.rows[key].state == "retry_wait" or self.rows[key].run in self.over]
 
     def held_by(self, owner: str) -> list[str]:
         """What this process holds."""

@@ -29,7 +29,7 @@ from tests.support.held import held
 
 OWNERS, RUNS, KEYS = ("ann", "bob", "zoe"), ("r1", "r2"), range(3)
 LATER_MS = 1000
-EXAMPLES, STEPS = 40, 40
+EXAMPLES, STEPS = 56, 36
 REACHED = {
     ("new", "planned"),
     ("planned", "claimed"),
@@ -68,6 +68,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self._write(lambda session: [session.connection().execute(sa.text(f"DELETE FROM {table}")) for table in _TABLES])
         self.model = Ledger()
         self.taken = 0
+        self.lives = dict.fromkeys(RUNS, 0)
         self.held: list[tuple[str, str, int]] = []
         self.sent: list[tuple[str, str, int]] = []
 
@@ -76,6 +77,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _own(self, name: str) -> str:
         return f"{self.world}-{name}"
+
+    def _run(self, name: str) -> str:
+        return f"{self.world}-{name}-{self.lives[name]}"
 
     def _write(self, work: Callable[[Any], Any]) -> Any:
         with self.database.writing() as session:
@@ -93,7 +97,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def plan(self, owner: str, run: str, wanted: list[int], step: int, again: bool, last: bool, policy: str) -> None:
         """A run asks for some effects; what is free is claimed."""
         intents = [_intent(self._id(key), position) for position, key in enumerate(wanted)]
-        asked = _plan(self._own(owner), self._own(run), self._taken(owner, run), step, intents)
+        asked = _plan(self._own(owner), self._run(run), self._taken(owner, run), step, intents)
         asked = replace(asked, retry_failed=again, last=last, on_unknown=policy)
         (answers,) = self._write(lambda session: plan_chunks(session, [asked]))
         for intent, answer in zip(intents, answers, strict=True):
@@ -104,16 +108,26 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.held.append((intent.id, asked.owner, answer.fence))
                 assert answer.fence == self.model.rows[intent.id].fence
 
+    @precondition(lambda self: self._waiting())
+    @rule(owner=owners, run=runs, which=places)
+    def take_up(self, owner: str, run: str, which: int) -> None:
+        """A run asks for what waits for the queue, or was cancelled; it may lose it again."""
+        waiting = self._waiting()
+        self.plan(owner, run, [int(waiting[which % len(waiting)].rpartition("-")[2])], 1, True, True, "retry")
+
+    def _waiting(self) -> list[str]:
+        return [key for key, row in self.model.rows.items() if row.state == "cancelled" or (row.state == "planned" and row.due)]
+
     def _taken(self, owner: str, run: str) -> int:
         """The fence under which this process holds the run from now on; whoever held it before is a zombie."""
         self.taken += 1
-        self._write(lambda session: held(session, self._own(run), self._own(owner), self.taken))
+        self._write(lambda session: held(session, self._run(run), self._own(owner), self.taken))
         return self.taken
 
     @rule(zombie=owners, owner=owners, run=runs, key=keys)
     def plan_as_a_zombie(self, zombie: str, owner: str, run: str, key: int) -> None:
         """A process asks for an effect of a run that it held before, perhaps under the same name."""
-        late = _plan(self._own(zombie), self._own(run), self._taken(zombie, run), 1, [_intent(self._id(key), 0)])
+        late = _plan(self._own(zombie), self._run(run), self._taken(zombie, run), 1, [_intent(self._id(key), 0)])
         self._taken(owner, run)
         with pytest.raises(FencedOut):
             self._write(lambda session: plan_chunks(session, [late]))
@@ -183,9 +197,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.clock.advance(ms)
         taken: list[queue.Due] = []
         queue._claim_due(self.database, self._own(owner), 100, taken)
-        assert sorted(due.id for due in taken) == sorted(self.model.due(self.clock.now()))
+        found = {key for key in self.model.due(self.clock.now()) if self.model.take(key, self._own(owner))}
+        assert {due.id for due in taken} == found
         for due in taken:
-            self.model.take(due.id, due.owner)
             row = self.model.rows[due.id]
             assert (due.fence, due.attempts) == (row.fence, row.attempts)
             if verdict is None:
@@ -228,9 +242,11 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(run=runs)
     def cancel(self, run: str) -> None:
-        """A run is cancelled: what has not begun will not begin."""
-        self._write(lambda session: cancel_open(session, self._own(run)))
-        self.model.cancel(self._own(run))
+        """A run is cancelled, and another comes in its place: what has not begun will not begin."""
+        self._write(lambda session: held(session, self._run(run), None, self.taken, "cancelled"))
+        self._write(lambda session: cancel_open(session, self._run(run)))
+        self.model.cancel(self._run(run))
+        self.lives[run] += 1
 
     @invariant()
     def the_ledger_is_the_model(self) -> None:
@@ -240,9 +256,10 @@ class LedgerMachine(RuleBasedStateMachine):
             rows = list(session.connection().execute(_ROWS, {"world": f"{self.world}-%"}))
             lives = list(session.connection().execute(_LIVES, {"world": f"{self.world}-%"}))
         assert {
-            row.id: (row.state, row.owner if row.state in ("claimed", "performing") else None, row.fence, row.attempts) for row in rows
+            row.id: (row.state, row.owner if row.state in ("claimed", "performing") else None, row.fence, row.attempts, row.next_at)
+            for row in rows
         } == {
-            key: (row.state, row.owner if row.state in ("claimed", "performing") else None, row.fence, row.attempts)
+            key: (row.state, row.owner if row.state in ("claimed", "performing") else None, row.fence, row.attempts, row.due)
             for key, row in self.model.rows.items()
         }
         paths: dict[str, list[str]] = {}
@@ -262,6 +279,10 @@ class LedgerMachine(RuleBasedStateMachine):
             assert row.happened <= 1 + row.repeats_allowed, f"{key} was repeated without a doubt and a decision"
             assert row.state != "done" or row.happened, f"{key} is done and never happened"
 
+    @invariant()
+    def whatever_is_not_over_is_held_or_due_or_listed_or_will_be_asked_for_again(self) -> None:
+        assert getattr(self, "model", Ledger()).forgotten() == []
+
     def _move(self, wanted: Move) -> bool:
         self.clock.advance(1)  # nobody does one thing twice within a millisecond
         (held,) = self._write(lambda session: move(session, [wanted]))
@@ -269,7 +290,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 _TABLES = ("effect_event", "sighting", "effect", "run")
-_ROWS = sa.text("SELECT id, state, owner, fence, attempts FROM effect WHERE id LIKE :world")
+_ROWS = sa.text("SELECT id, state, owner, fence, attempts, next_at FROM effect WHERE id LIKE :world")
 _LIVES = sa.text("SELECT effect_id, before, after, fence FROM effect_event WHERE effect_id LIKE :world ORDER BY seq")
 
 
