@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from app.sandbox.launcher import Plan
 
@@ -51,7 +52,7 @@ async def spawn(
         seccomp_fd = _keep(memory, plan.broad_filter) if plan.broad_filter else None
         descriptors = {name: _keep(memory, content) for name, content in (files or {}).items()}
         argv = plan.argv(command, seccomp_fd=seccomp_fd, files=descriptors, cgroups=cgroups)
-        popen = await loop.run_in_executor(
+        starting = loop.run_in_executor(
             _starter,
             # a session of its own, so that Ctrl-C reaches the service alone, which then stops its sandboxes in order
             lambda: subprocess.Popen(
@@ -65,10 +66,33 @@ async def spawn(
                 start_new_session=True,
             ),
         )
+        return await _started(starting)
     finally:
         for descriptor in memory:
             os.close(descriptor)
-    return Process(popen, _watch(loop, popen))
+
+
+async def _started(starting: asyncio.Future[subprocess.Popen[bytes]]) -> Process:
+    """The process, watched. Cancelled, it is awaited all the same, and ended: a thread does not stop, and it uses others' descriptors."""
+    cancelled = await _insist(starting)
+    popen = starting.result()
+    process = Process(popen, _watch(asyncio.get_running_loop(), popen))
+    if cancelled is not None:
+        process.kill()
+        await _insist(process.ended)
+        raise cancelled
+    return process
+
+
+async def _insist(future: asyncio.Future[Any]) -> asyncio.CancelledError | None:
+    """Wait for what takes a moment, whoever asks to stop meanwhile; that request, for later."""
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait({future})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return cancelled
 
 
 def _keep(held: list[int], content: bytes) -> int:

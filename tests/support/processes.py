@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.waiting import until_async
 
 ROOT = Path(__file__).resolve().parents[2]
 _PR_SET_PDEATHSIG = 1
@@ -82,6 +84,21 @@ def start(
 def start_module(module: str, *arguments: str, output: Path, env: Mapping[str, str] | None = None) -> Child:
     """`python -m module …` with this interpreter."""
     return start([sys.executable, "-m", module, *arguments], output, env=env)
+
+
+async def kill_whole(pids: Iterable[int]) -> None:
+    """SIGKILL to processes, and a wait until they and all below them run no more."""
+    ends = [each for pid in pids for each in (pid, *descendants(pid))]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    await until_async(lambda: not any(map(_runs, ends)), what="what was killed has ended")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:  # it was reaped
+        return False
 
 
 def descendants(pid: int) -> list[int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from app.core.db import Database
 from app.runtime.program import Program
 from app.runtime.repository.effects import plan_chunks
 from app.sandbox.sandbox import Sandbox
+from tests.support.processes import kill_whole
 from tests.support.waiting import until_async as until
 from tests.support.worlds import World, world
 
@@ -78,8 +77,7 @@ async def test_a_run_whose_sandbox_is_killed_goes_on_and_repeats_nothing(
 
     async def last_act(port: ScriptedEmail, request: Request) -> Reply:
         reply = await perform(port, request)
-        for pid in _children() - others:
-            os.kill(pid, signal.SIGKILL)
+        await kill_whole(_children() - others)
         return reply
 
     async with world(database, own) as w:

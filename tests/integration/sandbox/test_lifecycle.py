@@ -344,3 +344,21 @@ def test_templates_that_were_used_least_recently_give_way(play: Play, monkeypatc
         await first.close()
 
     play(scenario)
+
+
+def test_a_program_that_is_given_up_while_it_starts_is_ended_and_leaves_nothing(play: Play) -> None:
+    async def scenario(sandbox: Sandbox) -> set[int]:
+        for turns in range(12):  # of the loop, after which it is given up: before, while and after the thread starts it
+            task = asyncio.create_task(sandbox.run_once(["python", "-c", "input()"], {}))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        return {pid for pid in _children_of_this() if "bwrap" in _read(Path(f"/proc/{pid}/cmdline"))}
+
+    assert play(scenario) == set()
+
+
+def _children_of_this() -> set[int]:
+    return {int(word) for path in Path("/proc/self/task").glob("*/children") for word in _read(path).split()}

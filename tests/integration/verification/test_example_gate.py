@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from app.connectors.port import Reply, Request
 from app.connectors.scripted import ScriptedEmail
 from app.verification.examples_gate import check_examples
 from tests.support.bench import Lab, rules, subject
+from tests.support.processes import kill_whole
 from tests.support.specimens import SPEC, TOOL, changed, specimen_spec
 
 HELD_OUT = "the same address twice"
@@ -92,7 +91,7 @@ def test_a_run_whose_sandbox_is_killed_breaks_the_check_and_says_nothing_of_the_
     perform = ScriptedEmail.perform
 
     async def last_act(port: ScriptedEmail, request: Request) -> Reply:
-        _kill_sandboxes()
+        await kill_whole(_sandboxes())
         return await perform(port, request)
 
     monkeypatch.setattr(ScriptedEmail, "perform", last_act)  # the very same, after the sandbox was killed
@@ -100,8 +99,6 @@ def test_a_run_whose_sandbox_is_killed_breaks_the_check_and_says_nothing_of_the_
         lab.ask(check_examples, subject(), scratch)
 
 
-def _kill_sandboxes() -> None:
-    for children in Path("/proc/self/task").glob("*/children"):
-        for pid in children.read_text().split():
-            if "bwrap" in Path(f"/proc/{pid}/comm").read_text():
-                os.kill(int(pid), signal.SIGKILL)
+def _sandboxes() -> list[int]:
+    found = [pid for children in Path("/proc/self/task").glob("*/children") for pid in children.read_text().split()]
+    return [int(pid) for pid in found if "bwrap" in Path(f"/proc/{pid}/comm").read_text()]
