@@ -22,7 +22,7 @@ _PREFIX = "toolmint-"
 _serial = count(1)
 _process = secrets.token_hex(4)
 """Beside the pid, which a process that died with its groups may have had as well."""
-_REMOVE_TRIES = 1000
+_REMOVE_TRIES = 6000
 _STANDS_BACK = {"cpu": {"cpu.shares": 512, "cpu.idle": 1}, "unified": {"cpu.weight": 50, "cpu.idle": 1}}
 """Processes that stand back (`launcher.Plan.background`) do so within their group alone: it has to stand back as well.
 

@@ -18,7 +18,7 @@ from app.sandbox import cgroups
 from app.sandbox.interpreter import Interpreter
 from app.sandbox.launcher import PROGRAMS, Plan
 from app.sandbox.limits import ProcessLimits
-from app.sandbox.spawn import Process, in_memory, spawn
+from app.sandbox.spawn import Process, in_memory, insist, spawn
 
 Cut = Literal["time", "output", "memory"]
 PATIENCE = 10
@@ -110,6 +110,8 @@ async def _wait(process: Process, wall_s: float, group: cgroups.Group) -> bool:
         return not process.ended.done()
     finally:
         process.kill()
+        if cancelled := await insist(process.ended):
+            raise cancelled
 
 
 class _Drain:

@@ -74,17 +74,17 @@ async def spawn(
 
 async def _started(starting: asyncio.Future[subprocess.Popen[bytes]]) -> Process:
     """The process, watched. Cancelled, it is awaited all the same, and ended: a thread does not stop, and it uses others' descriptors."""
-    cancelled = await _insist(starting)
+    cancelled = await insist(starting)
     popen = starting.result()
     process = Process(popen, _watch(asyncio.get_running_loop(), popen))
     if cancelled is not None:
         process.kill()
-        await _insist(process.ended)
+        await insist(process.ended)
         raise cancelled
     return process
 
 
-async def _insist(future: asyncio.Future[Any]) -> asyncio.CancelledError | None:
+async def insist(future: asyncio.Future[Any]) -> asyncio.CancelledError | None:
     """Wait for what takes a moment, whoever asks to stop meanwhile; that request, for later."""
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
