@@ -150,7 +150,6 @@ def test_after_a_change_of_a_test_mutants_are_judged_as_if_nothing_were_remember
     other = subject(tool=SUMS, tests=changed(NOTICES.replace('"', "'"), old, new))
     anew = lab.ask(check_mutation, other, scratch)
     built_on = lab.ask(check_mutation, other, scratch, seen={"mutation": first.facts})
-    assert built_on.evidence["remembered"] < first.evidence["tried"] or new.startswith("def test_more")
     assert (built_on.evidence["remembered"] > 0) == (not new.endswith("LEAST = 1"))
     assert built_on.findings == anew.findings
     assert {**built_on.evidence, "remembered": 0} == anew.evidence
