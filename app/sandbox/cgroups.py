@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +23,7 @@ _PREFIX = "toolmint-"
 _serial = count(1)
 _process = secrets.token_hex(4)
 """Beside the pid, which a process that died with its groups may have had as well."""
-_REMOVE_TRIES = 6000
+_REMOVE_TRIES = 1000
 _STANDS_BACK = {"cpu": {"cpu.shares": 512, "cpu.idle": 1}, "unified": {"cpu.weight": 50, "cpu.idle": 1}}
 """Processes that stand back (`launcher.Plan.background`) do so within their group alone: it has to stand back as well.
 
@@ -63,7 +64,7 @@ class Group:
     async def remove(self) -> None:
         """Remove the folders; they empty a moment after the last process was reaped, and are left behind if they never do."""
         for _ in range(_REMOVE_TRIES):
-            if all(map(_removed, self.folders)):
+            if not [folder for folder in self.folders if not _removed(folder)]:  # one that stays holds up no other
                 return
             await asyncio.sleep(0.005)  # the kernel gives no event for this on v1
 
@@ -104,12 +105,29 @@ def create_background() -> Group:
     return _make(_STANDS_BACK)
 
 
-def clear() -> None:
-    """Remove what processes that are no more have left; an empty group of one that lives is about to be entered."""
-    for folder in (folder for parent in parents().values() for folder in parent.glob(f"{_PREFIX}*")):
-        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdigit() and not Path("/proc", pid).exists():
-            _removed(str(folder))
+async def clear() -> None:
+    """End and remove what processes that are no more have left; an empty group of one that lives is about to be entered.
+
+    A sandbox that was only starting when its process was killed does not end with it.
+    """
+    left = [str(folder) for parent in parents().values() for folder in parent.glob(f"{_PREFIX}*") if _deserted(folder.name)]
+    for folder in left:
+        _end(folder)
+    await Group(tuple(left)).remove()
+
+
+def _deserted(name: str) -> bool:
+    pid = name.removeprefix(_PREFIX).partition("-")[0]
+    return pid.isdigit() and not Path("/proc", pid).exists()
+
+
+def _end(folder: str) -> None:
+    """SIGKILL to all in it that we see and may end; another service that starts may have done so before."""
+    with contextlib.suppress(FileNotFoundError):
+        for pid in map(int, Path(folder, "cgroup.procs").read_text().split()):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if pid:  # 0 stands for one of another pid namespace, and would mean ourselves
+                    os.kill(pid, signal.SIGKILL)
 
 
 def _make(settings: Mapping[str, Mapping[str, int]]) -> Group:

@@ -60,7 +60,7 @@ class Sandbox:
         try:
             found = await asyncio.to_thread(installation.discover, self._home)
             await asyncio.to_thread(found.checkers)
-            await asyncio.to_thread(cgroups.clear)
+            await cgroups.clear()
         except Unavailable as error:
             self.proof = proof.failed(error)
             return self.proof

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from app.sandbox.launcher import Plan
@@ -29,9 +32,18 @@ class Process:
     ended: asyncio.Future[int]
 
     def kill(self) -> None:
-        """SIGKILL to bubblewrap; its pid namespace goes with it."""
-        if self.popen.returncode is None:
-            self.popen.kill()
+        """SIGKILL to bubblewrap and to the first process of its pid namespace, with which all others go.
+
+        A first process that is still starting does not end with bubblewrap: it waits for ever for its uids to be mapped. Stopped,
+        bubblewrap maps none and makes no other; the one that it is just making is still in its process group.
+        """
+        if self.popen.returncode is not None:
+            return
+        os.kill(self.popen.pid, signal.SIGSTOP)
+        for child in _children(self.popen.pid):
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        os.killpg(self.popen.pid, signal.SIGKILL)
 
 
 async def spawn(
@@ -93,6 +105,14 @@ async def insist(future: asyncio.Future[Any]) -> asyncio.CancelledError | None:
         except asyncio.CancelledError as error:
             cancelled = error
     return cancelled
+
+
+def _children(pid: int) -> list[int]:
+    """None where the kernel lists none (it was built without /proc/*/children)."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def _keep(held: list[int], content: bytes) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+import secrets
 import shutil
 import signal
 import subprocess
@@ -359,6 +361,30 @@ def test_a_program_that_is_given_up_while_it_starts_is_ended_and_leaves_nothing(
         return {pid for pid in _children_of_this() - others if "bwrap" in _read(Path(f"/proc/{pid}/cmdline"))}
 
     assert play(scenario) == set()
+
+
+def test_a_sandbox_that_is_killed_at_any_moment_of_its_start_leaves_no_process() -> None:
+    found, seed = installation.discover(HOME), secrets.randbits(32)
+    print(f"seed {seed}")
+    moment = random.Random(seed)
+    mark = f"input('{secrets.token_hex(8)}')"
+
+    async def scenario() -> None:
+        with slots.claim() as slot:
+            plan = launcher.verification_plan(found, slot.uid, PROCESS)
+            for _ in range(300):
+                process = await spawn(plan, [*found.interpreter.command, "-c", mark])
+                await asyncio.wait([process.ended], timeout=moment.uniform(0, 0.008))  # about when bubblewrap sets itself up
+                process.kill()
+                assert await process.ended
+
+    asyncio.run(scenario())
+    assert _until(lambda: not _naming(mark)), _naming(mark)
+
+
+def _naming(word: str) -> list[str]:
+    """Processes, ours or nobody's, with this in their command."""
+    return [path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if word in _read(path)]
 
 
 def _children_of_this() -> set[int]:

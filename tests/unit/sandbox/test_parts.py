@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -140,15 +141,23 @@ def test_a_checker_stands_back_where_the_sandbox_beside_it_does(tmp_path: Path, 
     assert asyncio.run(policy()) == (os.SCHED_IDLE if background else os.SCHED_OTHER, grouped)
 
 
-def test_groups_of_processes_that_are_no_more_are_removed_and_no_others() -> None:
+def test_groups_of_processes_that_are_no_more_are_removed_with_what_still_runs_in_them_and_no_others() -> None:
     gone = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], check=True, capture_output=True, text=True
     ).stdout.strip()
     left = [parent / f"toolmint-{gone}-abcd-1" for parent in cgroups.parents().values()]
-    for folder in left:
-        folder.mkdir(exist_ok=True)
     group = cgroups.create_background()
-    cgroups.clear()
-    assert not any(folder.exists() for folder in left)
-    assert all(Path(folder).exists() for folder in group.folders)
+    with subprocess.Popen(["sleep", "600"]) as deserted, subprocess.Popen(["sleep", "600"]) as ours:
+        for folder in left:
+            folder.mkdir(exist_ok=True)
+        cgroups.Group(tuple(map(str, left))).take(deserted.pid)
+        group.take(ours.pid)
+        try:
+            asyncio.run(cgroups.clear())
+            assert deserted.poll() == (-signal.SIGKILL if left else None)
+            assert not any(folder.exists() for folder in left)
+            assert ours.poll() is None and all(Path(folder).exists() for folder in group.folders)
+        finally:
+            deserted.kill()
+            ours.kill()
     asyncio.run(group.remove())
