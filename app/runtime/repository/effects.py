@@ -267,9 +267,9 @@ _INSERT = Bulk(
 
 
 class Found(NamedTuple):
-    """What is there already of an effect that a plan asks for, and where the planning run has met it before."""
+    """What is there already of the effect that the intent of this `number` asks for, and where the planning run has met it before."""
 
-    id: str
+    number: int
     seq: int
     state: str
     run_id: str
@@ -299,7 +299,7 @@ _found: Callable[[Sequence[Any]], Found] = partial(tuple.__new__, Found)  # `Fou
 
 _KNOWN = Bulk(
     "id text",
-    """SELECT e.id, e.seq, e.state, e.run_id, e.step, e.position, e.owner, e.fence, e.attempts, e.receipt, e.error, e.fingerprint,
+    """SELECT r.n AS number, e.seq, e.state, e.run_id, e.step, e.position, e.owner, e.fence, e.attempts, e.receipt, e.error, e.fingerprint,
     seen.step AS seen_step, seen.position AS seen_position, seen.state AS seen_state
     FROM {rows} JOIN effect AS e ON e.id = r.id LEFT JOIN sighting AS seen ON seen.run_id = :run AND seen.effect_seq = e.seq {locked}""",
     gives=", ".join(Found._fields),
@@ -310,10 +310,10 @@ _KNOWN = Bulk(
 def _existing(session: Session, plan: Plan, intents: Sequence[Intent]) -> dict[str, Found]:
     """What is there of these. The run stays with who plans until this is committed; raises FencedOut where it is another's already."""
     holder = {"run": plan.run_id, "owner": plan.owner, "fence": plan.fence}
-    rows = _KNOWN.guarded(session, [(intent.id,) for intent in intents], **holder)
+    rows = _KNOWN.guarded(session, [intent.id for intent in intents], **holder)
     if rows is None:
         raise FencedOut
-    return {row[0]: _found(row) for row in rows}
+    return {intents[row[0]].id: _found(row) for row in rows}
 
 
 def _note_ledgers(session: Session, plan: Plan, intents: Iterable[Intent], at: int) -> None:
