@@ -166,8 +166,8 @@ class Execution:
             # What is in flight is awaited, whatever ended the conversation; what went wrong there counts, or its claims would stay here.
             if self._under_way:
                 await asyncio.wait(self._under_way)
-            wrong = [chunk.exception() for chunk in self._under_way]
-            for error in filter(None, wrong):
+            wrong = [error for chunk in self._under_way if (error := chunk.exception()) is not None]
+            for error in sorted(wrong, key=_ends_the_run):
                 raise error
 
     async def _receive(self, session: GuestSession) -> Message:
@@ -193,7 +193,8 @@ class Execution:
         """Wait until at most so many chunks are under way. Raises what one has raised."""
         while self._under_way and (len(self._under_way) > most or self._under_way[0].done()):
             await asyncio.wait([self._under_way[0]])
-            self._under_way.popleft().result()
+            self._under_way[0].result()
+            self._under_way.popleft()
 
     async def _answer_chunk(self, session: GuestSession, message: Message) -> None:
         """Begin to work on a chunk; where its kind does not allow that, or a resume is under way, answer it before anything else."""
@@ -369,6 +370,11 @@ class Execution:
             waits_for=self.waits_for,
             trace_id=self.run.trace_id,
         )
+
+
+def _ends_the_run(error: BaseException) -> bool:
+    """False for what gives the run back instead, with all that it holds: that goes before, or what is performing would stay here."""
+    return isinstance(error, ToolmintError)
 
 
 def _stored(value: Any) -> tuple[str, str] | None:

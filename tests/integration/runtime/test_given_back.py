@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ from sqlalchemy.exc import OperationalError
 from app.connectors.port import Reply, Request
 from app.connectors.scripted import ScriptedEmail
 from app.core.db import Database
+from app.runtime.execution import Execution
+from app.runtime.plans import Terms
+from app.runtime.process import Call
 from app.runtime.program import Program
-from app.runtime.repository.effects import plan_chunks
+from app.runtime.repository.effects import move_together, plan_chunks
 from app.sandbox.sandbox import Sandbox
 from tests.support.processes import kill_whole
 from tests.support.waiting import until_async as until
-from tests.support.worlds import World, world
+from tests.support.worlds import CALLER, World, world
 
 pytestmark = pytest.mark.anyio
 ADA = "ada@example.org"
@@ -63,6 +67,40 @@ async def test_what_was_claimed_by_a_commit_whose_answer_was_lost_is_given_back_
         assert w.states() == {ADA: "planned"}
         await until(lambda: _executed(w, begun.run_id))
         assert w.sent() == [ADA] and w.states() == {ADA: "done"}
+
+
+async def test_a_database_that_goes_away_under_one_chunk_gives_the_run_back_though_the_next_chunk_would_end_it(
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to = [f"c{number}@example.org" for number in range(60)]
+    async with world(database, sandbox) as w:
+        planned = await w.runtime.drive(await _begun(w, dry_run=True, to=to[:50]))
+        execution = await _begun(w, terms=Terms("00" * 16, approval="apv_1", marks=planned.marks), to=to)
+        put, perform = w.runtime.writer.put, ScriptedEmail.perform
+
+        async def slowly(port: ScriptedEmail, request: Request) -> Reply:
+            await until(lambda: len(execution._under_way) == 2 and execution._under_way[1].done())
+            return await perform(port, request)
+
+        def losing(write: Any, argument: Any) -> Any:
+            if write is move_together and any(move.after == "done" for move in argument):
+                lost = asyncio.get_running_loop().create_future()
+                lost.set_exception(OperationalError("COMMIT", None, Exception("the server closed the connection")))
+                return lost
+            return put(write, argument)
+
+        monkeypatch.setattr(ScriptedEmail, "perform", slowly)
+        w.runtime.writer.put = losing  # type: ignore[method-assign]  # a database that takes no end any more
+        assert (await w.runtime.drive(execution)).state == "crashed"
+        assert len(w.sent()) > 0 and set(w.states()) == set(to[:50])
+        assert {to for to, state in w.states().items() if state == "unknown"} == set(w.sent())
+        assert set(w.states().values()) == {"unknown", "planned"}
+
+
+async def _begun(w: World, *, dry_run: bool = False, terms: Terms | None = None, to: list[str]) -> Execution:
+    _, execution = await w.runtime.begin(CALLER, w.programs[1], Call({"group": "g", "to": to}, dry_run=dry_run, terms=terms))
+    assert execution is not None
+    return execution
 
 
 async def _executed(w: World, run_id: str) -> bool:
