@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,17 @@ class Provider:
         return state
 
 
+@asynccontextmanager
+async def given_up(database: Database, sandbox: Sandbox, home: Path, server: HttpServer, clock: ScriptedClock) -> AsyncIterator[Provider]:
+    """The provider once an order was asked for, whose gateway gave up."""
+    name_orders_api(database, home, server)
+    server.cues["/v1/orders"] = GATEWAY_GAVE_UP
+    program = program_of(sender_spec(connector="http.request", config=ASKING, key="[item.json.no]", ledger=None), ORDERS)
+    async with shop(database, sandbox, home, program) as here:
+        assert await here.run(group="/orders", to=["a"]) == {"unknown": 1}
+        yield Provider(server, here, clock)
+
+
 async def test_an_answer_that_takes_longer_than_the_lease_is_waited_for_while_that_is_renewed_and_nobody_takes_it_for_lost(
     database_url: str, sandbox: Sandbox, tmp_path: Path, server: HttpServer
 ) -> None:
@@ -120,12 +132,7 @@ async def test_an_answer_that_comes_when_another_process_has_taken_it_for_lost_c
 async def test_a_request_that_a_provider_may_still_be_at_is_not_sent_again_though_it_knows_of_none(
     database: Database, sandbox: Sandbox, tmp_path: Path, server: HttpServer, clock: ScriptedClock
 ) -> None:
-    name_orders_api(database, tmp_path, server)
-    server.cues["/v1/orders"] = GATEWAY_GAVE_UP
-    program = program_of(sender_spec(connector="http.request", config=ASKING, key="[item.json.no]", ledger=None), ORDERS)
-    async with shop(database, sandbox, tmp_path, program) as here:
-        assert await here.run(group="/orders", to=["a"]) == {"unknown": 1}
-        provider = Provider(server, here, clock)
+    async with given_up(database, sandbox, tmp_path, server, clock) as provider:
         for part in range(4):
             state = await provider.after(EFFECT_TIMEOUT_MS // 4 - 50)
             assert (state, provider.orders) == ("unknown", 1), f"after {part + 1} quarters of what it may take"
@@ -136,12 +143,7 @@ async def test_a_request_that_a_provider_may_still_be_at_is_not_sent_again_thoug
 async def test_what_a_provider_knows_nothing_of_when_it_must_have_ended_is_sent_again_under_its_key(
     database: Database, sandbox: Sandbox, tmp_path: Path, server: HttpServer, clock: ScriptedClock
 ) -> None:
-    name_orders_api(database, tmp_path, server)
-    server.cues["/v1/orders"] = GATEWAY_GAVE_UP
-    program = program_of(sender_spec(connector="http.request", config=ASKING, key="[item.json.no]", ledger=None), ORDERS)
-    async with shop(database, sandbox, tmp_path, program) as here:
-        assert await here.run(group="/orders", to=["a"]) == {"unknown": 1}
-        provider = Provider(server, here, clock)
+    async with given_up(database, sandbox, tmp_path, server, clock) as provider:
         assert await provider.after(lookups.FIRST_MS) == "unknown"
         del server.cues["/v1/orders"]
         assert await provider.after(EFFECT_TIMEOUT_MS) == "done" and provider.orders == 2
