@@ -259,16 +259,17 @@ def count_ledger(actor: Actor, database: Database, name: str, group: str) -> dic
 
 
 @use_case(None)
-def export_ledger(actor: Actor, database: Database, name: str, group: str, *, state: str | None = None) -> Iterator[dict[str, Any]]:
-    """Every row of a ledger group, page by page, so that memory stays flat and no read transaction stays open."""
+def export_ledger(
+    actor: Actor, database: Database, name: str, group: str, *, state: str | None = None, subject: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Every row of a ledger group that its filters find, page by page: memory stays flat, and no read transaction stays open."""
     with database.reading() as session:
         _ledger_exists(session, actor, name, group)
-    return _export(actor, database, name, group, state)
+    return _export(database, _ledger_query(actor, name, group, state, subject))
 
 
-def _export(actor: Actor, database: Database, name: str, group: str, state: str | None) -> Iterator[dict[str, Any]]:
+def _export(database: Database, query: Any) -> Iterator[dict[str, Any]]:
     cursor: str | None = None
-    query = _ledger_query(actor, name, group, state, None)
     while True:
         part = page(database, query, [col(Effect.seq)], ledger_row, cursor=cursor, limit=500)
         yield from part["items"]

@@ -9,6 +9,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
@@ -142,6 +143,12 @@ def test_the_csv_has_every_row_of_the_filter(admin: Client) -> None:
     assert "attachment" in answer.headers["content-disposition"]
     assert len(rows) == 10
     assert {row["state"] for row in rows} == {"dead"}
+    one = rows[3]["subject"]
+    page = admin.get(f"/ledgers/campaigns/spring-2026?subject={quote(one)}").text
+    link = re.search(r'href="(/exports/[^"]+)"', page)
+    assert link is not None
+    found = list(csv.DictReader(io.StringIO(admin.get(html.unescape(link[1])).text)))
+    assert [row["subject"] for row in found] == [one]
 
 
 def test_a_finished_run_is_streamed_as_one_snapshot_and_the_end(site: Site, admin: Client) -> None:

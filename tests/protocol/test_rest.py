@@ -295,6 +295,8 @@ def test_a_ledger_is_read_in_pages_and_as_csv_without_formulas(site: Site) -> No
     assert answer.headers["content-type"].startswith("text/csv")
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert {row["subject"] for row in rows} == {"'=cmd@example.com", "b@example.com"} and len(rows) == 2
+    for of_one in (site.get(f"{path}.csv", subject="b@example.com"), site.get(path, format="csv", subject="b@example.com")):
+        assert [row["subject"] for row in csv.DictReader(io.StringIO(of_one.text))] == ["b@example.com"]
     problem_of(site.get("/ledgers/notes/none"), 404, "ledger_not_found")
     problem_of(site.get("/ledgers/notes/none.csv"), 404, "ledger_not_found")
     assert site.get("/effects", state="unknown").json() == {"items": [], "next_cursor": None}

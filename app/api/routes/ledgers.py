@@ -43,15 +43,15 @@ def get_ledger_csv(
     limit: int = 100,
     format: Format | None = None,
 ) -> Response:
-    """Streamed; a cell that a spreadsheet would take for a formula begins with an apostrophe.
+    """Streamed, all that the filters find; a cell that a spreadsheet would take for a formula begins with an apostrophe.
 
     With `format`, the group's own name ends in `.csv`, and `format` alone says what is answered.
     """
     if format is None:
-        return _csv(actor, house, name, group, state)
+        return _csv(actor, house, name, group, state, subject)
     whole = f"{group}.csv"
     if format == "csv":
-        return _csv(actor, house, name, whole, state)
+        return _csv(actor, house, name, whole, state, subject)
     found = read_ledger(actor, house.database, name, whole, state=state, subject=subject, cursor=cursor, limit=limit)
     return JSONResponse(found)
 
@@ -70,12 +70,12 @@ def get_ledger(
 ) -> Any:
     """`group` is percent-encoded. `format=csv` is the same as `.csv` after the group."""
     if format == "csv":
-        return _csv(actor, house, name, group, state)
+        return _csv(actor, house, name, group, state, subject)
     return read_ledger(actor, house.database, name, group, state=state, subject=subject, cursor=cursor, limit=limit)
 
 
-def _csv(actor: Actor, house: Services, name: str, group: str, state: str | None) -> StreamingResponse:
-    rows = export_ledger(actor, house.database, name, group, state=state)
+def _csv(actor: Actor, house: Services, name: str, group: str, state: str | None, subject: str | None) -> StreamingResponse:
+    rows = export_ledger(actor, house.database, name, group, state=state, subject=subject)
     headers = {"content-disposition": 'attachment; filename="ledger.csv"'}
     return StreamingResponse(csv_lines(rows), media_type="text/csv; charset=utf-8", headers=headers)
 

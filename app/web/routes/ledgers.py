@@ -20,7 +20,7 @@ router = APIRouter()
 COLUMNS = ("effect_id", "ledger", "group", "subject", "state", "run_id", "attempts", "receipt", "error", "created_at", "updated_at")
 ORDER = ("done", "planned", "claimed", "performing", "retry_wait", "unknown", "failed", "dead", "abandoned", "cancelled")
 ROWS = 100
-_RISKY = ("=", "+", "-", "@", "\t", "\r")
+_RISKY = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @router.get("/ledgers")
@@ -50,7 +50,8 @@ def show(desk: At, name: str, group: str) -> Response:
 
 @router.get("/exports/ledgers/{name}/{group:path}")
 def export(desk: At, name: str, group: str) -> Response:
-    rows = export_ledger(desk.actor, desk.database, name, group, state=desk.query("state") or None)
+    state, subject = desk.query("state") or None, desk.query("subject")[:300] or None
+    rows = export_ledger(desk.actor, desk.database, name, group, state=state, subject=subject)
     headers = {"content-disposition": 'attachment; filename="ledger.csv"'}
     return StreamingResponse(_csv(rows), media_type="text/csv; charset=utf-8", headers=headers)
 
