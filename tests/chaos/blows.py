@@ -24,6 +24,8 @@ KILLS = frozenset({"kill", "everything"})
 PROMISED_S = {"kill": 10.0, "everything": 30.0, "zombie": 20.0, "lock": 10.0} | dict.fromkeys(REDIS, 10.0)
 """Within how many seconds the next effect begins: after the blow, for a lock after its end."""
 PATIENCE_S = 90.0
+SQLITE_WAITS_S = 30.0
+"""How long a write waits for SQLite's lock before it fails: `busy_timeout` of `app.core.db`."""
 EARLIEST_S, LATEST_S = 0.1, 1.0
 
 
@@ -31,7 +33,8 @@ EARLIEST_S, LATEST_S = 0.1, 1.0
 class Blow:
     """One stroke. `at` and `until` in ms UTC: when it fell and when it was over (a zombie was woken, a lock released).
 
-    `victims`: the processes that may lose what they hold; `seen`: their effects in flight just before.
+    `victims`: the processes that may lose what they hold; `seen`: their effects in flight just before; `overtaken`: whether effects may
+    begin though the ends of those before them, which were handed in first, could not be written.
     """
 
     kind: str
@@ -39,6 +42,7 @@ class Blow:
     until: int
     victims: tuple[Process, ...]
     seen: int
+    overtaken: bool = False
 
     @property
     def owners(self) -> frozenset[str]:
@@ -113,7 +117,8 @@ class Striker:
         """Nobody can write, not even that he lives: a lease that ends meanwhile is lost, and what was held under it."""
         victims, seen = self._all()
         at, until_ = lock_database(self.site.home, self.site.database.url, self.scenario.lock_s)
-        return Blow("lock", at, until_, victims, seen)
+        overtaken = not self.site.database.is_sqlite or self.scenario.lock_s >= SQLITE_WAITS_S
+        return Blow("lock", at, until_, victims, seen, overtaken)
 
     def _all(self) -> tuple[tuple[Process, ...], int]:
         """Every process, and how many effects they have in flight."""

@@ -56,7 +56,7 @@ class Findings:
 def judge_doubts(books: Books, blows: Sequence[Blow], addresses: Sequence[str], found: Findings) -> None:
     """The ledger before anybody gave a verdict: each doubt has its blow, and there are no more of them than sends in flight.
 
-    At a lock those are in flight when it falls, whose ends could not be written, and those whose beginnings it let through at its end.
+    `_most_lost` says how many that are.
     """
     interrupted = Counter(owner for row in books.rows.values() for owner in row.lost_by())
     found.kills = sum(len([victim for victim in blow.victims if victim.name != "web"]) for blow in blows if blow.kind in KILLS)
@@ -69,9 +69,9 @@ def judge_doubts(books: Books, blows: Sequence[Blow], addresses: Sequence[str], 
         for victim in blow.victims:
             number = sum(interrupted[owner] for owner in victim.owners)
             found.most_in_flight = max(found.most_in_flight, number)
-            most = CONNECTIONS * (2 if blow.kind == "lock" else 1)
-            if number > most:
-                found.broken.append(f"unknowns are at most the sends in flight ({most}): {number} at {blow.kind} of {victim.name}")
+            if number > _most_lost(blow):
+                most = f"unknowns are at most the sends in flight ({_most_lost(blow)})"
+                found.broken.append(f"{most}: {number} at {blow.kind} of {victim.name}")
     struck = frozenset(owner for blow in blows for owner in blow.owners)
     found.expect("every doubt has its cause", (owner for owner in interrupted if owner not in struck))
     rows = [books.rows[to] for to in addresses if to in books.rows]
@@ -85,6 +85,23 @@ def judge_doubts(books: Books, blows: Sequence[Blow], addresses: Sequence[str], 
     found.expect("what no blow met is in doubt only where the mail server left it so", (row.to for row in rows if _doubtful(row, struck)))
     found.expect("mail breaks in every way that leaves a trace", LEAVE_A_TRACE - {way_of(row.to) for row in rows if not _straight(row)})
     _judge_recovery(books, blows, found)
+
+
+def _most_lost(blow: Blow) -> int:
+    """How many effects of one process the ledger may have as being performed, of which nobody will ever say what became of them.
+
+    A process begins none without one of its `CONNECTIONS` places, and hands in the end of an effect before another has its place (`Places`,
+    `_Work`). One writer commits what was handed in, in order, so a beginning is written with or after the end before it: there are never
+    more than places. But where that end is not written and the beginning is, each place may count twice:
+
+    - a lock outlasts what a write waits for. The commit with the ends fails, and a later one with beginnings is let through;
+    - on PostgreSQL a lock ends for everybody at once. While others give up what is in flight, for its lease is over, the writer's commit
+      finds its ends fenced out, and its beginnings still claimed: a recovery passes over rows that a commit has locked.
+
+    In SQLite one transaction follows the other: a recovery takes everything that is held, or comes after the whole commit. Places do not
+    count a third time: once its lease is over a process begins nothing, and what it has begun it reports as not sent.
+    """
+    return CONNECTIONS * (2 if blow.overtaken else 1)
 
 
 def _ended(row: Row) -> bool:

@@ -201,6 +201,21 @@ def test_a_campaign_that_waits_since_everything_was_killed_is_not_held_against_t
     assert case.findings().broken == []
 
 
+@pytest.mark.parametrize(("overtaken", "most"), [(False, CONNECTIONS), (True, 2 * CONNECTIONS)])
+def test_at_a_lock_no_more_are_lost_than_have_a_place_and_twice_as_many_where_ends_may_fail_before_beginnings(
+    overtaken: bool, most: int
+) -> None:
+    def broken(lost: int) -> list[str]:
+        case = in_order()
+        case.blows[0] = replace(case.blows[0], kind="lock", until=KILL_AT + 500, overtaken=overtaken)
+        for number in range(lost - case.blows[0].seen):
+            case.send(case.add("hold", f"many{number}"), 990, ANN, then="unknown", recorded=2_000)
+        return case.findings().broken
+
+    assert broken(most) == []
+    assert broken(most + 1) == [f"unknowns are at most the sends in flight ({most}): {most + 1} at lock of worker"]
+
+
 @pytest.mark.parametrize(("spoil", "promise"), SPOILT.items(), ids=[spoil.__name__ for spoil in SPOILT])
 def test_one_thing_wrong_in_the_books_is_seen(spoil: Callable[[Case], None], promise: str) -> None:
     case = in_order()
