@@ -87,9 +87,9 @@ def list_outbox(actor: Actor, database: Database, cursor: str | None = None, lim
     """One page of 1 to 500 e-mails, of one recipient if told. Raises Invalid `cursor_invalid` or `limit_invalid`."""
     if not 1 <= limit <= 500:
         raise Invalid("limit_invalid", "A page has 1 to 500 e-mails.")
-    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+    if cursor and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
         raise Invalid("cursor_invalid", "This cursor is not one of ours.", fix="Pass next_cursor as it came.")
-    before = None if cursor is None else int(cursor)
+    before = int(cursor) if cursor else None
     with database.reading() as session:
         found = repository.newest_emails(session, actor.tenant, before, limit + 1, recipient)
     rows = [OutboxView(**row.model_dump(exclude={"tenant"})) for row in found]

@@ -7,6 +7,7 @@ import io
 import json
 import socket
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -359,3 +360,14 @@ def test_an_edited_artifact_refuses_to_run(own_site: Site) -> None:
     tool.write_text(tool.read_text() + "\n# edited\n")
     found = problem_of(own_site.post("/tools/count_notes/runs", {"args": COUNTER_ARGS}), 409, "artifact_altered")
     assert "tool.py was edited" in found["detail"] and found["fix"]
+
+
+def test_an_empty_cursor_means_none_in_every_list(site: Site) -> None:
+    paths = site.client.get("/api/v1/openapi.json").json()["paths"]
+    lists = [path for path, ways in paths.items() if any(each["name"] == "cursor" for each in ways.get("get", {}).get("parameters", ()))]
+    assert len(lists) >= 15, lists
+    for path in lists:
+        at = path.removeprefix("/api/v1").format_map(defaultdict(lambda: "none"))
+        none, empty = site.get(at), site.get(f"{at}?cursor=")
+        assert (empty.status_code, empty.json().get("code")) == (none.status_code, none.json().get("code")), at
+        assert empty.json().get("items") == none.json().get("items"), at

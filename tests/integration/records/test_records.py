@@ -183,6 +183,13 @@ def test_a_cursor_that_is_not_ours_is_refused(sqlite_database: Database, cursor:
         reading.list_records(SYSTEM, sqlite_database, "c", None, cursor)
 
 
+def test_an_empty_cursor_means_none(sqlite_database: Database) -> None:
+    fill(sqlite_database, "c", {"a": {}, "b": {}})
+    assert reading.list_records(SYSTEM, sqlite_database, "c", None, "", 1) == reading.list_records(
+        SYSTEM, sqlite_database, "c", None, None, 1
+    )
+
+
 @pytest.mark.parametrize("limit", [0, 1001, -1])
 def test_a_page_has_a_limit(sqlite_database: Database, limit: int) -> None:
     with pytest.raises(Invalid, match="limit_invalid"):
