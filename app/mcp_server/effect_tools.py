@@ -17,17 +17,25 @@ from app.runtime.causes import list_causes
 from app.runtime.decisions import resolve_effect
 from app.runtime.redrives import MOST_IDS, Selection, cancel_decision, list_decisions, read_decision, redrive_effects, resolve_effects
 from app.runtime.verdicts import VERDICTS
-from app.runtime.views import list_effects, read_ledger
+from app.runtime.views import list_effects, list_ledgers, read_effect, read_ledger
 
 
 async def ledger(ask: Ask) -> dict[str, Any]:
-    """`GET /ledgers/{name}/{group}`."""
-    given = ask.given("state", "subject", "cursor", "limit")
-    return value_result(await ask.of(read_ledger, ask.services.database, ask.args["name"], ask.args["group"], **given))
+    """`GET /ledgers/{name}/{group}`, or `GET /ledgers`."""
+    named = ask.given("name", "group", "state", "subject")
+    if not named:
+        return value_result(await ask.of(list_ledgers, ask.services.database, **ask.given("cursor", "limit")))
+    if not {"name", "group"} <= named.keys():
+        raise Invalid("args_invalid", "A ledger is read by its name and group.", fix="Pass both, or neither for the list of ledgers.")
+    return value_result(await ask.of(read_ledger, ask.services.database, **named, **ask.given("cursor", "limit")))
 
 
 async def queues(ask: Ask) -> dict[str, Any]:
-    """`GET /effects`, or `GET /effects/causes`."""
+    """`GET /effects`, `GET /effects/causes` or `GET /effects/{id}`."""
+    if ("id" in ask.args) == ("state" in ask.args):
+        raise Invalid("args_invalid", "Pass the state of a queue, or the id of one effect.", fix="Leave one of the two out.")
+    if "id" in ask.args:
+        return value_result(await ask.of(read_effect, ask.services.database, ask.args["id"]))
     state = ask.args["state"]
     if ask.args.get("by_cause"):
         if ask.given("effect", "error_code"):
@@ -98,7 +106,8 @@ EFFECT_TOOLS = (
     Management(
         "toolmint_ledger",
         "Read a ledger",
-        "Rows of one ledger group (a campaign, a data set): each effect with subject, state and receipt.",
+        "Rows of one ledger group (a campaign, a data set): each effect with subject, state and receipt. Without name and group: which "
+        "ledger groups there are.",
         ("tools:call", "effects:resolve", *MANAGERS),
         obj(
             {
@@ -107,9 +116,7 @@ EFFECT_TOOLS = (
                 "state": text("Only rows in this state.", 32),
                 "subject": text("Only rows of this subject.", 512),
                 **PAGE,
-            },
-            "name",
-            "group",
+            }
         ),
         ledger,
     ),
@@ -117,7 +124,8 @@ EFFECT_TOOLS = (
         "toolmint_queues",
         "Look at retry queue, dead letters and unknowns",
         "Effects that wait for another attempt, that are out of attempts, or of which nobody can know whether they happened. With by_cause "
-        "they are grouped by tool, effect and error code, with count, age and an example, and with the mark for a redrive or a verdict.",
+        "they are grouped by tool, effect and error code, with count, age and an example, and with the mark for a redrive or a verdict. "
+        "With id: one effect, whatever its state, with its item and all that became of it.",
         ("tools:call", "effects:resolve", *MANAGERS),
         obj(
             {
@@ -126,9 +134,9 @@ EFFECT_TOOLS = (
                 "tool": TOOL,
                 "effect": _EFFECT,
                 "error_code": _CODE,
+                "id": text("Id of one effect, instead of a queue.", 100),
                 **PAGE,
-            },
-            "state",
+            }
         ),
         queues,
     ),
