@@ -150,6 +150,11 @@ def test_a_trace_goes_from_the_header_through_run_and_audit_to_the_answer(site: 
     sent = site.post("/tools/send_notes/runs", {"args": {"group": "traced", "to": ["traced@example.com"]}}, headers=headers).json()
     steps = site.get(f"/runs/{sent['id']}/steps").json()["items"]
     assert steps and {step["trace_id"] for step in steps} == {sent["trace_id"]} == {trace}
+    release(site.catalog, counter_spec("say_notes"), "def run(args, ctx):\n    ctx.log('seen', to=args['to'])\n    return {'done': 0}\n")
+    until(lambda: site.get("/tools/say_notes").status_code == 200, what="the tool is known")
+    said = site.post("/tools/say_notes/runs", {"args": COUNTER_ARGS}, headers=headers).json()
+    (line,) = site.get(f"/runs/{said['id']}/logs").json()["items"]
+    assert (line["event"], line["fields"], line["trace_id"]) == ("seen", {"to": COUNTER_ARGS["to"]}, trace)
 
 
 def test_a_spec_is_saved_read_and_refused_with_paths(site: Site) -> None:
