@@ -15,6 +15,8 @@ RULES = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     "resultTypes": ["violations"],  # what is right is told by its first element alone
 }
+COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}, "resultTypes": ["violations"]}
+"""Those of RULES that look at colours."""
 _VIOLATIONS = "async (rules) => (await axe.run(document, rules)).violations"
 """The findings alone leave the browser: everything that axe looked at is a third of a megabyte a page."""
 
@@ -38,10 +40,11 @@ class Watched:
     def text(self, selector: str = "main") -> str:
         return self.page.inner_text(selector)
 
-    def axe(self) -> list[dict[str, Any]]:
-        """What axe finds, WCAG 2.2 AA and its best practices: `[{"id", "targets"}]`."""
-        self.page.evaluate(AXE.read_text(encoding="utf-8"))
-        found: list[dict[str, Any]] = self.page.evaluate(_VIOLATIONS, RULES)
+    def axe(self, rules: dict[str, Any] = RULES) -> list[dict[str, Any]]:
+        """What axe finds, by default by WCAG 2.2 AA and its best practices: `[{"id", "targets"}]`."""
+        if not self.page.evaluate("() => 'axe' in window"):
+            self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        found: list[dict[str, Any]] = self.page.evaluate(_VIOLATIONS, rules)
         return [
             {"id": one["id"], "targets": [(node["target"], node.get("failureSummary", "")) for node in one["nodes"]][:3]} for one in found
         ]

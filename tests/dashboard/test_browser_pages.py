@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import app.web
+from tests.dashboard.browsing import COLOURS
 from tests.dashboard.conftest import Visit
 from tests.dashboard.ids import pages
 from tests.dashboard.site import Site
 
+OWN = Path(app.web.__path__[0]) / "static"
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_on_any_page(site: Site, visit: Visit, scheme: str) -> None:
-    at = visit(site, "/", scheme=scheme)
+
+def test_axe_finds_nothing_on_any_page_in_either_scheme_and_none_scrolls_sideways_on_a_phone(site: Site, visit: Visit) -> None:
+    """Each page is opened once. What depends on a scheme are colours alone, as the next test says; a phone's width is a matter of CSS."""
+    at = visit(site, "/")
     for name, path in pages(site).items():
         at.open(path)
         assert at.axe() == [], name
+        at.page.emulate_media(color_scheme="dark")
+        assert at.axe(COLOURS) == [], name
+        at.page.emulate_media(color_scheme="light")
+        at.page.set_viewport_size({"width": 375, "height": 900})
+        assert at.page.evaluate("() => document.documentElement.scrollWidth <= 375 && window.innerWidth === 375"), name
+        at.page.set_viewport_size({"width": 1280, "height": 900})
         assert at.problems() == [], name
+
+
+def test_a_colour_scheme_is_nothing_but_colours() -> None:
+    texts = [path.read_text(encoding="utf-8") for kind in ("css", "js") for path in OWN.rglob(f"*.{kind}") if "vendor" not in path.parts]
+    assert any("light-dark(" in text for text in texts)
+    assert not any("prefers-color-scheme" in text or "matchMedia" in text for text in texts)
 
 
 def test_axe_finds_nothing_for_strangers_and_lost_people(site: Site, visit: Visit) -> None:
@@ -40,6 +56,10 @@ def test_axe_would_notice_what_it_is_there_for(site: Site, visit: Visit) -> None
         }"""
     )
     assert {"image-alt", "label", "color-contrast"} <= {finding["id"] for finding in at.axe()}
+    at.page.evaluate("() => { document.querySelector('main > p:last-child').style.color = '#222'; }")
+    assert at.axe(COLOURS) == []
+    at.page.emulate_media(color_scheme="dark")
+    assert [finding["id"] for finding in at.axe(COLOURS)] == ["color-contrast"], "dark on dark"
 
 
 def test_a_planted_script_is_stopped_by_the_policy_and_would_fail_a_test(site: Site, visit: Visit) -> None:
@@ -55,13 +75,6 @@ def test_a_planted_script_is_stopped_by_the_policy_and_would_fail_a_test(site: S
     assert at.page.evaluate("() => window.planted === undefined")
     assert any("Content Security Policy" in text for text in at.complaints)
     at.complaints.clear()
-
-
-def test_no_page_scrolls_sideways_on_a_phone(site: Site, visit: Visit) -> None:
-    at = visit(site, "/", width=375)
-    for name, path in pages(site).items():
-        at.open(path)
-        assert at.page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth"), name
 
 
 def test_every_page_can_be_read_without_scripts(site: Site, visit: Visit) -> None:
