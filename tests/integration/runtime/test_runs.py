@@ -7,7 +7,8 @@ import asyncio
 import pytest
 from sqlmodel import Session, col, select
 
-from app.connectors.scripted import ScriptedCrash
+from app.connectors.port import Reply, Request
+from app.connectors.scripted import ScriptedCrash, ScriptedEmail
 from app.core.db import Database
 from app.core.errors import Conflict, NotFound
 from app.observability.models import AuditEvent
@@ -176,6 +177,37 @@ async def test_cancelling_stops_at_an_effect_boundary_and_cancels_what_is_left(d
             decisions.cancel_run(CALLER, database, begun.run_id)
         _, again = await w.call(group="g", to=addresses[: done + 1])
         assert again is not None and again.result is not None and len(w.sent()) == done + 1
+
+
+async def test_what_a_cancelled_run_has_planned_is_cancelled_with_it_and_done_once_by_a_later_run(
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to, perform = [f"u{number}@example.org" for number in range(40)], ScriptedEmail.perform
+    refused, told = asyncio.Event(), asyncio.Event()
+
+    async def slowly(port: ScriptedEmail, request: Request) -> Reply:
+        if request.item["to"] != to[0]:
+            await told.wait()
+        reply = await perform(port, request)
+        refused.set()
+        return reply
+
+    monkeypatch.setattr(ScriptedEmail, "perform", slowly)
+    async with world(database, sandbox, script=[{"effect": "send", "when": {"to": to[0]}, "answer": "refuse_now", "times": 1}]) as w:
+        begun, execution = await w.runtime.begin(CALLER, w.programs[1], Call({"group": "g", "to": to}))
+        assert execution is not None
+        driving = asyncio.create_task(w.runtime.drive(execution))
+        await refused.wait()
+        await until(lambda: set(w.states().values()) == {"retry_wait", "performing", "claimed"})
+        decisions.cancel_run(CALLER, database, begun.run_id)
+        await until(lambda: execution.stopping == "cancelled")
+        told.set()
+        assert (await driving).state == "cancelled"
+        states, sent = w.states(), set(w.sent())
+        assert 0 < len(sent) < len(to) and states == {each: "done" if each in sent else "cancelled" for each in to}
+        _, again = await w.call(group="g", to=to)
+        assert again is not None and again.result is not None and again.result["skipped"] == len(sent)
+        assert sorted(w.sent()) == sorted(to) and set(w.states().values()) == {"done"}
 
 
 async def test_a_run_that_only_waits_is_cancelled_at_once(database: Database, sandbox: Sandbox) -> None:
