@@ -25,16 +25,17 @@ from tests.support.worlds import sender_spec
 
 pytestmark = pytest.mark.anyio
 SLOW = """
+import time
+
 def run(args, ctx):
     counts = {"done": 0, "skipped": 0, "duplicate": 0, "retrying": 0, "failed": 0, "unknown": 0}
     for number, to in enumerate(args["to"], 1):
-        for _ in range(60000):
-            hash(to)
+        time.sleep(0.02)  # no work of this machine
         counts[ctx.perform("send", {"to": to, "subject": "Hello", "text": "Hi"}).status] += 1
         ctx.progress(number, len(args["to"]))
     return counts
 """
-MANY = [f"u{number}@example.org" for number in range(400)]
+MANY = [f"u{number}@example.org" for number in range(100)]
 
 
 async def test_a_call_answers_in_the_shape_of_the_interface(database: Database, sandbox: Sandbox, tmp_path: Path) -> None:
