@@ -15,7 +15,7 @@ from sqlmodel import Session, col, select
 from app.core import owners
 from app.core.db import Database, now
 from app.core.models import Owner
-from app.runtime.models import OPEN_EFFECTS, OPEN_RUNS, Run, is_open
+from app.runtime.models import OPEN_EFFECTS, OPEN_RUNS, Run, Share, is_open
 from app.runtime.repository import runs as repository
 from app.runtime.repository.effects import effects
 from app.runtime.repository.flow import not_paused
@@ -51,6 +51,9 @@ def _give_up(session: Session, gone: Sequence[str]) -> None:
     if gone:
         recover(session, held_by(gone))
         repository.abandon(session, gone)
+        # before their owners are forgotten: nobody may ask for a limit for longer than that, such as a domain's
+        shares = sa.select(col(Share.name), col(Share.owner)).where(col(Share.owner).in_(gone)).with_for_update(skip_locked=True)
+        session.connection().execute(sa.delete(Share).where(sa.tuple_(col(Share.name), col(Share.owner)).in_(shares)))
 
 
 def _forgotten(session: Session) -> list[str]:
@@ -58,7 +61,8 @@ def _forgotten(session: Session) -> list[str]:
     known = sa.select(col(Owner.id))
     taken = sa.select(effects.c.owner).where(effects.c.state.in_(("claimed", "performing")), is_open("effect", OPEN_EFFECTS))
     driven = sa.select(repository.runs.c.owner).where(repository.runs.c.state == "executing", is_open("run", OPEN_RUNS))
-    holding = sa.union(taken.where(effects.c.owner.not_in(known)), driven.where(repository.runs.c.owner.not_in(known)))
+    shares = sa.select(col(Share.owner)).where(col(Share.owner).not_in(known))
+    holding = sa.union(taken.where(effects.c.owner.not_in(known)), driven.where(repository.runs.c.owner.not_in(known)), shares)
     return list(session.connection().execute(holding).scalars())
 
 

@@ -20,7 +20,7 @@ from app.core import owners
 from app.core.clock import SystemClock
 from app.core.db import Database
 from app.core.writer import GroupWriter
-from app.runtime import retention, turns
+from app.runtime import recovery, retention, turns
 from app.runtime.flow.lanes import Lanes
 from app.runtime.retention import Keep
 from app.runtime.turns import Turns
@@ -138,6 +138,20 @@ async def test_one_process_may_not_begin_while_another_has_the_only_place_and_ma
         owners.void(database, owner=dead.lanes.owner())
         await alive.send(f"ann@{ONE}")
         assert len(world.begun[ONE]) == 1
+
+
+async def test_a_place_whose_process_died_long_ago_is_not_kept_for_it_though_nobody_asked_meanwhile(database: Database) -> None:
+    world, only = World(), LaneLimits(at_once=1)
+    async with processes(database, world, only) as (dead, alive):
+        await until(lambda: dead.lanes.take(ONE, only, "effect"), what="it has the place")
+        owners.void(database, owner=dead.lanes.owner())
+        with database.writing() as session:
+            session.connection().execute(sa.text("UPDATE owner SET renewed_at = renewed_at - 3700000 WHERE voided_at IS NOT NULL"))
+        recovery.sweep(database)
+        with database.reading() as session:
+            assert session.connection().execute(sa.text("SELECT count(*) FROM owner")).scalar_one() == 1, "it is forgotten"
+        await alive.send(f"ann@{ONE}")
+    assert alive.put_off == [] and len(world.begun[ONE]) == 1
 
 
 async def test_a_domain_that_takes_one_in_ten_seconds_is_put_off_and_the_place_in_time_is_used_by_whoever_comes_then(
