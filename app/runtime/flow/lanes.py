@@ -12,7 +12,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -93,8 +92,7 @@ class Lanes:
         for lane in self._lanes.values():
             if lane.fetching is not None:
                 lane.fetching.cancel()
-                with suppress(asyncio.CancelledError):
-                    await lane.fetching
+                await asyncio.wait({lane.fetching})
             if lane.shares is not None:
                 await lane.shares.stop()
 

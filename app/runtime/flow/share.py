@@ -8,9 +8,12 @@ It refuses to be: exact about who is next. Whoever asks first gets first; nobody
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.clock import Clock
 from app.core.writer import GroupWriter
@@ -20,6 +23,7 @@ ASK_AGAIN_MS = 1000
 ASK_SOON_MS = 50
 LOOK_AGAIN_S = 0.1
 KEEP_S = 0.5
+log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, slots=True)
@@ -55,7 +59,7 @@ class Shares:
                     self.holders.add(effect_id)
                     return
                 self._changed.clear()
-                with suppress(TimeoutError):
+                with suppress(TimeoutError):  # nothing has changed here; others may have given something back
                     await asyncio.wait_for(self._changed.wait(), LOOK_AGAIN_S)
                     continue
                 await self._ask(ASK_SOON_MS)
@@ -95,8 +99,7 @@ class Shares:
         self._stopped = True
         if self._returning is not None:
             self._returning.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._returning
+            await asyncio.wait({self._returning})
 
     async def _ask(self, older_than_ms: int) -> None:
         """Ask anew unless that was done lately, by this owner."""
@@ -122,10 +125,20 @@ class Shares:
 
     async def _give_back(self) -> None:
         try:
-            await asyncio.sleep(KEEP_S)
-            async with self._asking:
-                if not self.taken and not self.waiting:
-                    self.granted, self._asked_at = 0, None
-                    await self.writer.submit(take_shares, ShareWanted(self.name, self._asked_as, self.limit, 0))
+            over = False
+            while not over:
+                await asyncio.sleep(KEEP_S)
+                async with self._asking:
+                    over = self.taken > 0 or self.waiting > 0 or await self._given_back()
         finally:
             self._returning = None  # whoever came meanwhile stands before the lock, and is followed by a task of its own
+
+    async def _given_back(self) -> bool:
+        self.granted, self._asked_at = 0, None
+        try:
+            await self.writer.submit(take_shares, ShareWanted(self.name, self._asked_as, self.limit, 0))
+        except SQLAlchemyError as error:
+            # Until that is written nobody else has it, and who has nothing more to do would keep it as long as it lives.
+            log.warning("a share of %s is not given back yet: %s", self.name, type(error).__name__)
+            return False
+        return True

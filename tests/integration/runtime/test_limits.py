@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from sqlmodel import select
+from sqlmodel import Session, select
 
 from app.core import owners
 from app.core.db import Database
@@ -158,6 +158,31 @@ async def test_the_share_of_a_process_that_died_is_divided_again(database: Datab
         await asyncio.wait_for(taking, 5)
         for shares in (first, second):
             await shares.stop()
+
+
+async def test_a_share_that_could_not_be_given_back_is_given_back_once_it_can_be(database: Database) -> None:
+    async with writer_of(database) as writer:
+        names = [owners.register(database, "worker", 60_000) for _ in range(2)]
+        idle, busy = (Shares("email.send", 1, writer, database.clock, lambda name=name: name) for name in names)  # type: ignore[misc]  # bound now
+        await idle.take("a", ALWAYS)
+        _rename(database, "flow_share", "flow_share_away")
+        idle.leave("a")
+        await until(lambda: idle.granted == 0, what="it tries to give its share back")
+        tried = writer.put(_nothing, None)
+        await tried
+        _rename(database, "flow_share_away", "flow_share")
+        await asyncio.wait_for(busy.take("b", ALWAYS), 5)
+        for shares in (idle, busy):
+            await shares.stop()
+
+
+def _rename(database: Database, before: str, after: str) -> None:
+    with database.writing() as session:
+        session.connection().exec_driver_sql(f"ALTER TABLE {before} RENAME TO {after}")
+
+
+def _nothing(_session: Session, asked: list[None]) -> list[None]:
+    return asked
 
 
 async def test_effects_in_flight_through_a_connector_are_limited_in_a_run(sqlite_database: Database, sandbox: Sandbox) -> None:
