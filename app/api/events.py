@@ -18,16 +18,21 @@ SILENCE_S = 10.0
 Look = Callable[[], tuple[dict[str, Any], bool]]
 
 
-async def followed(
-    feed: Feed, event: str, wanted: Callable[[Signal], bool], look: Look, first: tuple[dict[str, Any], bool]
-) -> AsyncIterator[bytes]:
+async def followed(feed: Feed, event: str, wanted: Callable[[Signal], bool], look: Look) -> AsyncIterator[bytes]:
     """Events until `look`, asked at least every ten seconds, says that the thing is over or raises Unauthenticated.
 
-    A comment is sent where nothing changed, so that a dead line is noticed.
+    It is asked once somebody listens, so that no change falls in between. A comment is sent where nothing changed, so that a dead line is
+    noticed.
     """
+    shown: dict[str, Any] | None = None
     async with feed.listen(wanted) as signals:
-        shown, (present, over) = None, first
         while True:
+            while not signals.empty():
+                signals.get_nowait()
+            try:
+                present, over = await asyncio.to_thread(look)
+            except Unauthenticated:
+                return
             if present != shown:
                 yield _event(event, present)
                 shown = present
@@ -37,12 +42,6 @@ async def followed(
                 return
             with suppress(TimeoutError):
                 await asyncio.wait_for(signals.get(), SILENCE_S)
-            while not signals.empty():
-                signals.get_nowait()
-            try:
-                present, over = await asyncio.to_thread(look)
-            except Unauthenticated:
-                return
 
 
 def _event(event: str, value: dict[str, Any]) -> bytes:

@@ -105,9 +105,9 @@ async def get_events(candidate_id: str, request: Request, actor: Caller, house: 
         candidate = read_candidate(actor, house.database, candidate_id)
         return candidate, candidate["state"] not in ("queued", "verifying")
 
-    first = await asyncio.to_thread(look)
+    await asyncio.to_thread(look)  # what is not there is a problem, not a stream
     return StreamingResponse(
-        followed(house.feed, "candidate", lambda signal: signal.subject == candidate_id, look, first),
+        followed(house.feed, "candidate", lambda signal: signal.subject == candidate_id, look),
         media_type="text/event-stream",
         headers={"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"},
     )

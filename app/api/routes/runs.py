@@ -94,9 +94,9 @@ async def get_events(run_id: str, request: Request, actor: Caller, house: House)
         run = read_run(actor, house.database, run_id)
         return run, run["state"] not in OPEN_RUNS
 
-    first = await asyncio.to_thread(look)
+    await asyncio.to_thread(look)  # what is not there is a problem, not a stream
     return StreamingResponse(
-        followed(house.feed, "run", lambda signal: signal.subject == run_id, look, first),
+        followed(house.feed, "run", lambda signal: signal.subject == run_id, look),
         media_type="text/event-stream",
         headers={"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"},
     )
