@@ -34,6 +34,7 @@ from app.runtime.visibility import WATCHERS
 
 JOB = "carry_out_decision"
 MOST_IDS = 1000
+STATES = ("running", "completed", "cancelled")
 _NAMES = {"redrive": "dead letters", "resolution": "unknowns"}
 
 
@@ -305,9 +306,12 @@ def decision_row(decision: BulkDecision) -> dict[str, Any]:
 
 @use_case(None)
 def list_decisions(
-    actor: Actor, database: Database, kind: Kind | None = None, *, state: str | None = None, cursor: str | None = None, limit: int = 50
+    actor: Actor, database: Database, kind: str | None = None, *, state: str | None = None, cursor: str | None = None, limit: int = 50
 ) -> Page:
-    """Redrives, resolutions or both, newest first, for those who may watch effects."""
+    """Redrives, resolutions or both, newest first, for those who may watch effects. Raises Invalid `state_unknown`, `kind_unknown`."""
+    for what, given, known in (("state", state, STATES), ("kind", kind, tuple(BEFORE))):
+        if given is not None and given not in known:
+            raise Invalid(f"{what}_unknown", f"{given!r} is no {what} of a decision.", fix=f"Use one of {', '.join(known)}.")
     query = select(BulkDecision).where(BulkDecision.tenant == actor.tenant)
     if not _watches(actor):
         query = query.where(BulkDecision.id == "")

@@ -143,6 +143,26 @@ def test_who_may_not_decide_is_offered_nothing_to_decide(site: Site) -> None:
     client.close()
 
 
+def test_one_dead_letter_is_redriven_from_its_own_page(own_site: Site, operator: Client) -> None:
+    assert 'id="redrive"' in operator.get(f"/effects/{DEAD}").text
+    asked = operator.post("/queues/dead/decision", {"ids": DEAD}).text
+    assert "Redrive 1 dead letter" in asked and f'name="ids" value="{DEAD}"' in asked
+    (mark,) = re.findall(r'name="mark" value="(\d+)"', asked)
+    assert operator.post("/queues/dead/decisions", {"ids": DEAD, "mark": mark, "reason": "tried by hand"}).status_code == 303
+    assert [row.id for row in effects(own_site, "planned")] == [DEAD]
+    assert 'id="redrive"' not in operator.get(f"/effects/{DEAD}").text
+
+
+def test_decisions_are_listed_by_kind_and_state(own_site: Site, operator: Client) -> None:
+    operator.post("/queues/unknown/decisions", {"ids": UNKNOWN, "verdict": "abandon", "reason": "given up"})
+    listed = {path: operator.get(path).text for path in ("/redrives", "/redrives?kind=redrive", "/redrives?kind=resolution")}
+    assert [REDRIVE in text for text in listed.values()] == [True, True, False]
+    assert ["given up" in text for text in listed.values()] == [True, False, True]
+    none = operator.get("/redrives?kind=resolution&state=running").text
+    assert "No decisions match" in none and 'href="/redrives?kind=resolution"' in none
+    assert [operator.get(f"/redrives?{wrong}=odd").status_code for wrong in ("kind", "state")] == [422, 422]
+
+
 def test_what_is_decided_is_what_was_shown(own_site: Site, operator: Client) -> None:
     shown = operator.get("/queues/dead/decision?error_code=greylisted").text
     (mark,) = re.findall(r'name="mark" value="(\d+)"', shown)

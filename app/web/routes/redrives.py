@@ -12,7 +12,16 @@ from fastapi.responses import Response
 
 from app.core.errors import Conflict, Invalid, NotFound, ToolmintError
 from app.registry.reading import read_tool
-from app.runtime.redrives import Selection, cancel_decision, list_decisions, preview, read_decision, redrive_effects, resolve_effects
+from app.runtime.redrives import (
+    STATES,
+    Selection,
+    cancel_decision,
+    list_decisions,
+    preview,
+    read_decision,
+    redrive_effects,
+    resolve_effects,
+)
 from app.runtime.verdicts import Kind
 from app.web.addresses import address
 from app.web.desk import At, Desk
@@ -21,8 +30,8 @@ from app.web.live import stream
 
 router = APIRouter()
 KINDS: dict[str, Kind] = {"dead": "redrive", "unknown": "resolution"}
+LISTED = {"redrive": "redrives", "resolution": "verdicts"}
 FILTERS = ("tool", "effect", "error_code")
-STATES = ("running", "completed", "cancelled")
 MOVING = ("planned", "claimed", "performing", "retry_wait")
 ORDER = ("done", *MOVING, "unknown", "failed", "dead", "abandoned", "cancelled")
 VERDICTS = {
@@ -108,10 +117,10 @@ def _versions(desk: Desk, tool: str) -> list[int]:
 
 @router.get("/redrives")
 def index(desk: At) -> Response:
-    view = listing(desk, "/redrives", "state")
-    state = view.filters["state"] if view.filters["state"] in STATES else None
-    found = list_decisions(desk.actor, desk.database, state=state, cursor=view.cursor or None, limit=PAGE)
-    return desk.show("redrives/index.html", part="redrives/_rows.html", view=view, found=found, states=STATES)
+    view = listing(desk, "/redrives", "kind", "state")
+    given = {name: view.given(name) for name in view.filters}
+    found = list_decisions(desk.actor, desk.database, **given, cursor=view.cursor or None, limit=PAGE)
+    return desk.show("redrives/index.html", part="redrives/_rows.html", view=view, found=found, kinds=LISTED, states=STATES)
 
 
 @router.get("/redrives/{decision_id}")
