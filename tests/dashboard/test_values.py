@@ -209,7 +209,10 @@ def test_an_event_carries_markup_of_many_lines() -> None:
         ("candidate.decided", "cand_01", "/candidates/cand_01"),
         ("version.published", "quote_price/2", "/tools/quote_price/versions/2"),
         ("effect.resolved", "a:b/c", "/effects/a%3Ab%2Fc"),
+        ("effects.redriven", "redrive_01", "/redrives/redrive_01"),
+        ("resolution.completed", "resolution_01", "/redrives/resolution_01"),
         ("tool.rolled_back", "quote_price", "/tools/quote_price"),
+        ("tool.rolled_back", "run_reports", "/tools/run_reports"),
         ("key.created", "key_01", None),
     ],
 )

@@ -20,6 +20,7 @@ PLACES = (
     (re.compile(r"^run_\w+$"), "/runs/{}"),
     (re.compile(r"^leave_\w+$"), "/approvals/{}"),
     (re.compile(r"^cand_\w+$"), "/candidates/{}"),
+    (re.compile(r"^(?:redrive|resolution)_\w+$"), "/redrives/{}"),
     (re.compile(r"^(?P<tool>[a-z][a-z0-9_]*)/(?P<version>\d+)$"), "/tools/{tool}/versions/{version}"),
 )
 BY_NOUN = {"effect": "/effects/{}", "tool": "/tools/{}"}
@@ -42,11 +43,11 @@ def index(desk: At) -> Response:
 
 
 def place_of(event: Mapping[str, Any]) -> str | None:
-    """The page of an event's target, where it has one: by the form of its id, else by the noun of the action."""
-    target = str(event["target"])
+    """The page of an event's target, where it has one: by the form of its id, which a tool's name may have too, or the action's noun."""
+    target, noun = str(event["target"]), str(event["action"]).partition(".")[0]
     for form, place in PLACES:
-        match = form.match(target)
+        match = form.match(target) if noun != "tool" else None
         if match:
             return place.format(target, **match.groupdict())
-    address = BY_NOUN.get(str(event["action"]).partition(".")[0])
+    address = BY_NOUN.get(noun)
     return address.format(segment(target)) if address and event["outcome"] == "done" else None
