@@ -24,12 +24,12 @@ from app.core.actor import DEFAULT_TENANT, Actor
 from app.core.db import Database
 from app.core.settings import Settings
 from app.observability import metrics
-from app.spec.revisions import save_spec
+from app.spec.revisions import save_checked
 from app.verification.gates import GATES
 from app.verification.work import Verifier, verify_candidate
 from tests.support import processes
 from tests.support.bench import Lab
-from tests.support.specimens import SPEC, TESTS, TOOL, changed
+from tests.support.specimens import TESTS, TOOL, changed, specimen_spec
 from tests.support.waiting import until, until_async
 
 AUTHOR = Actor("key_author", "author", DEFAULT_TENANT, frozenset({"specs:write", "candidates:submit"}))
@@ -46,7 +46,7 @@ def verifier(lab: Lab, database: Database, owner: str | None = None) -> Verifier
 
 
 def submitted(lab: Lab, database: Database, tool: str = TOOL, tests: str = TESTS, **options: Any) -> str:
-    lab.runner.run(save_spec(AUTHOR, database, SPEC, scripted().catalog))
+    save_checked(AUTHOR, database, specimen_spec())
     files = [{"path": "tool.py", "content": tool}, {"path": "test_tool.py", "content": tests}]
     candidate: str = submit_candidate(AUTHOR, database, "greet_all", None, files, **options)["id"]
     return candidate
