@@ -109,12 +109,16 @@ class _Item:
     key: list[Any] | None = None
     canonical: dict[str, Any] = field(default_factory=dict)
     text: str = ""
+    fingerprint: str = ""
     error: dict[str, str] | None = None
 
 
 @dataclass(slots=True)
 class Rehearsal:
-    """Stands in for the broker during a dry run and writes the plan."""
+    """Stands in for the broker during a dry run and writes the plan.
+
+    Of equal keys the first counts: `_seen` says what was in it, `_failed` what became of it where the world would refuse it.
+    """
 
     database: Database
     connectors: Connectors
@@ -125,7 +129,8 @@ class Rehearsal:
     book: PlanBook = field(default_factory=PlanBook)
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
     _planned: dict[str, int] = field(default_factory=dict)
-    _seen: set[bytes] = field(default_factory=set)
+    _seen: dict[bytes, bytes] = field(default_factory=dict)
+    _failed: dict[bytes, Outcome] = field(default_factory=dict)
     _simulated: bool = False
 
     def count(self, effect_id: str, outcomes: Sequence[Outcome]) -> None:
@@ -149,8 +154,11 @@ class Rehearsal:
         asked = [self._item(rule, port, key_of, item) for item in items]
         self._admit(rule, asked)
         known = self._known([item.identity for item in asked if item.error is None])
-        free = {item.identity: item for item in asked if self._would(rule, known.get(item.identity)) == "perform"}
-        happened = self._happen(rule, port, [item for item in free.values() if bytes.fromhex(item.identity) not in self._seen])
+        free: dict[str, _Item] = {}
+        for item in asked:
+            if bytes.fromhex(item.identity) not in self._seen and self._would(rule, known.get(item.identity)) == "perform":
+                free.setdefault(item.identity, item)
+        happened = self._happen(rule, port, list(free.values()))
         return [self._one(rule, item, known.get(item.identity), happened.get(item.identity, _SIMULATED)) for item in asked]
 
     def _item(self, rule: EffectRule, port: EffectPort, key_of: Callable[[Mapping[str, Any]], list[Any]], asked: Any) -> _Item:
@@ -161,7 +169,8 @@ class Rehearsal:
             said = "; ".join(f"{problem.path} {problem.message}" for problem in error.problems) or error.detail
             return _Item(asked, error={"code": error.code, "message": said[:500]})
         identity = effect_identity(self.tenant, self.program.tool, rule.declared.id, key)
-        return _Item(asked, identity, key, canonical, encode(canonical))
+        text = encode(canonical)
+        return _Item(asked, identity, key, canonical, text, digest_text(text))
 
     def _admit(self, rule: EffectRule, asked: Iterable[_Item]) -> None:
         """Count distinct keys for `limits.per_run`, as a real run does."""
@@ -190,7 +199,7 @@ class Rehearsal:
             return "perform"
         return _WOULD.get(state, "fail")
 
-    def _happen(self, rule: EffectRule, port: EffectPort, items: Sequence[_Item]) -> dict[str, Outcome]:
+    def _happen(self, rule: EffectRule, port: EffectPort, items: list[_Item]) -> dict[str, Outcome]:
         """What performing these would answer: the world's own answer where they are local, else a simulated one."""
         items = [item for item in items if item.error is None]
         if not items or not is_local(port):
@@ -228,12 +237,15 @@ class Rehearsal:
         would = self._would(rule, row)
         outcome = happened
         if would != "perform":
-            differs = would == "skip" and row.fingerprint != digest_text(item.text)
+            differs = would == "skip" and row.fingerprint != item.fingerprint
             outcome = outcome_of(row.state, row.receipt, row.error, status="skipped" if would == "skip" else None, differs=differs)
-        short = bytes.fromhex(item.identity)
-        if short in self._seen:
-            return {**outcome, "status": "duplicate"}
-        self._seen.add(short)
+        short, content = bytes.fromhex(item.identity), bytes.fromhex(item.fingerprint)
+        first = self._seen.get(short)
+        if first is not None:
+            return {**self._failed.get(short, outcome), "status": "duplicate"} | ({"differs": True} if first != content else {})
+        self._seen[short] = content
+        if outcome is happened and outcome["status"] == "failed":
+            self._failed[short] = outcome
         self._enter(rule, item, "fail" if outcome["status"] == "failed" else would, outcome.get("error"))
         self._simulated = self._simulated or outcome is _SIMULATED
         return dict(outcome)
@@ -249,7 +261,7 @@ class Rehearsal:
         if error is not None:
             entry["error"] = error
         text = item.text or encode(item.asked)
-        self.book.add(entry, item.identity, digest_text(text), len(text))
+        self.book.add(entry, item.identity, item.fingerprint or digest_text(text), len(text))
 
 
 def _outcome(reply: Reply) -> Outcome:

@@ -93,6 +93,27 @@ def run(args, ctx):
         assert (count(database, Effect), count(database, Record), count(database, RunIdentity)) == (0, 1, 0)
 
 
+async def test_of_equal_keys_a_dry_run_does_the_first_and_tells_of_the_others_what_a_run_does(database: Database, sandbox: Sandbox) -> None:
+    source = """
+def run(args, ctx):
+    first, refused = {"key": "a", "body": {"n": 1}}, {"key": "b", "body": {}, "expected_version": 7}
+    items = [first, dict(first), {"key": "a", "body": {"n": 2}}, refused]
+    items += [{"key": f"filler {number}", "body": {}} for number in range(60)]  # what follows is another chunk
+    items += [{"key": "a", "body": {"n": 3}}, dict(refused)]
+    told = [[each.status, each.differs, (each.error or {}).get("code")] for each in ctx.perform_many("send", items)]
+    ctx.log("told", of=told[:4] + told[-2:], read=ctx.read("note", key="a"))
+    return {"done": 0}
+"""
+    async with world(database, sandbox, source, connector="records.put", **RECORDS, **READS) as w:
+        told = []
+        for dry_run in (True, False):
+            begun, _ = await w.call(dry_run=dry_run, group="g", to=[])
+            told.append(views.read_logs(CALLER, database, begun.run_id)["items"][0]["fields"])
+        differs, same, refused = ["duplicate", True, None], ["duplicate", False, None], "version_conflict"
+        of = [["done", False, None], same, differs, ["failed", False, refused], differs, ["duplicate", False, refused]]
+        assert told == [{"of": of, "read": {"n": 1}}] * 2
+
+
 async def test_what_comes_after_the_overlay_is_full_may_differ(sqlite_database: Database, sandbox: Sandbox) -> None:
     source = """
 def run(args, ctx):
