@@ -129,7 +129,7 @@ class Database:
             self._tell_writer("PRAGMA synchronous=NORMAL")
         try:
             yield self._writing
-        except BaseException:
+        except BaseException:  # of any kind: a connection that it left in a transaction is none to write with
             if self._writing.invalidated or self._writing.in_transaction():
                 self._writing.close()
                 self._writing = None

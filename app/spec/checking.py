@@ -118,9 +118,9 @@ async def _ask_child(request: bytes, wall_limit_s: float, place: Callable[[int],
         env=child_environment(),
         cwd="/",
     )
-    with suppress(ProcessLookupError):
-        place(process.pid)  # with the session of this process: in one of its own, nice would mean nothing to the others
     try:
+        with suppress(ProcessLookupError):  # it is over already
+            place(process.pid)  # with the session of this process: in one of its own, nice would mean nothing to the others
         output, _ = await asyncio.wait_for(process.communicate(request), wall_limit_s)
     except TimeoutError:
         raise _invalid([Problem("$", f"took longer than {wall_limit_s:g} s to check", _SIMPLER)]) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +49,24 @@ def test_deep_nesting_is_refused_before_any_child() -> None:
     for _ in range(5000):
         deep = {"x": deep}
     assert "nested" in refusal(spec_body({"inputs": deep})).problems[0].message
+
+
+def test_a_child_that_cannot_be_told_to_stand_back_is_ended() -> None:
+    told: list[int] = []
+
+    def place(pid: int) -> None:
+        told.append(pid)
+        raise PermissionError
+
+    async def refused() -> bool:
+        with pytest.raises(PermissionError):
+            await check(spec_body(), CATALOG, place=place)
+        return is_there()
+
+    def is_there() -> bool:
+        return Path("/proc", str(told[0])).exists()
+
+    assert not asyncio.run(refused())
 
 
 def slow_spec() -> dict[str, Any]:
