@@ -89,7 +89,7 @@ async def test_a_database_that_goes_away_under_one_chunk_gives_the_run_back_thou
                 return lost
             return put(write, argument)
 
-        monkeypatch.setattr(ScriptedEmail, "perform", slowly)
+        monkeypatch.setattr(ScriptedEmail, "perform", slowly)  # the same answers, once the next chunk has failed
         w.runtime.writer.put = losing  # type: ignore[method-assign]  # a database that takes no end any more
         assert (await w.runtime.drive(execution)).state == "crashed"
         assert len(w.sent()) > 0 and set(w.states()) == set(to[:50])

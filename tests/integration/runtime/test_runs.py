@@ -192,7 +192,7 @@ async def test_what_a_cancelled_run_has_planned_is_cancelled_with_it_and_done_on
         refused.set()
         return reply
 
-    monkeypatch.setattr(ScriptedEmail, "perform", slowly)
+    monkeypatch.setattr(ScriptedEmail, "perform", slowly)  # the same answers, once the run has been told
     async with world(database, sandbox, script=[{"effect": "send", "when": {"to": to[0]}, "answer": "refuse_now", "times": 1}]) as w:
         begun, execution = await w.runtime.begin(CALLER, w.programs[1], Call({"group": "g", "to": to}))
         assert execution is not None
