@@ -249,7 +249,7 @@ async def test_two_processes_that_send_keep_a_domains_limit_together(
         ahead.extend(places.first_ms - database.clock.monotonic() for places in given)
         return given
 
-    monkeypatch.setattr(pace, "take_places", watched)
+    monkeypatch.setattr(pace, "take_places", watched)  # the same places; what is given is noted
     settings = {"host": "127.0.0.1", "port": mail.port, "tls": "none", "per_domain_per_second": rate, "per_domain_at_once": 4}
     create_connection(SYSTEM, connections_of(Settings(home=tmp_path), database), "mail", "smtp", settings)
     program = program_of(sender_spec(config={"from_domain": "example.com", "connection": "mail"}))
