@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from sqlmodel import Session
 
 from app.core.clock import Clock, ScriptedClock
 from app.core.db import Database
@@ -59,6 +60,7 @@ class LedgerMachine(RuleBasedStateMachine):
     """`held` is what each process believes that it holds, whatever became of it: a zombie acts upon it."""
 
     database: Database
+    reader: sa.Connection
     clock: ScriptedClock
     reached: set[tuple[str, str]]
 
@@ -97,9 +99,14 @@ class LedgerMachine(RuleBasedStateMachine):
     def plan(self, owner: str, run: str, wanted: list[int], step: int, again: bool, last: bool, policy: str) -> None:
         """A run asks for some effects; what is free is claimed."""
         intents = [_intent(self._id(key), position) for position, key in enumerate(wanted)]
-        asked = _plan(self._own(owner), self._run(run), self._taken(owner, run), step, intents)
+        asked = _plan(self._own(owner), self._run(run), self.taken + 1, step, intents)
         asked = replace(asked, retry_failed=again, last=last, on_unknown=policy)
-        (answers,) = self._write(lambda session: plan_chunks(session, [asked]))
+
+        def planned(session: Session) -> Any:
+            self._take(session, owner, run)
+            return plan_chunks(session, [asked])
+
+        (answers,) = self._write(planned)
         for intent, answer in zip(intents, answers, strict=True):
             place = (step, intent.position)
             told = self.model.plan(intent.id, asked.owner, asked.run_id, place, policy=policy, retry_failed=again, last=last)
@@ -118,17 +125,18 @@ class LedgerMachine(RuleBasedStateMachine):
     def _waiting(self) -> list[str]:
         return [key for key, row in self.model.rows.items() if row.state == "cancelled" or (row.state == "planned" and row.due)]
 
-    def _taken(self, owner: str, run: str) -> int:
-        """The fence under which this process holds the run from now on; whoever held it before is a zombie."""
+    def _take(self, session: Session, owner: str, run: str) -> None:
+        """This process holds the run from now on, under the next fence; whoever held it before is a zombie."""
         self.taken += 1
-        self._write(lambda session: held(session, self._run(run), self._own(owner), self.taken))
-        return self.taken
+        held(session, self._run(run), self._own(owner), self.taken)
 
     @rule(zombie=owners, owner=owners, run=runs, key=keys)
     def plan_as_a_zombie(self, zombie: str, owner: str, run: str, key: int) -> None:
         """A process asks for an effect of a run that it held before, perhaps under the same name."""
-        late = _plan(self._own(zombie), self._run(run), self._taken(zombie, run), 1, [_intent(self._id(key), 0)])
-        self._taken(owner, run)
+        late = _plan(self._own(zombie), self._run(run), self.taken + 1, 1, [_intent(self._id(key), 0)])
+        with self.database.writing() as session:
+            self._take(session, zombie, run)
+            self._take(session, owner, run)
         with pytest.raises(FencedOut):
             self._write(lambda session: plan_chunks(session, [late]))
 
@@ -252,9 +260,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def the_ledger_is_the_model(self) -> None:
         if not hasattr(self, "model"):
             return
-        with self.database.reading() as session:
-            rows = list(session.connection().execute(_ROWS, {"world": f"{self.world}-%"}))
-            lives = list(session.connection().execute(_LIVES, {"world": f"{self.world}-%"}))
+        rows = list(self.reader.execute(_ROWS, {"world": f"{self.world}-%"}))
+        lives = list(self.reader.execute(_LIVES, {"world": f"{self.world}-%"}))
         assert {
             row.id: (row.state, row.owner if row.state in ("claimed", "performing") else None, row.fence, row.attempts, row.next_at)
             for row in rows
@@ -331,6 +338,7 @@ def test_random_lives_of_a_ledger_are_those_of_the_model(database: Database, clo
         pass
 
     Machine.database, Machine.clock, Machine.reached = database, clock, set()
+    engine = sa.create_engine(database.engine.url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)  # for thousands of looks
     bounded = settings(
         max_examples=EXAMPLES,
         stateful_step_count=STEPS,
@@ -340,5 +348,6 @@ def test_random_lives_of_a_ledger_are_those_of_the_model(database: Database, clo
         phases=[Phase.generate],  # a failure is shown as it was found: to make it smaller takes minutes on a database
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(Machine, settings=bounded)
+    with engine.connect() as Machine.reader:
+        run_state_machine_as_test(Machine, settings=bounded)
     assert Machine.reached >= REACHED
