@@ -279,11 +279,35 @@ async def test_a_dry_run_plans_and_does_nothing(database: Database, sandbox: San
         assert w.run(begun.run_id)["plan"] == ending.plan
 
 
-async def test_ten_thousand_items_pass_in_chunks_and_come_out_in_order(database: Database, sandbox: Sandbox) -> None:
-    addresses = [f"u{number}@example.org" for number in range(3000)]
-    async with world(database, sandbox) as w:
+async def test_thousands_of_items_pass_in_chunks_and_come_out_in_order(database: Database, sandbox: Sandbox) -> None:
+    source = """
+def run(args, ctx):
+    items = [{"to": to, "subject": "Hello", "text": "Hi"} for to in args["to"]]
+    told = list(ctx.perform_each("send", items))
+    ctx.log("failed", at=[place for place, outcome in enumerate(told) if outcome.status == "failed"])
+    return {"done": sum(outcome.status == "done" for outcome in told)}
+"""
+    addresses, refused = [f"u{number}@example.org" for number in range(3000)], [0, 49, 50, 1777, 2999]
+    script = [{"effect": "send", "when": {"to": addresses[place]}, "answer": "refuse_for_good"} for place in refused]
+    async with world(database, sandbox, source, script=script) as w:
         begun, ending = await w.call(group="g", to=addresses)
-        assert ending is not None and ending.result is not None and ending.result["done"] == 3000
-        assert sorted(w.sent()) == sorted(addresses)
+        assert ending is not None and ending.result == {"done": 3000 - len(refused)}
+        assert sorted(w.sent()) == sorted(address for place, address in enumerate(addresses) if place not in refused)
+        assert views.read_logs(CALLER, database, begun.run_id)["items"][0]["fields"] == {"at": refused}
         steps = views.read_steps(CALLER, database, begun.run_id)["items"]
         assert sum(step["items"] for step in steps) == 3000 and max(step["items"] for step in steps) == 500
+
+
+async def test_a_guest_takes_no_more_memory_however_many_items_it_makes(sqlite_database: Database, sandbox: Sandbox) -> None:
+    source = """
+def run(args, ctx):
+    items = ({"to": f"u{number}@example.org", "subject": "Hello", "text": "Hi"} for number in range(int(args["subject"])))
+    return {"done": sum(outcome.status == "done" for outcome in ctx.perform_each("send", items))}
+"""
+    async with world(sqlite_database, sandbox, source) as w:
+        taken = []
+        for many in (2000, 8000):
+            begun, ending = await w.call(group=f"g{many}", to=[], subject=str(many))
+            assert ending is not None and ending.result == {"done": many}
+            taken.append(w.run(begun.run_id)["usage"]["rss_kb"])
+        assert taken[1] - taken[0] < 1024, "less than 200 bytes an item: what is kept of one would be more"
