@@ -9,6 +9,7 @@ process.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import shutil
@@ -125,6 +126,8 @@ def main(folder: Path, chapter: str, urls: Sequence[str]) -> None:
         (folder / point).mkdir()
     places: Sequence[str | None] = urls or [None] * AT_ONCE
     asyncio.run(tell(folder / CLEAN, without_rows(folder / CLEAN, places[0], template), chapter, CLEAN, None))
+    gc.collect()
+    gc.freeze()  # what is here is shared by all that follow, and looked at by none of their collectors
     for start in range(1, len(points), len(places)):
         part = points[start : start + len(places)]
         where = [without_rows(folder / point, url, template) for point, url in zip(part, places, strict=False)]
