@@ -32,6 +32,7 @@ from app.sandbox.sandbox import Sandbox
 from app.tables import metadata
 from tests.durability.chapters import CHAPTERS, PROGRAMS, Stage, points_of
 from tests.durability.recital import CuedEmail, Memory, Recital
+from tests.support.postgres import empty
 from tests.support.waiting import until
 from tests.support.worlds import World
 
@@ -74,8 +75,7 @@ def without_rows(folder: Path, url: str | None, template: Path) -> str:
         shutil.copyfile(template, folder / "toolmint.db")
         return f"sqlite:///{folder}/toolmint.db"
     with psycopg.connect(url, autocommit=True) as connection:
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(f'DELETE FROM "{table.name}"')
+        empty(connection)
     return url
 
 
