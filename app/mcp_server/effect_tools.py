@@ -35,6 +35,8 @@ async def queues(ask: Ask) -> dict[str, Any]:
     if ("id" in ask.args) == ("state" in ask.args):
         raise Invalid("args_invalid", "Pass the state of a queue, or the id of one effect.", fix="Leave one of the two out.")
     if "id" in ask.args:
+        if len(ask.args) > 1:
+            raise Invalid("args_invalid", "One effect is read by its id alone.", fix="Leave the rest out.")
         return value_result(await ask.of(read_effect, ask.services.database, ask.args["id"]))
     state = ask.args["state"]
     if ask.args.get("by_cause"):

@@ -282,12 +282,17 @@ class Execution:
         at = self.engine.clock.now()
         if at - self._progress_at >= PROGRESS_EVERY_MS:
             self._progress_at = at
-            await asyncio.to_thread(self._announce_progress, done, total)
+            if self.beginning is not None:
+                await asyncio.wait([self.beginning])
+            if not await asyncio.to_thread(self._announce_progress, done, total):
+                self.stop("lost")
 
-    def _announce_progress(self, done: int, total: int | None) -> None:
+    def _announce_progress(self, done: int, total: int | None) -> bool:
         with self.engine.database.writing() as session:
-            repository.note_progress(session, self.run.id, done, total)
-            feed.announce(session, "run.progress", self.run.id, self.run.tenant, done=done, total=total)
+            held = repository.note_progress(session, self.run.id, self.run.owner, self.run.fence, done, total)
+            if held:
+                feed.announce(session, "run.progress", self.run.id, self.run.tenant, done=done, total=total)
+            return held
 
     async def _judge(self, message: Message) -> Ending:
         stopped = self._stopped()

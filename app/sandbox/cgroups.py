@@ -23,7 +23,10 @@ _PREFIX = "toolmint-"
 _serial = count(1)
 _process = secrets.token_hex(4)
 """Beside the pid, which a process that died with its groups may have had as well."""
+_NAMESPACE = str(Path("/proc/self/ns/pid").stat().st_ino)
+"""Pids mean something in their own namespace alone."""
 _REMOVE_TRIES = 1000
+_CLEAR_TRIES = 100
 _STANDS_BACK = {"cpu": {"cpu.shares": 512, "cpu.idle": 1}, "unified": {"cpu.weight": 50, "cpu.idle": 1}}
 """Processes that stand back (`launcher.Plan.background`) do so within their group alone: it has to stand back as well.
 
@@ -61,9 +64,9 @@ class Group:
                 return int(dict(line.split() for line in Path(folder, "cpu.stat").read_text().splitlines())["usage_usec"]) // 1000
         return None
 
-    async def remove(self) -> None:
+    async def remove(self, tries: int = _REMOVE_TRIES) -> None:
         """Remove the folders; they empty a moment after the last process was reaped, and are left behind if they never do."""
-        for _ in range(_REMOVE_TRIES):
+        for _ in range(tries):
             if not [folder for folder in self.folders if not _removed(folder)]:  # one that stays holds up no other
                 return
             await asyncio.sleep(0.005)  # the kernel gives no event for this on v1
@@ -113,12 +116,12 @@ async def clear() -> None:
     left = [str(folder) for parent in parents().values() for folder in parent.glob(f"{_PREFIX}*") if _deserted(folder.name)]
     for folder in left:
         _end(folder)
-    await Group(tuple(left)).remove()
+    await Group(tuple(left)).remove(_CLEAR_TRIES)
 
 
 def _deserted(name: str) -> bool:
-    pid = name.removeprefix(_PREFIX).partition("-")[0]
-    return pid.isdigit() and not Path("/proc", pid).exists()
+    pid, _, rest = name.removeprefix(_PREFIX).partition("-")
+    return pid.isdigit() and rest.startswith(f"{_NAMESPACE}-") and not Path("/proc", pid).exists()
 
 
 def _end(folder: str) -> None:
@@ -131,7 +134,7 @@ def _end(folder: str) -> None:
 
 
 def _make(settings: Mapping[str, Mapping[str, int]]) -> Group:
-    name = f"{_PREFIX}{os.getpid()}-{_process}-{next(_serial)}"
+    name = f"{_PREFIX}{os.getpid()}-{_NAMESPACE}-{_process}-{next(_serial)}"
     folders: dict[str, None] = {}
     for controller, parent in parents().items():
         if controller not in settings:

@@ -69,4 +69,5 @@ async def test_an_agent_finds_a_ledger_reads_it_in_pages_and_looks_at_one_effect
         assert await code("toolmint_queues", id="none") == "effect_not_found"
         assert await code("toolmint_ledger", name="notes", group="none") == "ledger_not_found"
         wrong = [("toolmint_ledger", {"name": "notes"}), ("toolmint_ledger", {"state": "done"}), ("toolmint_queues", {})]
-        assert {await code(tool, **args) for tool, args in [*wrong, ("toolmint_queues", {"id": one, "state": "dead"})]} == {"args_invalid"}
+        wrong += [("toolmint_queues", {"id": one, "state": "dead"}), ("toolmint_queues", {"id": one, "effect": "keep"})]
+        assert {await code(name, **args) for name, args in wrong} == {"args_invalid"}

@@ -361,6 +361,6 @@ def answered(session: Session, identity: Identity) -> bool:
     return state in OPEN_RUNS or (state == "completed" and (known.expires_at is None or known.expires_at > now(session)))
 
 
-def note_progress(session: Session, run_id: str, done: int, total: int | None) -> None:
-    """Keep the latest progress of a run that is being executed."""
-    session.connection().execute(sa.update(runs).where(runs.c.id == run_id).values(done=done, total=total))
+def note_progress(session: Session, run_id: str, owner: str, fence: int, done: int, total: int | None) -> bool:
+    """Keep the latest progress of a run. False where another process has it; nothing is changed then."""
+    return _guarded(session, run_id, owner, fence, {"done": done, "total": total})

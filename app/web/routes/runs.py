@@ -41,7 +41,7 @@ def show(desk: At, run_id: str) -> Response:
 @router.get("/runs/{run_id}/events")
 def events(desk: At, run_id: str) -> Response:
     read_run(desk.actor, desk.database, run_id)
-    snapshot = partial(_snapshot, desk, run_id)
+    snapshot = partial(_snapshot, desk, run_id, _called_with(desk, run_id))  # laid out once: long arguments take a while
     return stream(desk, lambda signal: signal.subject == run_id and signal.topic.startswith("run."), snapshot)
 
 
@@ -66,6 +66,11 @@ def replay(desk: At, run_id: str) -> Response:
 
 
 def _whole(desk: Desk, run_id: str) -> dict[str, Any]:
+    return _present(desk, run_id) | {"called_with": _called_with(desk, run_id)}
+
+
+def _present(desk: Desk, run_id: str) -> dict[str, Any]:
+    """All that changes while it runs."""
     run = read_run(desk.actor, desk.database, run_id)
     steps = read_steps(desk.actor, desk.database, run_id, limit=STEPS)
     logs = read_logs(desk.actor, desk.database, run_id, limit=STEPS)
@@ -74,7 +79,6 @@ def _whole(desk: Desk, run_id: str) -> dict[str, Any]:
     is_open = run["state"] in OPEN_RUNS
     return {
         "run": run,
-        "called_with": _called_with(desk, run_id),
         "open": is_open,
         "live": is_open or replaying,
         "replay": replays[0] if replays else None,
@@ -96,6 +100,6 @@ def _called_with(desk: Desk, run_id: str) -> dict[str, Any] | None:
     return {"text": text[:MOST_TEXT], "more": max(0, len(text) - MOST_TEXT)}
 
 
-def _snapshot(desk: Desk, run_id: str) -> tuple[str, bool]:
-    values = _whole(desk, run_id)
-    return desk.render("runs/_live.html", **values), not values["live"]
+def _snapshot(desk: Desk, run_id: str, called_with: dict[str, Any] | None) -> tuple[str, bool]:
+    values = _present(desk, run_id)
+    return desk.render("runs/_live.html", **values, called_with=called_with), not values["live"]

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from app.core.db import Database
-from app.core.models import Owner
+from app.core.models import Change, Owner
 from app.runtime import queue
 from app.runtime.models import Effect
 from app.runtime.process import Call
@@ -52,6 +52,21 @@ async def test_a_zombie_plans_nothing_for_a_run_that_another_process_has(databas
             assert session.exec(select(Effect.seq)).first() is None
         assert (await w.runtime.execute(begun.run_id)) is not None
         assert sorted(w.sent()) == [ADA, BOB] and w.run(begun.run_id)["state"] == "completed"
+
+
+async def test_a_zombie_tells_nobody_how_far_a_run_is_that_another_process_has(database: Database, sandbox: Sandbox) -> None:
+    source = "def run(args, ctx):\n    ctx.progress(1, 9)\n    ctx.progress(9, 9)\n    return {'done': 0}\n"
+    async with world(database, sandbox, source) as w:
+        begun, execution = await w.runtime.begin(CALLER, w.programs[1], Call({"group": "g", "to": []}))
+        assert execution is not None
+        zombie = w.runtime
+        assert await w.die() == [begun.run_id]
+        assert (await zombie.drive(execution)).state == "lost"
+        assert w.run(begun.run_id)["progress"] == {"done": None, "total": None}
+        with database.reading() as session:
+            assert session.exec(select(Change.id).where(Change.topic == "run.progress")).first() is None
+        await w.runtime.execute(begun.run_id)
+        assert w.run(begun.run_id)["progress"] == {"done": 9, "total": 9}
 
 
 async def test_what_a_process_took_that_was_forgotten_in_its_sleep_and_died_as_it_woke_is_taken_up_by_who_comes_next(

@@ -145,10 +145,12 @@ def test_groups_of_processes_that_are_no_more_are_removed_with_what_still_runs_i
     gone = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], check=True, capture_output=True, text=True
     ).stdout.strip()
-    left = [parent / f"toolmint-{gone}-abcd-1" for parent in cgroups.parents().values()]
+    here = Path("/proc/self/ns/pid").stat().st_ino
+    left = [parent / f"toolmint-{gone}-{here}-abcd-1" for parent in cgroups.parents().values()]
+    elsewhere = [parent / f"toolmint-{gone}-{here + 1}-abcd-1" for parent in cgroups.parents().values()]  # of another pid namespace
     group = cgroups.create_background()
     with subprocess.Popen(["sleep", "600"]) as deserted, subprocess.Popen(["sleep", "600"]) as ours:
-        for folder in left:
+        for folder in left + elsewhere:
             folder.mkdir(exist_ok=True)
         cgroups.Group(tuple(map(str, left))).take(deserted.pid)
         group.take(ours.pid)
@@ -156,8 +158,10 @@ def test_groups_of_processes_that_are_no_more_are_removed_with_what_still_runs_i
             asyncio.run(cgroups.clear())
             assert deserted.poll() == (-signal.SIGKILL if left else None)
             assert not any(folder.exists() for folder in left)
-            assert ours.poll() is None and all(Path(folder).exists() for folder in group.folders)
+            assert ours.poll() is None and all(Path(folder).exists() for folder in [*group.folders, *map(str, elsewhere)])
         finally:
+            for folder in elsewhere:
+                folder.rmdir()
             deserted.kill()
             ours.kill()
     asyncio.run(group.remove())
