@@ -1,7 +1,8 @@
 """What each recipient domain has said that it takes: a rest after it said that it is too much, then one mail first.
 
 A 421, or an enhanced code 4.7.x, means that the server wants less of this sender: the domain rests for a quarter of a second, twice
-as long after each further one, five minutes at most; then one mail goes first, and a success ends the caution. Other domains go on.
+as long after each further one, five minutes at most; then one mail goes first, and a success ends the caution, or five minutes in which
+nothing is tried. Other domains go on.
 
 A rest is of the process that was told. What an operator allows is a limit of the lane, which the runtime keeps over all processes.
 
@@ -26,7 +27,8 @@ class _Domain:
     strikes: int = 0
 
     def idle(self, now: float) -> bool:
-        return not self.flying and not self.strikes and self.rests_until <= now
+        remembered_s = LONGEST_REST_S if self.strikes else 0.0
+        return not self.flying and self.rests_until + remembered_s <= now
 
 
 class Domains:
@@ -34,14 +36,18 @@ class Domains:
 
     def __init__(self) -> None:
         self._domains: dict[str, _Domain] = {}
+        self._look_at = _MANY
+        """At how many domains to look for those that can be forgotten; at twice as many as were left the last time, so that looking at all
+        of them costs each a constant time."""
 
     def take(self, domain: str) -> bool:
         """Whether one more may begin; if so it counts until it is given back."""
         now = time.monotonic()
         found = self._domains.get(domain)
         if found is None:
-            if len(self._domains) >= _MANY:
+            if len(self._domains) >= self._look_at:
                 self._domains = {name: known for name, known in self._domains.items() if not known.idle(now)}
+                self._look_at = max(_MANY, 2 * len(self._domains))
             found = self._domains[domain] = _Domain()
         if found.rests_until > now or _cautious(found):
             return False

@@ -72,3 +72,26 @@ def test_what_is_known_of_many_domains_stays_small(time: Time) -> None:
         made.went_well(f"d{number}.example")
     assert len(made._domains) <= 10_000
     assert made._domains.keys() >= {f"d{number}.example" for number in range(0, 30_000, 1000)}, "what is on its way is known"
+
+
+def test_what_a_domain_said_is_forgotten_where_nothing_was_tried_for_as_long_as_it_may_rest(time: Time) -> None:
+    made = Domains()
+    for number in range(30_000):
+        assert made.take(f"d{number}.example")
+        made.said_too_much(f"d{number}.example")
+        made.give_back(f"d{number}.example")
+        time.now += 1
+    assert len(made._domains) <= 10_000
+    lately = range(29_701, 30_000)
+    assert made._domains.keys() >= {f"d{number}.example" for number in lately}
+
+
+def test_many_domains_that_rest_are_looked_through_only_as_their_number_doubles(time: Time) -> None:
+    made = Domains()
+    looked = 0
+    for number in range(45_000):
+        before = made._domains
+        assert made.take(f"d{number}.example")
+        made.said_too_much(f"d{number}.example")
+        looked += made._domains is not before
+    assert (len(made._domains), looked) == (45_000, 3)  # at 10,000, at 20,000 and at 40,000
