@@ -40,7 +40,7 @@ async def followed(feed: Feed, event: str, wanted: Callable[[Signal], bool], loo
                 yield b": still here\n\n"
             if over:
                 return
-            with suppress(TimeoutError):
+            with suppress(TimeoutError):  # a signal may be lost on its way, so it is looked at all the same
                 await asyncio.wait_for(signals.get(), SILENCE_S)
 
 

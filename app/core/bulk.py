@@ -27,13 +27,12 @@ class Bulk:
     """A statement whose text says `{rows}` where its rows stand as a table `r`, and `:name` for a value that all rows share.
 
     `columns` names the rows' columns with types that both databases know, such as `id text, fence bigint`; a row of a single column is
-    that value alone. `r.n` is a row's number, from 0. On PostgreSQL `{in_order}`
-    keeps the rows' order and `{locked}` locks what `e` names in the order of its ids; SQLite has one writer, and goes through `r` in
-    order where it comes first in a CROSS JOIN.
+    that value alone. `r.n` is a row's number, from 0. On PostgreSQL `{in_order}` keeps the rows' order and `{locked}` locks what `e`
+    names in the order of its ids; SQLite has one writer, and goes through `r` in order where it comes first in a CROSS JOIN.
     """
 
     def __init__(self, columns: str, text: str, gives: str = "", guard: str = "") -> None:
-        """`gives` names what a query selects, for `fetch`; `guard` (a table and a condition) the row that must be there, for `guarded`."""
+        """For `guarded`: `gives` names what a query selects, `guard` (a table and a condition) the row that must be there."""
         self._columns = [(name, kind) for name, kind in (column.split() for column in columns.split(","))]
         self._text = text
         self._gives = gives
@@ -47,18 +46,11 @@ class Bulk:
             self._texts[dialect] = self._for(dialect)
         return session.connection().exec_driver_sql(self._texts[dialect], {"rows": _to_json(rows), **shared})
 
-    def fetch(self, session: Session, rows: Sequence[Any], **shared: Any) -> list[Sequence[Any]]:
-        """What a query gives. SQLite makes one JSON text of it: its driver gives up the lock for each row that it fetches, too."""
-        found = self.execute(session, rows, **shared)
-        if session.get_bind().dialect.name != "sqlite":
-            return list(found)
-        answer: list[Sequence[Any]] = json.loads(found.scalar_one())
-        return answer
-
     def guarded(self, session: Session, rows: Sequence[Any], **shared: Any) -> list[Sequence[Any]] | None:
-        """`fetch` in the same call as its guard, whose row nobody else changes until the transaction is over; None where it is not there.
+        """What a query gives, in the same call as its guard, whose row nobody else changes until the transaction is over; None where that
+        is not there. What is selected first is never null.
 
-        What is selected first is never null.
+        SQLite makes one JSON text of it: its driver gives up the lock for each row that it fetches, too.
         """
         found = self.execute(session, rows, **shared).all()
         if not found:

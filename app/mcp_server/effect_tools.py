@@ -33,7 +33,7 @@ async def ledger(ask: Ask) -> dict[str, Any]:
 async def queues(ask: Ask) -> dict[str, Any]:
     """`GET /effects`, `GET /effects/causes` or `GET /effects/{id}`."""
     if ("id" in ask.args) == ("state" in ask.args):
-        raise Invalid("args_invalid", "Pass the state of a queue, or the id of one effect.", fix="Leave one of the two out.")
+        raise Invalid("args_invalid", "Pass the state of a queue, or the id of one effect.", fix="Pass exactly one of the two.")
     if "id" in ask.args:
         if len(ask.args) > 1:
             raise Invalid("args_invalid", "One effect is read by its id alone.", fix="Leave the rest out.")

@@ -141,7 +141,7 @@ class Runtime:
             execution.stop("leave")
         if self._executions:
             self._idle.clear()
-            with suppress(TimeoutError):
+            with suppress(TimeoutError):  # what has not left by then is taken up by another process
                 await asyncio.wait_for(self._idle.wait(), grace_s)
         self._stopping.set()
         await asyncio.gather(*self._tasks)
@@ -391,7 +391,7 @@ class Runtime:
         self.stop_run(signal.subject, "cancelled")
 
     async def _stopped_within(self, seconds: float) -> bool:
-        with suppress(TimeoutError):
+        with suppress(TimeoutError):  # told by what is returned
             await asyncio.wait_for(self._stopping.wait(), seconds)
         return self._stopping.is_set()
 

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from sqlalchemy import text
 
+from app.core import owners
 from app.core.bulk import Bulk
 from app.core.db import Database
 from app.core.writer import GroupWriter
@@ -99,7 +100,10 @@ def test_texts_of_every_kind_pass_through_a_statement_over_many_rows_unchanged(d
         "word text, number bigint, absent text",
         "SELECT r.word AS word, r.number AS number, r.absent AS absent, CAST(:shared AS text) AS shared FROM {rows} {in_order}",
         gives="word, number, absent, shared",
+        guard="owner WHERE owner.id = :owner",
     )
-    with database.reading() as session:
-        found = echo.fetch(session, given, shared="%s :rows")
-    assert [tuple(row) for row in found] == [(*row, "%s :rows") for row in given]
+    owner = owners.register(database, "web", 60_000)
+    with database.writing() as session:
+        found = echo.guarded(session, given, shared="%s :rows", owner=owner)
+        assert echo.guarded(session, given, shared="", owner="nobody") is None
+    assert found is not None and [tuple(row) for row in found] == [(*row, "%s :rows") for row in given]
