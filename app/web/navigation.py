@@ -61,7 +61,7 @@ def ways_on(path: str, query: Mapping[str, str], code: str, may: Callable[[str],
     found = []
     if code == "cursor_invalid":
         found.append(("From the first page", address(path, **{name: query[name] for name in query if name not in ("cursor", "loaded")})))
-    elif query and code in ("filter_invalid", "state_unknown"):
+    elif query and code in ("filter_invalid", "state_unknown", "kind_unknown"):
         found.append(("Without the filter", path))
     place = (_PLACES | _DETAILS).get(path.split("/")[1])
     if place is not None and path != place.path and (place.permission is None or may(place.permission)):

@@ -264,6 +264,7 @@ def test_an_error_page_keeps_the_sections_and_links_to_where_its_address_belongs
         "/effects/eff_none": 'href="/queues">Go to Queues<',
         "/runs?state=failed&cursor=nonsense": 'href="/runs?state=failed">From the first page<',
         "/runs?state=nonsense": 'href="/runs">Without the filter<',
+        "/redrives?kind=odd": 'href="/redrives">Without the filter<',
         "/ledgers/campaigns/none": 'href="/ledgers">Go to Ledgers<',
     }.items():
         text = admin.get(path).text
