@@ -77,7 +77,7 @@ class Striker:
                 blow = self._strike(kind)
                 if blow is not None:
                     blows.append(blow)
-                    hit = blow.seen > 0 or not blow.victims
+                    hit = blow.kind == kind and (blow.seen > 0 or not blow.victims)
                     self._recover(blow)
         return blows
 
@@ -132,9 +132,10 @@ class Striker:
         return Blow("everything", at, at, victims, seen)
 
     def _stop_and_wake(self, victim: Process) -> Blow:
-        """Stop a worker for longer than its lease, until others have taken over what it held. It does not count if none could, since it
-        fell asleep with the database's lock.
+        """Stop a worker for longer than its lease, until others have taken over what it held. Where none could it fell asleep with the
+        database's lock: that was a lock for everybody, and no zombie.
         """
+        everyone, in_flight = self._all()
         seen = self.site.performing(victim)
         at = now_ms()
         os.kill(victim.pid, signal.SIGSTOP)
@@ -146,7 +147,9 @@ class Striker:
         finally:
             with suppress(ProcessLookupError):
                 os.kill(victim.pid, signal.SIGCONT)
-        return Blow("zombie", at, woken, (victim,), seen if taken_over else 0)
+        if not taken_over:
+            return Blow("lock", at, woken, everyone, in_flight, not self.site.database.is_sqlite)
+        return Blow("zombie", at, woken, (victim,), seen)
 
     def _under_way(self) -> None:
         before = len(self.site.log.read())
