@@ -12,8 +12,9 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, cast
 
 import uvloop
 from arq.connections import RedisSettings
@@ -41,6 +42,8 @@ POLL_S = 0.1
 
 AGAIN_S = 0.5
 CLOSE_S = 2.5
+TELL_S = 1.0
+"""How long a Redis that says nothing is waited for when a worker ends: what it was not told, it forgets by itself."""
 _MOST_TRIES = 1_000_000  # arq drops a job after so many; ours end in the tables only
 
 
@@ -87,7 +90,7 @@ async def work(settings: Settings, stages: Mapping[str, Stage] = STAGES, chores:
 async def attend(floor: Floor, redis: RedisSettings) -> None:
     """Take wake-ups from Redis for ever; while it is away, try again every half second."""
     while True:
-        worker = Worker(**worker_settings(floor, redis))
+        worker = _Worker(**worker_settings(floor, redis))
         try:
             await worker.async_run()
         except (RedisError, OSError, TimeoutError) as error:
@@ -97,12 +100,38 @@ async def attend(floor: Floor, redis: RedisSettings) -> None:
         await asyncio.sleep(AGAIN_S)
 
 
-async def _discard(worker: Worker) -> None:
+class _Worker(Worker):
+    """arq's worker, and what it is telling Redis about wake-ups that ended, which arq shields from their being cancelled."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.telling: set[asyncio.Task[Any]] = set()
+
+    async def finish_job(self, *args: Any, **named: Any) -> None:
+        await self._told(super().finish_job(*args, **named))
+
+    async def finish_failed_job(self, *args: Any, **named: Any) -> None:
+        await self._told(super().finish_failed_job(*args, **named))
+
+    async def _told(self, telling: Coroutine[Any, Any, None]) -> None:
+        task = cast(asyncio.Task[Any], asyncio.current_task())
+        self.telling.add(task)
+        try:
+            await telling
+        finally:
+            self.telling.discard(task)
+
+
+async def _discard(worker: _Worker) -> None:
     """End an arq worker's wake-ups and connections, whether or not Redis is there to be told."""
     tasks = list(worker.tasks.values())
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    telling = list(worker.telling)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(TELL_S):
+            await asyncio.gather(*telling, return_exceptions=True)
     if worker.main_task is not None:
         await asyncio.gather(worker.main_task, return_exceptions=True)
     if worker._pool is not None:

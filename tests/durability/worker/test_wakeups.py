@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -59,6 +61,11 @@ class Server:
         if self.process is not None:
             self.process.kill()
             self.process.wait(10)
+
+    def pause(self) -> None:
+        """It listens and says nothing more, as behind a network that swallows."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGSTOP)
 
     def queued(self) -> int:
         with Redis.from_url(self.settings.redis) as client:
@@ -195,6 +202,23 @@ async def test_without_redis_a_worker_takes_its_work_from_the_database(settings:
         await until_async(one_more, 10, "wake-ups go through Redis again")
         wake(services, "note", "later")
         await until_async(lambda: "later" in diary.seen and "after" in diary.seen, 10, "what goes through it is done")
+
+
+async def test_a_worker_that_stops_while_a_silent_redis_is_told_what_ended_leaves_no_task_behind(settings: Settings, redis: Server) -> None:
+    def tasks(of: str) -> list[asyncio.Task[Any]]:
+        return [task for task in asyncio.all_tasks() if f"Worker.{of}" in getattr(task.get_coro(), "__qualname__", "")]
+
+    redis.start()
+    diary = Diary()
+    async with services_of(settings) as services, worker(services, {"note": diary.stage(places=1)}):
+        wake(services, "note", "first")
+        await until_async(lambda: diary.seen == ["first"] and redis.queued() == 0, 10, "it is at work")
+        wake(services, "note", "second")
+        await until_async(lambda: tasks("run_job"), 10, "it waits for the place")
+        redis.pause()
+        diary.gate.set()
+        await until_async(lambda: tasks("finish"), 10, "arq tells Redis that it has ended")
+    assert tasks("") == [], "each of arq's tasks was waited for"
 
 
 async def test_redis_killed_with_work_in_it_neither_ends_the_worker_nor_what_is_under_way(settings: Settings, redis: Server) -> None:
