@@ -53,10 +53,14 @@ def answer_of_ending(tool: str, channel: str | None, run: RunView, ending: Endin
 
 def answer_of_row(actor: Actor, database: Database, run_id: str, *, replayed: bool) -> RunAnswer:
     """The answer of a run as it stands, with the ledger's present counts."""
-    row = read_run(actor, database, run_id)
+    return answer_of(read_run(actor, database, run_id), replayed=replayed)
+
+
+def answer_of(row: Mapping[str, Any], *, replayed: bool = False, evidence: Evidence = NO_EVIDENCE) -> RunAnswer:
+    """The same of a run that was read (`read_run`)."""
     over = row["state"] not in OPEN_RUNS
     body = {name: row[name] for name in SHOWN} | ({} if over else {"progress": row["progress"]})
-    return RunAnswer({**body, "error": _error(row["error"]), "replayed": replayed and over}, over)
+    return RunAnswer({**body, "error": _error(row["error"]), "replayed": replayed and over}, over, evidence)
 
 
 def _error(error: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from app.core.actor import Actor
 from app.core.errors import Invalid, NotFound, TooLarge, ToolmintError
 from app.core.feed import Signal
 from app.invocation.admission import admitted, begins_here, room_for
-from app.invocation.answers import RunAnswer, answer_of_ending, answer_of_row
+from app.invocation.answers import RunAnswer, answer_of, answer_of_ending, answer_of_row
 from app.invocation.approvals import needs_approval
 from app.invocation.desk import Calls, Started
 from app.invocation.identity import check_key, identity_of, natural_key
@@ -32,6 +32,7 @@ from app.registry.proof import Evidence
 from app.runtime.ending import Ending
 from app.runtime.process import BEGIN_WITHIN_S, Call, Identity
 from app.runtime.program import Program
+from app.runtime.views import read_run
 
 WAIT_S = 20.0
 MOST_WAIT_S = 300.0
@@ -260,6 +261,13 @@ async def _follow(actor: Actor, calls: Calls, tool: str, started: Started, waiti
             calls.abandoned(actor, started.run_id, cancel=True, patience_s=0)
         raise
     return RunAnswer(answer.body, answer.over, await _evidence(actor, calls, tool, answer.body["version"]))
+
+
+@use_case(None)
+async def read_answer(actor: Actor, calls: Calls, run_id: str) -> tuple[dict[str, Any], RunAnswer]:
+    """A run as `read_run` tells it, and the answer that it gives a caller by now. Raises NotFound `run_not_found`."""
+    row = await asyncio.to_thread(read_run, actor, calls.database, run_id)
+    return row, answer_of(row, evidence=await _evidence(actor, calls, row["tool"], row["version"]))
 
 
 async def _evidence(actor: Actor, calls: Calls, tool: str, version: int) -> Evidence:

@@ -28,7 +28,7 @@ from starlette.routing import Route
 from app.core.errors import Invalid, Problem, ToolmintError
 from app.core.settings import Settings
 from app.core.texts import is_unicode, text_problems
-from app.invocation.calling import Progress, Waiting, call_tool
+from app.invocation.calling import MOST_WAIT_S, Progress, Waiting, call_tool
 from app.invocation.parts import Services
 from app.invocation.posts import Given, claim_post, release, settle
 from app.mcp_server.answers import refusal, run_result, unknown_tool
@@ -38,10 +38,12 @@ from app.mcp_server.door import Caller, Door, caller_of
 from app.mcp_server.entry import Management
 from app.mcp_server.listing import Listing
 from app.mcp_server.management import MANAGEMENT
+from app.mcp_server.tasks import Tasks, declared, refuse_to_listen
 from app.observability.traces import tracing
 
 KEY = "toolmint/idempotencyKey"
 APPROVAL = "toolmint/approval"
+WAIT = "toolmint/waitS"
 WAIT_S = 45.0
 """How long a call is waited for: many clients give up after 60 seconds."""
 
@@ -74,6 +76,7 @@ class Mounted:
     def __post_init__(self) -> None:
         self.listing = Listing(self.services.catalog)
         self.listen = ListenHandler(self.changes.bus)
+        self.tasks = Tasks(self.services)
         server = _Server(
             "toolmint",
             version="0.1.0",
@@ -81,10 +84,11 @@ class Mounted:
             instructions=INSTRUCTIONS,
             on_list_tools=self.list_tools,  # type: ignore[arg-type]  # the runner takes dicts as well, which are made once
             on_call_tool=self.call_tool,  # type: ignore[arg-type]  # as above
-            on_subscriptions_listen=self.listen,
+            on_subscriptions_listen=self.listens,
             get_tool_input_schema=self.listing.schema_of,
         )
         server.middleware.clear()  # the default one makes spans that nobody collects
+        self.tasks.install(server)
         server.add_notification_handler("notifications/initialized", types.NotificationParams, self.initialized)
         self.manager = StreamableHTTPSessionManager(
             app=server,
@@ -110,6 +114,11 @@ class Mounted:
         """A legacy client is ready: it will be told of changes."""
         self.changes.remember(ctx.session)
 
+    async def listens(self, ctx: Context, params: types.SubscriptionsListenRequestParams) -> types.SubscriptionsListenResult:
+        """A stream of what changes."""
+        refuse_to_listen(ctx)
+        return await self.listen(ctx, params)
+
     async def list_tools(self, ctx: Context, params: types.PaginatedRequestParams | None) -> dict[str, Any]:
         """One page of the tools that the actor of this request may call."""
         caller = caller_of(ctx.request)
@@ -118,7 +127,7 @@ class Mounted:
 
     async def call_tool(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
         """A published tool, or a management tool. An unknown and a forbidden one are the same protocol error."""
-        return {"resultType": "complete", **await self._called(ctx, params)}
+        return {"resultType": "complete"} | await self._called(ctx, params)
 
     async def _called(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
         caller = caller_of(ctx.request)
@@ -127,12 +136,13 @@ class Mounted:
         with tracing(caller.trace):
             try:
                 key, approval = _text(meta, KEY, "idempotency_key_invalid"), _text(meta, APPROVAL, "approval_not_found")
-                waiting = Waiting(WAIT_S, _progress(ctx, meta), self._cancels(ctx, caller))
+                waiting = Waiting(_wait_s(meta), _progress(ctx, meta), self._cancels(ctx, caller))
                 tool = MANAGEMENT.get(params.name)
                 if tool is not None:
                     return await self._manage(tool, Ask(caller.actor, self.services, args, waiting, key, approval))
                 how: dict[str, Any] = {"key": key, "approval": approval, "source": "mcp", "waiting": waiting}
-                return run_result(await call_tool(caller.actor, self.services.calls, params.name, args, **how))
+                answer = await call_tool(caller.actor, self.services.calls, params.name, args, **how)
+                return run_result(answer) if answer.over or not declared(ctx) else await self.tasks.begun(ctx, answer.body["id"])
             except ToolmintError as error:
                 if error.code == "tool_not_found" and params.name not in MANAGEMENT:
                     raise unknown_tool(params.name) from None
@@ -190,6 +200,16 @@ def _text(meta: Any, name: str, code: str) -> str | None:
     if text is not None and (not isinstance(text, str) or text_problems([(name, text)])):
         raise Invalid(code, f"_meta[{name!r}] must be text without NUL.", fix="Send a text, such as a UUID or an id.")
     return text
+
+
+def _wait_s(meta: Any) -> float:
+    wait_s = meta.get(WAIT) if isinstance(meta, dict) else None
+    if wait_s is None:
+        return WAIT_S
+    if isinstance(wait_s, bool) or not isinstance(wait_s, int | float) or not 0 <= wait_s <= MOST_WAIT_S:
+        fix = f"Send a number from 0 to {MOST_WAIT_S:g}, or leave it out for {WAIT_S:g}."
+        raise Invalid("wait_invalid", f"_meta[{WAIT!r}] must be a number of seconds.", fix=fix)
+    return float(wait_s)
 
 
 def _progress(ctx: Context, meta: Any) -> Progress | None:

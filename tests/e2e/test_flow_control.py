@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
 from app.connectors.scripted import scripted
 from app.core import migration
@@ -15,6 +18,7 @@ from app.core.db import Database
 from app.core.signing import Keyring
 from app.registry.catalog import Catalog
 from tests.e2e.conftest import OVER, refused
+from tests.support.mcp_tasks import AT_ONCE, TaskClient
 from tests.support.published import release_sender
 from tests.support.service import Rest, Service, whole_service
 from tests.support.smtp import SmtpProcess, start_smtp
@@ -134,3 +138,16 @@ def test_a_server_that_is_away_costs_few_attempts_and_gets_every_mail_once_when_
     until(lambda: all(row["circuit"] == "closed" for row in admin.get("/connectors")["items"]), 10, "the circuit is closed")
     actions = [event["action"] for event in admin.get("/audit", limit=500)["items"] if event["action"].startswith("circuit.")]
     assert actions[0] == "circuit.closed" and "circuit.opened" in actions
+
+
+@pytest.mark.anyio
+async def test_a_call_that_a_worker_takes_over_is_a_task_and_ends_with_the_result_of_the_call(flowing: Flowing) -> None:
+    knows, to = TaskClient(), [f"task.{number}@example.org" for number in range(5)]
+    async with (
+        httpx2.AsyncClient(headers={"Authorization": f"Bearer {flowing.caller.key}"}, timeout=60) as http,
+        Client(streamable_http_client(f"{flowing.service.url}/mcp", http_client=http), extensions=[knows]) as client,
+    ):
+        answer = await client.call_tool("send_notes", {"group": "task", "to": to}, meta=AT_ONCE)
+    assert [(task.status, task.status_message) for task in knows.met] == [("working", "The run goes on.")]
+    assert not answer.is_error and answer.structured_content["done"] == 5 and flowing.addressed("task") == set(to)
+    assert (answer.meta or {})["toolmint/ledgerCounts"]["send"]["done"] == 5
