@@ -20,6 +20,7 @@ from app.registry.catalog import Catalog
 from tests.e2e.conftest import OVER, refused
 from tests.support.mcp_tasks import AT_ONCE, TaskClient
 from tests.support.published import release_sender
+from tests.support.rates import EARLY_S, early_by
 from tests.support.service import Rest, Service, whole_service
 from tests.support.smtp import SmtpProcess, start_smtp
 from tests.support.waiting import until
@@ -27,7 +28,6 @@ from tests.support.waiting import until
 RATE = 60
 EACH = 40
 RUNS = 3
-SLACK = 10  # what one process may hand to its connections at once
 
 
 @dataclass
@@ -79,18 +79,13 @@ def _publish(home: Path) -> None:
     database.close()
 
 
-def most_within_a_second(times: list[float]) -> int:
-    ordered = sorted(times)
-    return max(sum(at <= other < at + 1 for other in ordered) for at in ordered)
-
-
 def test_two_workers_keep_one_limit_a_second_together(flowing: Flowing) -> None:
-    begun = time.monotonic()
+    began, begun = time.time(), time.monotonic()
     runs = flowing.begin("rate")
     until(lambda: flowing.over(runs), 60, "all runs are over")
     times = flowing.sent("rate")
     assert len(times) == RUNS * EACH
-    assert most_within_a_second(times) <= RATE * 1.1 + 1 + SLACK
+    assert early_by(times, RATE, began) <= EARLY_S
     assert time.monotonic() - begun < 4 * RUNS * EACH / RATE, "the limit is used"
 
 

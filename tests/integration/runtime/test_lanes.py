@@ -24,7 +24,7 @@ from app.runtime import recovery, retention, turns
 from app.runtime.flow.lanes import Lanes
 from app.runtime.retention import Keep
 from app.runtime.turns import Turns
-from tests.integration.runtime.test_limits import most_within_a_second
+from tests.support.rates import EARLY_S, early_by
 from tests.support.requests import EMAIL_CONFIG, email_to, request_for
 from tests.support.waiting import until_async as until
 
@@ -112,7 +112,7 @@ async def test_two_processes_keep_a_domains_limit_a_second_together(database: Da
         await asyncio.gather(*(process.send(*many(ONE, each, who), *many(OTHER, 3, who)) for who, process in enumerate(both)))
     times = world.begun[ONE]
     assert len(times) == 2 * each and [process.put_off for process in both] == [[], []]
-    assert most_within_a_second(times) <= rate * 1.1 + 1
+    assert early_by(times, rate, began) <= EARLY_S
     assert max(times) - began < 2 * each / rate + 1.0, "the limit is used"
     assert max(world.begun[OTHER]) - began < 1.0, "the other domain goes on meanwhile"
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from sqlmodel import Session, select
 
 from app.core import owners
+from app.core.clock import ScriptedClock
 from app.core.db import Database
 from app.core.writer import GroupWriter
 from app.runtime.flow.limits import ConnectorLimits, Limits, ToolLimits
@@ -20,6 +24,7 @@ from app.runtime.models import EffectEvent
 from app.runtime.process import Call
 from app.runtime.recovery import due_runs
 from app.sandbox.sandbox import Sandbox
+from tests.support.rates import EARLY_S, early_by
 from tests.support.waiting import until_async as until
 from tests.support.worlds import CALLER, World, silence, world
 
@@ -27,24 +32,14 @@ pytestmark = pytest.mark.anyio
 ALWAYS: Callable[[], bool] = lambda: True  # noqa: E731  # a value
 
 
-def most_within_a_second(times: list[float]) -> int:
-    """The largest number of times that lie within any one second."""
-    ordered, first, most = sorted(times), 0, 0
-    for last, at in enumerate(ordered):
-        while at - ordered[first] >= 1.0:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
-
-
 async def test_two_processes_keep_one_limit_a_second_together(database: Database, sandbox: Sandbox) -> None:
-    """At most the limit, a tenth of it, and one begin within any second; and nearly as many do."""
+    """None begins before its place, and nearly as many as may do."""
     rate, each = 60, 75
     async with world(database, sandbox, flow=Limits(), limits={"per_run": 1000, "per_second": rate}) as w:
         second = w.another()
         await second.start()
         try:
-            begun = time.monotonic()
+            began, begun = time.time(), time.monotonic()
             await asyncio.gather(
                 *(_drive(w, runtime, name, each) for runtime, name in ((w.runtime, "a"), (second, "b"))),
             )
@@ -54,7 +49,7 @@ async def test_two_processes_keep_one_limit_a_second_together(database: Database
         with database.reading() as session:
             times = [at / 1000 for at in session.exec(select(EffectEvent.at).where(EffectEvent.after == "performing"))]
         assert len(w.sent()) == len(set(w.sent())) == 2 * each == len(times)
-        assert most_within_a_second(times) <= rate * 1.1 + 1
+        assert early_by(times, rate, began) <= EARLY_S
         assert took < 2 * each / rate + 1.5, "the limit is used"
 
 
@@ -64,6 +59,31 @@ async def _drive(w: World, runtime: object, name: str, number: int) -> None:
     assert execution is not None, begun
     ending = await runtime.drive(execution)  # type: ignore[attr-defined]  # as above
     assert ending.state == "completed" and ending.result["done"] == number
+
+
+@pytest.mark.parametrize("rate", [5, 60])
+async def test_what_was_missed_is_made_up_for_by_a_tenth_and_one_at_most(sqlite_template: Path, tmp_path: Path, rate: int) -> None:
+    shutil.copyfile(sqlite_template, tmp_path / "scripted.db")
+    clock = ScriptedClock()
+    database = Database(f"sqlite:///{tmp_path / 'scripted.db'}", clock=clock, durable=False)
+    async with writer_of(database) as writer:
+        pace = Pace("missed", rate, writer, clock)
+        for away_ms in (0, 40, 300, 1000, 60_000):
+            clock.advance(away_ms)
+            begun = 0
+            while await _begins_now(pace):
+                begun += 1
+            assert begun <= 1 + min(0.1, away_ms / 1000 + 0.05) * rate, f"after {away_ms} ms"
+            clock.advance(math.ceil(1000 / rate))
+            assert await _begins_now(pace), "the next place is for the next one"
+    database.close()
+
+
+async def _begins_now(pace: Pace) -> bool:
+    """Whether one more may begin without the clock's moving; its place is taken."""
+    asked = iter((True, False))
+    await pace.wait(lambda: next(asked))
+    return next(asked, None) is False
 
 
 async def test_a_connectors_limit_holds_for_all_tools_and_is_the_operators(database: Database, sandbox: Sandbox) -> None:
