@@ -165,6 +165,7 @@ class Effect(SQLModel, table=True):
 
     __tablename__ = "effect"
     __table_args__ = (
+        sa.Index("effect_by_run", "run_id", "state", "effect"),  # what a run has done is counted without reading its effects
         sa.Index("effect_by_ledger", "tenant", "ledger", "ledger_group", "seq"),
         _partial("effect_open", "state", "next_at", where=OPEN_EFFECTS),
         _partial("effect_queued", "tenant", "state", "updated_at", "seq", where=QUEUED_EFFECTS),
@@ -180,7 +181,7 @@ class Effect(SQLModel, table=True):
     effect: str
     connector: str
     key: str
-    run_id: str = Field(index=True)
+    run_id: str
     step: int
     position: int
     ledger: str | None = None

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, NamedTuple
@@ -29,6 +29,9 @@ from app.runtime.state import COUNTED, MAX_CRASHES, OPEN_RUNS
 
 runs: sa.Table = Run.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
 COME_AGAIN_MS = 500
+PART = 10_000
+"""How many effects of others are counted in one piece."""
+
 identities: sa.Table = RunIdentity.__table__  # type: ignore[attr-defined]  # as above
 
 
@@ -325,21 +328,28 @@ def counts(session: Session, run_id: str, *, at_its_end: bool = False) -> dict[s
 
     `at_its_end`: what other runs hold counts as the run was last told of it, or as it left it to them.
     """
-    own = sa.select(Effect.effect, Effect.state, sa.func.count()).where(col(Effect.run_id) == run_id).group_by(Effect.effect, Effect.state)  # type: ignore[call-overload]  # SQLModel's column types
-    state = sa.func.coalesce(col(Sighting.state), col(Effect.state)) if at_its_end else col(Effect.state)
-    met = (
-        sa.select(Effect.effect, state, sa.func.count())  # type: ignore[call-overload]  # as above
-        .join(Sighting, col(Sighting.effect_seq) == col(Effect.seq))
-        .where(col(Sighting.run_id) == run_id, col(Effect.run_id) != run_id)
-        .group_by(Effect.effect, state)
-    )
+    own = sa.select(Effect.effect, Effect.state, sa.func.count()).where(col(Effect.run_id) == run_id).group_by(Effect.state, Effect.effect)  # type: ignore[call-overload]  # SQLModel's column types
     found: dict[str, dict[str, int]] = {}
-    for query, done in ((own, "done"), (met, "skipped")):
-        for effect, state, number in session.connection().execute(query):
+    for rows, done in ((session.connection().execute(own), "done"), (_met(session, run_id, at_its_end=at_its_end), "skipped")):
+        for effect, state, number in rows:
             tally = found.setdefault(effect, dict.fromkeys(("done", "skipped", "retrying", "failed", "unknown", "distinct"), 0))
             tally[done if state == "done" else COUNTED[state]] += number
             tally["distinct"] += number
     return found
+
+
+def _met(session: Session, run_id: str, *, at_its_end: bool) -> Iterator[tuple[str, str, int]]:
+    """Effects of others that a run has met, by effect and state; in parts, since SQLite keeps all the rows that it is to group."""
+    state = sa.func.coalesce(col(Sighting.state), col(Effect.state)) if at_its_end else col(Effect.state)
+    theirs = sa.select(Effect.effect, state.label("state"), Sighting.effect_seq).join(Effect, col(Effect.seq) == col(Sighting.effect_seq))  # type: ignore[call-overload]  # as above
+    theirs = theirs.where(col(Sighting.run_id) == run_id, col(Effect.run_id) != run_id).order_by(Sighting.effect_seq).limit(PART)
+    last, number = -1, PART
+    while number == PART:
+        part = theirs.where(col(Sighting.effect_seq) > last).subquery()
+        query = sa.select(part.c.effect, part.c.state, sa.func.count(), sa.func.max(part.c.effect_seq))
+        rows = session.connection().execute(query.group_by(part.c.effect, part.c.state)).all()
+        yield from ((effect, state, count) for effect, state, count, _ in rows)
+        number, last = sum(row[2] for row in rows), max((row[3] for row in rows), default=last)
 
 
 def marks(session: Session, run_id: str) -> bytes | None:

@@ -302,3 +302,42 @@ async def test_the_sweep_and_the_queue_ask_an_index_and_not_the_whole_table(sqli
         for text, values in selects:
             plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all())
             assert "effect_open" in plan or "run_open" in plan, plan
+
+
+async def test_what_a_run_has_done_is_counted_from_an_index_without_keeping_a_row(sqlite_database: Database) -> None:
+    asked: list[tuple[str, Any]] = []
+    sa.event.listen(sqlite_database.engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
+    with sqlite_database.reading() as session:
+        assert repository.counts(session, "run_1") == {}
+    with sqlite_database.engine.connect() as connection:
+        (own,) = [call for call in asked if "FROM effect" in call[0] and "sighting" not in call[0]]
+        plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {own[0]}", own[1]).all())
+    assert "COVERING INDEX effect_by_run" in plan and "TEMP B-TREE" not in plan, plan
+
+
+def test_what_a_run_met_is_counted_in_parts_that_lose_and_repeat_nothing(database: Database) -> None:
+    many = 2 * repository.PART + 1
+    states = ["done", "dead", "unknown"]
+    with database.writing() as session:
+        rows = [effect_row(number, "run_before", states[number % 3]) for number in range(many + 5)]
+        session.connection().execute(sa.insert(Effect), rows[:many] + [{**row, "run_id": "run_now"} for row in rows[many:]])
+        met = "INSERT INTO sighting (run_id, effect_seq, step, position) SELECT 'run_now', seq, 0, seq FROM effect WHERE position <> 7"
+        session.connection().exec_driver_sql(met)
+    with database.reading() as session:
+        counted = repository.counts(session, "run_now")["send"]
+    seen = [states[number % 3] for number in range(many) if number != 7]
+    own = [states[number % 3] for number in range(many, many + 5)]
+    assert counted == {
+        "done": own.count("done"),
+        "skipped": seen.count("done"),
+        "retrying": 0,
+        "failed": (seen + own).count("dead"),
+        "unknown": (seen + own).count("unknown"),
+        "distinct": many - 1 + 5,
+    }
+
+
+def effect_row(number: int, run_id: str, state: str) -> dict[str, Any]:
+    named = {"tenant": "t", "tool": "send_notes", "version": 1, "effect": "send", "connector": "email.send", "on_unknown": "hold"}
+    text = {"key": "[]", "item": "{}", "fingerprint": "f", "run_id": run_id, "state": state, "id": f"e{number:08d}"}
+    return {**named, **text, "step": 0, "position": number, "fence": 0, "attempts": 0, "crashes": 0, "created_at": 1, "updated_at": 1}
