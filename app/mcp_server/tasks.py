@@ -18,7 +18,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CAPABILITY, RequestParams
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from app.core.errors import NotFound
+from app.core.errors import Conflict, Forbidden, NotFound
 from app.core.texts import text_problems
 from app.invocation.answers import RunAnswer
 from app.invocation.calling import read_answer
@@ -82,10 +82,14 @@ class Tasks:
     async def cancel(self, ctx: Context, params: TaskParams) -> dict[str, Any]:
         """The run stops at its next effect boundary; one that is over stays as it is."""
         require(ctx)
-        row, _ = await self._read(ctx, params.task_id)
-        if row["finished_at"] is None:
+        await self._read(ctx, params.task_id)
+        try:
             await asyncio.to_thread(cancel_run, caller_of(ctx.request).actor, self._services.database, params.task_id)
-            self._services.feed.nudge()
+        except Conflict:  # it is over, perhaps just now
+            return {}
+        except Forbidden as error:
+            raise MCPError(INVALID_PARAMS, error.detail, {"code": error.code}) from None
+        self._services.feed.nudge()
         return {}
 
     async def _read(self, ctx: Context, run_id: str) -> tuple[dict[str, Any], RunAnswer]:

@@ -62,6 +62,15 @@ async def test_a_task_is_cancelled_once_and_stays_so(site: Site) -> None:
     assert site.get(f"/runs/{task.task_id}").json()["state"] == "cancelled"
 
 
+async def test_a_task_of_another_is_read_and_not_cancelled(site: Site) -> None:
+    async with with_tasks(site) as client:
+        task = await begin(client, "send_notes", {**ONE, "group": "theirs"})
+    async with with_tasks(site, "tools:call", "specs:write") as other:
+        assert (await ask(other.session, "get", task.task_id)).status == "working"
+        assert await refused(other.session, "cancel", task.task_id) == (-32602, {"code": "run_of_another"})
+    assert site.get(f"/runs/{task.task_id}").json()["cancel_requested"] is False
+
+
 async def test_a_task_that_is_over_has_the_result_that_the_call_had(site: Site) -> None:
     async with with_tasks(site) as client:
         answer = await client.call_tool("send_notes", {"group": "whole", "to": ["a@example.com"]})
