@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from app.composition import Services
@@ -102,9 +101,9 @@ class Floor:
 
 
 async def cancelled(*tasks: asyncio.Task[None]) -> None:
-    """Cancel tasks and wait for their ends."""
+    """Cancel tasks and wait for their ends; one that failed is told, and holds up nobody."""
     for task in tasks:
         task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError):
-            await task
+    for task, end in zip(tasks, await asyncio.gather(*tasks, return_exceptions=True), strict=True):
+        if isinstance(end, Exception):
+            logger.error("%s failed", task.get_name(), exc_info=end)

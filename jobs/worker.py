@@ -88,15 +88,18 @@ async def work(settings: Settings, stages: Mapping[str, Stage] = STAGES, chores:
 
 
 async def attend(floor: Floor, redis: RedisSettings) -> None:
-    """Take wake-ups from Redis for ever; while it is away, try again every half second."""
+    """Take wake-ups from Redis for ever; while it is away, or holds what arq cannot read, try again every half second."""
     while True:
         worker = _Worker(**worker_settings(floor, redis))
         try:
-            await worker.async_run()
+            try:
+                await worker.async_run()
+            finally:
+                await _discard(worker)
         except (RedisError, OSError, TimeoutError) as error:
             logger.info("arq's worker ended: %s", error.__class__.__name__)
-        finally:
-            await _discard(worker)
+        except Exception:  # whatever it was, the relay goes on handing wake-ups to Redis, and somebody has to take them
+            logger.exception("arq's worker ended")
         await asyncio.sleep(AGAIN_S)
 
 
