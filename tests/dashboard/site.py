@@ -109,7 +109,7 @@ def serving(home: Path, template: Path, live: bool = False) -> Iterator[Site]:
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not server.started:
         if time.monotonic() > deadline:
             raise TimeoutError("the dashboard did not start")
@@ -118,6 +118,6 @@ def serving(home: Path, template: Path, live: bool = False) -> Iterator[Site]:
         yield Site(f"http://127.0.0.1:{listener.getsockname()[1]}", parts)
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
         listener.close()
         parts.database.close()

@@ -50,7 +50,7 @@ def test_scrolling_to_the_end_loads_the_rest(site: Site, visit: Visit) -> None:
         at.page.mouse.wheel(0, 20_000)
         return rows.count() == 350
 
-    until(all_there, 15, "all rows")
+    until(all_there, 60, "all rows")
     assert at.page.locator("tr.more").count() == 0
 
 
@@ -60,9 +60,13 @@ def test_keys_lead_to_sections_and_show_themselves(site: Site, visit: Visit) -> 
     assert at.page.is_visible("#shortcuts")
     assert at.axe() == []
     at.page.keyboard.press("Escape")
-    at.page.keyboard.press("g")
-    at.page.keyboard.press("l")
-    at.page.wait_for_url("**/ledgers")
+
+    def there() -> bool:
+        at.page.keyboard.press("g")
+        at.page.keyboard.press("l")  # a chord is forgotten where the second key comes late
+        return at.page.url.endswith("/ledgers")
+
+    until(there, 30, "the ledgers")
 
 
 def test_an_id_is_copied_by_its_button(site: Site, visit: Visit) -> None:
@@ -70,8 +74,8 @@ def test_an_id_is_copied_by_its_button(site: Site, visit: Visit) -> None:
     at.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     at.page.hover(".facts dd:has-text('eff_')")
     at.page.click(f"[data-copy='{UNKNOWN}']")
+    at.page.wait_for_selector("#said >> text=Copied", state="attached")
     assert at.page.evaluate("() => navigator.clipboard.readText()") == UNKNOWN
-    assert at.text("#said") == "Copied"
 
 
 def _pass(site: Site, candidate_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import app.web
@@ -9,6 +10,7 @@ from tests.dashboard.browsing import COLOURS
 from tests.dashboard.conftest import Visit
 from tests.dashboard.ids import pages
 from tests.dashboard.site import Site
+from tests.support.waiting import until
 
 OWN = Path(app.web.__path__[0]) / "static"
 
@@ -71,9 +73,13 @@ def test_a_planted_script_is_stopped_by_the_policy_and_would_fail_a_test(site: S
           document.body.append(script);
         }, 0)"""
     )
-    at.page.wait_for_timeout(100)
-    assert at.page.evaluate("() => window.planted === undefined")
-    assert any("Content Security Policy" in text for text in at.complaints)
+
+    def complained() -> bool:
+        planted = not at.page.evaluate("() => window.planted === undefined")
+        assert not planted
+        return any("Content Security Policy" in text for text in at.complaints)
+
+    until(complained, 30, "the policy's complaint")
     at.complaints.clear()
 
 
@@ -84,11 +90,11 @@ def test_every_page_can_be_read_without_scripts(site: Site, visit: Visit) -> Non
         assert at.page.locator("main h1").count() == 1, name
     at.open("/ledgers/campaigns/spring-2026")
     at.page.click("text=Load more")
-    assert "cursor=" in at.page.url
+    at.page.wait_for_url(re.compile("cursor="))
     at.open("/runs")
     at.page.select_option("select[name=state]", "failed")
     at.page.click("button:has-text('Filter')")
-    assert "state=failed" in at.page.url
+    at.page.wait_for_url(re.compile("state=failed"))
     assert at.page.locator("tbody .state").all_inner_texts() == ["failed"] * at.page.locator("tbody tr").count()
 
 
