@@ -121,10 +121,10 @@ def http_server(certificate: tuple[Path, Path] | None = None) -> Iterator[HttpSe
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(main()), name="http server")
     thread.start()
-    ready.wait(10)
+    assert ready.wait(60), "the server did not start"
     try:
         yield made
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(60)
         loop.close()

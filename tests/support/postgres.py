@@ -59,10 +59,10 @@ class PostgresServer:
         return self.emptied.pop() if self.emptied else self.create(template)
 
     def give_back(self, name: str) -> None:
-        """Take a lent database back: whoever is still connected is cut off, every row goes. Sequences run on."""
+        """Take a lent database back: whoever is still connected is cut off and waited for, every row goes. Sequences run on."""
         with psycopg.connect(self.url(name), autocommit=True) as connection:
             connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()", [name]
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()", [name]
             )
             empty(connection)
         self.emptied.append(name)
@@ -74,7 +74,7 @@ class PostgresServer:
         """Fast shutdown, and the folder is gone."""
         self.child.send(signal.SIGINT)
         try:
-            self.child.process.wait(timeout=20)
+            self.child.process.wait(timeout=60)
         finally:
             self.child.kill()
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -112,7 +112,7 @@ def start_postgres(more: Sequence[str] = ()) -> PostgresServer:
     child = start([str(programs / "postgres"), "-D", str(data), *options], folder / "log", user=user, cwd=folder)
     server = PostgresServer(folder, child)
     try:
-        until(lambda: _answers(server), 30, f"PostgreSQL in {folder} answers")
+        until(lambda: _answers(server), 60, f"PostgreSQL in {folder} answers")
     except BaseException:
         server.stop()
         raise

@@ -49,7 +49,7 @@ class Child:
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         self.send(signal.SIGKILL)
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=60)
 
     def stop(self, timeout_s: float = 10.0) -> int:
         """SIGTERM, then SIGKILL if it does not end in time; returns the exit status."""

@@ -18,6 +18,8 @@ from tests.support.supervised import Supervised, launch
 from tests.support.waiting import until
 
 READY_S = 60.0
+KEPT = httpx2.Limits(keepalive_expiry=2)
+"""Idle connections are left sooner than the server closes them (5 s): a request that comes just then would be lost."""
 
 
 class Refused(AssertionError):
@@ -107,7 +109,7 @@ def start_service(home: Path, port: int | None = None, /, **settings: str) -> Se
     until(lambda: process.get("/readyz", 2)[0] == 200 or not process.supervisor.alive, READY_S, "the service is ready")
     if not process.supervisor.alive:
         raise RuntimeError(f"the service ended: {process.log[-3000:]}")
-    return Service(process, httpx2.Client(base_url=process.url, timeout=120))
+    return Service(process, httpx2.Client(base_url=process.url, timeout=120, limits=KEPT))
 
 
 @contextmanager

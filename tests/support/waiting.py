@@ -17,13 +17,13 @@ PATIENCE = 0.05
 
 
 def until(condition: Callable[[], T | None], within_s: float = 10.0, what: str = "the condition", every_s: float = EVERY_S) -> T:
-    """The first true value of `condition`. Fails, naming `what`, if there is none in time."""
+    """The first true value of `condition`. Fails, naming `what`, if there is none in time: who was held up looks once more."""
     began = time.monotonic()
     while True:
+        waited = time.monotonic() - began
         value = condition()
         if value:
             return value
-        waited = time.monotonic() - began
         if waited > within_s:
             raise AssertionError(f"not within {within_s:g} s: {what} (last: {value!r})")
         time.sleep(_pause(waited, every_s))
@@ -45,11 +45,11 @@ async def until_async(condition: Callable[[], Any], within_s: float = 10.0, what
     """The same in async code; `condition` may be a coroutine function."""
     began = time.monotonic()
     while True:
+        waited = time.monotonic() - began
         found = condition()
         value = await found if isinstance(found, Awaitable) else found
         if value:
             return value
-        waited = time.monotonic() - began
         if waited > within_s:
             raise AssertionError(f"not within {within_s:g} s: {what} (last: {value!r})")
         await asyncio.sleep(_pause(waited, EVERY_S))
