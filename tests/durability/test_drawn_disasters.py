@@ -124,7 +124,7 @@ class Life:
             self.clock.sleep(1000)
             return self.world.run(begun.run_id)["state"] in OVER
 
-        await until(over, 20, f"the run is over after {disaster}")
+        await until(over, 60, f"the run is over after {disaster}")
         assert self.world.run(begun.run_id)["state"] == "completed"
 
     def _way(self) -> str:
@@ -145,7 +145,7 @@ class Life:
             await queue.work_queue(self.world.runtime)
             return queue.next_due(self.world.database) is None
 
-        await until(worked, 20, what="no retry waits")
+        await until(worked, 60, what="no retry waits")
 
     async def resolve(self) -> None:
         """What an operator does: look the unknowns up, send the dead letters round again."""

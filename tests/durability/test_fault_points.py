@@ -71,7 +71,7 @@ def urls(request: pytest.FixtureRequest) -> Iterator[list[str]]:
 @pytest.mark.parametrize("chapter", list(CHAPTERS))
 def test_a_process_killed_at_any_point_leaves_the_ledger_of_a_clean_run(tmp_path: Path, chapter: str, urls: list[str]) -> None:
     child = start_module("tests.durability.doomed", str(tmp_path), chapter, *urls, output=tmp_path / "output")
-    assert child.process.wait(timeout=110) == 0, child.text()
+    assert child.process.wait(timeout=280) == 0, child.text()
     ended = dict(line.rsplit(" ", 1) for line in child.text().splitlines())
     assert ended == dict.fromkeys(points_of(chapter), "-9")
     clean, sent = ledger(tmp_path / CLEAN)["states"], Counter(diary(tmp_path / CLEAN))
