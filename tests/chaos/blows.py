@@ -108,6 +108,7 @@ class Striker:
         return self._kill(victim) if kind == "kill" else self._stop_and_wake(victim)
 
     def _kill(self, victim: Process) -> Blow:
+        os.kill(victim.pid, signal.SIGSTOP)  # what it has in flight now is what it has when it dies
         seen = self.site.performing(victim)
         at = now_ms()
         os.kill(victim.pid, signal.SIGKILL)
@@ -136,10 +137,10 @@ class Striker:
         database's lock: that was a lock for everybody, and no zombie.
         """
         everyone, in_flight = self._all()
-        seen = self.site.performing(victim)
         at = now_ms()
         os.kill(victim.pid, signal.SIGSTOP)
         try:
+            seen = self.site.performing(victim)
             asleep = self.scenario.lease_s + self.rng.uniform(1.2, 2.0)
             until(_after(asleep), asleep + 5, "the zombie's sleep is over")
             taken_over = self.site.performing(victim) == 0

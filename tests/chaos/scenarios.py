@@ -49,5 +49,5 @@ LONG = (
     Scenario("two workers", 2, "sqlite", campaigns=5, size=3000, kills=12, everything=1, zombies=3, redis=3, lock_s=6, lease_s=4),
     Scenario("four workers", 4, "postgresql", campaigns=5, size=3000, kills=12, everything=1, zombies=3, redis=3, lock_s=6, lease_s=4),
 )
-SHORT = (Scenario("short form", 2, "sqlite", campaigns=1, size=1000, kills=3, zombies=1, redis=1, lease_s=3, verified=False),)
+SHORT = (Scenario("short form", 2, "sqlite", campaigns=1, size=1000, kills=3, zombies=1, redis=1, lease_s=4, verified=False),)
 POLICIES = ("hold", "retry")
