@@ -17,6 +17,7 @@ from tests.e2e.conftest import CUSTOMERS, VERIFIED_S, Site, files, refused, smal
 from tests.support.releases import ECHO_TESTS, ECHO_TOOL
 from tests.support.smtp import start_smtp
 from tests.support.specimens import SPEC
+from tests.support.stalls import Stalls, watched
 from tests.support.supervised import kill
 from tests.support.waiting import until
 
@@ -198,7 +199,7 @@ async def test_an_edited_artifact_refuses_to_load_until_it_is_as_it_was(site: Si
     text = tool.read_bytes()
     tool.chmod(0o644)
     tool.write_bytes(text.replace(b'args["text"]', b'args["text"] + "!"'))
-    until(lambda: _code(site, args) == "artifact_altered", 5, "the change is seen")
+    until(lambda: _code(site, args) == "artifact_altered", 30, "the change is seen")
     problem = refused(lambda: site.caller.post(ECHO, args), 409, "artifact_altered")
     assert "tool.py was edited" in problem["detail"]
     async with site.mcp(site.caller) as client:
@@ -207,7 +208,7 @@ async def test_an_edited_artifact_refuses_to_load_until_it_is_as_it_was(site: Si
     events = site.audited(action="artifact.loaded", target="echo/1")
     assert events and {event["outcome"] for event in events} == {"refused"}
     tool.write_bytes(text)
-    until(lambda: _code(site, args) is None, 5, "it loads again")
+    until(lambda: _code(site, args) is None, 30, "it loads again")
     assert site.caller.post(ECHO, args)["result"] == {"text": "hello"}
 
 
@@ -309,27 +310,29 @@ LEAST_CALLS = 30
 TURN_S = 0.05  # what waiting for a turn on a busy machine may add
 
 
-def p99(times: list[float]) -> float:
-    return sorted(times)[int(len(times) * 0.99)]
+def p99(calls: list[tuple[float, float]], stalls: Stalls) -> float:
+    times = sorted(ended - began - stalls.within(began, ended) for began, ended in calls)
+    return times[int(len(times) * 0.99)]
 
 
 def test_published_tools_answer_as_usual_while_hostile_candidates_are_verified_and_the_next_one_passes(site: Site) -> None:
-    def call() -> float:
-        began = time.perf_counter()
+    def call() -> tuple[float, float]:
+        began = time.time()
         site.caller.post(ECHO, {"args": {"text": "hello"}})
-        return time.perf_counter() - began
+        return began, time.time()
 
     def state(candidate: str) -> str:
         found: str = site.admin.get(f"/candidates/{candidate}")["state"]
         return found
 
-    usual = [call() for _ in range(100)]
-    hostile = {name: site.author.post("/tools/echo/candidates", {"files": sent})["id"] for name, (sent, _) in HOSTILE.items()}
-    meanwhile: list[float] = []
-    end = time.monotonic() + VERIFIED_S
-    while any(state(candidate) in ("queued", "verifying") for candidate in hostile.values()) and time.monotonic() < end:
-        meanwhile.append(call())
-    usual += [call() for _ in range(100)]
+    with watched() as stalls:
+        usual = [call() for _ in range(100)]
+        hostile = {name: site.author.post("/tools/echo/candidates", {"files": sent})["id"] for name, (sent, _) in HOSTILE.items()}
+        meanwhile: list[tuple[float, float]] = []
+        end = time.monotonic() + VERIFIED_S
+        while any(state(candidate) in ("queued", "verifying") for candidate in hostile.values()) and time.monotonic() < end:
+            meanwhile.append(call())
+        usual += [call() for _ in range(100)]
     for name, candidate in hostile.items():
         assert state(candidate) == "refused", name
         report = site.admin.get(f"/candidates/{candidate}/report")
@@ -337,7 +340,7 @@ def test_published_tools_answer_as_usual_while_hostile_candidates_are_verified_a
         assert HOSTILE[name][1] in {finding["rule"] for finding in found}, (name, found)
         assert all(finding["message"] and finding["fix"] for finding in found), name
     assert len(meanwhile) >= LEAST_CALLS
-    assert p99(meanwhile) <= 2 * p99(usual) + TURN_S, (usual, meanwhile)
+    assert p99(meanwhile, stalls) <= 2 * p99(usual, stalls) + TURN_S, (usual, meanwhile)
 
     next_one = site.author.post("/tools/echo/candidates", {"files": files(tests=ECHO_TESTS + "\n")})["id"]
     until(lambda: state(next_one) not in ("queued", "verifying"), VERIFIED_S, "the next candidate is verified")
