@@ -129,7 +129,7 @@ def serving(home: Path, template: Path, script: Sequence[dict[str, Any]] = ()) -
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, http="httptools", loop="uvloop"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not server.started:
         assert time.monotonic() < deadline and thread.is_alive(), "the server did not start"
         thread.join(0.01)
@@ -140,6 +140,6 @@ def serving(home: Path, template: Path, script: Sequence[dict[str, Any]] = ()) -
             yield Site(url, made[0], database, Catalog(database, home / "tools", scripted().catalog, Keyring(home)), client)
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
         listener.close()
         database.close()

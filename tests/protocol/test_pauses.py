@@ -45,7 +45,7 @@ def test_a_paused_call_answers_503_with_when_to_come_again(site: Site) -> None:
     key = {"Idempotency-Key": "before-the-pause"}
     first = site.post("/tools/count_notes/runs", {"args": COUNTER_ARGS}, *CALL, headers=key).json()
     site.post(PLACES[0], REASON)
-    until(lambda: site.post("/tools/count_notes/runs", BRIEFLY, *CALL).status_code == 503, 2.0)
+    until(lambda: site.post("/tools/count_notes/runs", BRIEFLY, *CALL).status_code == 503)
     refused = site.post("/tools/count_notes/runs", {"args": COUNTER_ARGS}, *CALL)
     body = problem_of(refused, 503, "paused")
     assert body["retryable"] and REASON["reason"] in body["detail"] and body["fix"] and int(refused.headers["retry-after"]) >= 1
@@ -79,7 +79,7 @@ async def test_an_agent_that_may_pauses_resumes_and_is_told_of_a_pause(site: Sit
     async with connected(site, era) as client:
         made = await client.call_tool("toolmint_pause", {"scope": "tool", "name": "count_notes", **REASON})
         assert made.structured_content is not None and made.structured_content["reason"] == REASON["reason"]
-        until(lambda: site.post("/tools/count_notes/runs", BRIEFLY, *CALL).status_code == 503, 2.0)
+        until(lambda: site.post("/tools/count_notes/runs", BRIEFLY, *CALL).status_code == 503)
         refused = await client.call_tool("count_notes", COUNTER_ARGS)
         assert refused.is_error and text_of(refused).startswith("paused: ") and REASON["reason"] in text_of(refused)
         assert refused.meta is not None and refused.meta["toolmint/code"] == "paused" and refused.meta["toolmint/retryable"] is True
