@@ -47,7 +47,7 @@ LAST = r"toolmint restore\b"
 _WORDS = ("toolmint ", "curl ", "make ", "docker ", "podman ", "pg_dump ", "pg_restore ")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.S | re.M)
 _SHELLS = {"", "sh", "bash", "console", "shell"}
-_PATIENCE_S = 60
+_PATIENCE_S = 240
 
 
 def shown(document: str) -> Iterator[str]:
