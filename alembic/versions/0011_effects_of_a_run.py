@@ -1,4 +1,4 @@
-"""Effects are found by run, state and name: what a run has done is counted from the index alone, and without sorting its rows.
+"""What is counted of a run or a ledger is counted from an index alone, without reading or sorting rows; lists of runs are read in order.
 
 Revision 0011, after 0010.
 """
@@ -17,3 +17,7 @@ def upgrade() -> None:
     """Apply."""
     op.create_index("effect_by_run", "effect", ["run_id", "state", "effect"])
     op.drop_index("ix_effect_run_id", "effect")
+    op.drop_index("effect_by_ledger", "effect")
+    op.create_index("effect_by_ledger", "effect", ["tenant", "ledger", "ledger_group", "seq", "state"])
+    op.create_index("run_by_tenant", "run", ["tenant", "id"])
+    op.create_index("run_by_state", "run", ["tenant", "state", "id"])

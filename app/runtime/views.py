@@ -19,6 +19,7 @@ from app.core.db import Database
 from app.core.errors import Invalid, NotFound
 from app.core.pages import Page, page
 from app.runtime.models import OPEN_EFFECTS, QUEUED_EFFECTS, Effect, EffectEvent, Ledger, LogLine, Run, Step, is_open
+from app.runtime.models import OPEN_RUNS as RUNS_OPEN
 from app.runtime.repository import runs as repository
 from app.runtime.repository.bulk import has_code
 from app.runtime.repository.journal import payload
@@ -249,13 +250,12 @@ def _ledger_exists(session: Session, actor: Actor, name: str, group: str) -> Non
 @use_case(None)
 def count_ledger(actor: Actor, database: Database, name: str, group: str) -> dict[str, int]:
     """How many rows of a ledger group are in each state."""
-    query = (
-        sa.select(col(Effect.state), sa.func.count())
-        .where(seen_by(actor, Effect), col(Effect.ledger) == name, col(Effect.ledger_group) == group)
-        .group_by(col(Effect.state))
-    )
+    states = sorted(EFFECT_MOVES)
+    each = [sa.func.count().filter(col(Effect.state) == state) for state in states]  # grouped, SQLite would keep a row for each
+    query = sa.select(*each).where(seen_by(actor, Effect), col(Effect.ledger) == name, col(Effect.ledger_group) == group)
     with database.reading() as session:
-        return {row[0]: row[1] for row in session.connection().execute(query)}
+        found = session.connection().execute(query).one()
+    return {state: number for state, number in zip(states, found, strict=True) if number}
 
 
 @use_case(None)
@@ -304,7 +304,7 @@ def count_effects(actor: Actor, database: Database) -> list[dict[str, Any]]:
     """Effects that need somebody, grouped by state, tool and cause."""
     columns = (col(Effect.state), col(Effect.tool), col(Effect.error_code))
     waiting = sa.and_(col(Effect.state).in_(_COUNTED), is_open("effect", OPEN_EFFECTS))
-    query = sa.select(*columns, sa.func.count()).where(seen_by(actor, Effect), waiting).group_by(*columns)
+    query = sa.select(*columns, sa.func.count()).where(seen_by(actor, Effect, few=True), waiting).group_by(*columns)
     with database.reading() as session:
         rows = session.connection().execute(query).all()
     return [{"state": state, "tool": tool, "error_code": code, "count": number} for state, tool, code, number in rows]
@@ -327,7 +327,7 @@ def read_effect(actor: Actor, database: Database, effect_id: str) -> dict[str, A
 @use_case(None)
 def open_runs(actor: Actor, database: Database) -> int:
     """How many runs of the tenant are not over."""
-    query = select(sa.func.count()).select_from(Run).where(seen_by(actor, Run), col(Run.state).in_(OPEN_RUNS))
+    query = select(sa.func.count()).select_from(Run).where(seen_by(actor, Run, few=True), is_open("run", RUNS_OPEN))
     with database.reading() as session:
         return session.exec(query).one()
 

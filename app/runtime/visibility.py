@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from app.core.actor import Actor
 from app.core.db import Database, insert_missing
-from app.runtime.models import Requirement
+from app.runtime.models import Requirement, aside
 
 CALL = "tools:call"
 WATCHERS = ("effects:resolve", "tools:publish", "tools:rollback", "candidates:approve", "calls:approve", "audit:read")
@@ -29,13 +29,13 @@ def note_requirements(database: Database, tenant: str, tool: str, version: int, 
         insert_missing(session, requirements, rows)
 
 
-def seen_by(actor: Actor, table: Any) -> sa.ColumnElement[bool]:
-    """The condition on rows of `run`, `effect` or `ledger` that `actor` may see.
+def seen_by(actor: Actor, table: Any, *, few: bool = False) -> sa.ColumnElement[bool]:
+    """The condition on rows of `run`, `effect` or `ledger` that `actor` may see; `few`: of those that another condition finds by an index.
 
     A ledger belongs to all versions of its tool, so it takes what any version that ran here asks for.
     """
     columns = table.__table__.c
-    own: sa.ColumnElement[bool] = columns.tenant == actor.tenant
+    own: sa.ColumnElement[bool] = (aside(columns.tenant) if few else columns.tenant) == actor.tenant
     if any(actor.may(permission) for permission in WATCHERS):
         return own
     if not actor.may_ask(CALL):

@@ -73,7 +73,8 @@ def recover_claims(session: Session, claims: Sequence[Claim]) -> None:
     """`recover` for claims that their own process drops, and for nothing else that it holds."""
     for start in range(0, len(claims), CHUNK):
         held = [(claim.id, claim.owner, claim.fence) for claim in claims[start : start + CHUNK]]
-        recover(session, sa.tuple_(effects.c.id, effects.c.owner, effects.c.fence).in_(held), wait=True)
+        named = effects.c.id.in_([claim[0] for claim in held])  # SQLite reads the whole table for a list of rows alone
+        recover(session, named & sa.tuple_(effects.c.id, effects.c.owner, effects.c.fence).in_(held), wait=True)
 
 
 def recover_held(session: Session, run_id: str, owner: str, held: Held) -> None:
@@ -111,7 +112,7 @@ def _shift(
     if wait and session.get_bind().dialect.name == "postgresql":  # in the order in which plans lock them, or the two would deadlock
         some = some.order_by(effects.c.id).with_for_update()
     else:
-        some = some.order_by(effects.c.seq).with_for_update(skip_locked=True)
+        some = some.with_for_update(skip_locked=True)
     values |= {"state": path[-1], "owner": None, "fence": effects.c.fence + 1, "updated_at": log.at}
     while found := session.connection().execute(some).scalars().all():
         statement = sa.update(effects).where(effects.c.seq.in_(found), effects.c.state == before).values(**values)

@@ -196,6 +196,8 @@ async def test_limits_that_nobody_has_asked_for_in_an_hour_are_forgotten(databas
     async with processes(database, world, LaneLimits(at_once=5, per_second=100), 1) as (process,):
         await process.send(*(f"u@d{number}.example.com" for number in range(5)))
         assert len(rows()) == 10
+        shares = [lane.shares for lane in process.lanes._lanes.values() if lane.shares is not None]
+        await until(lambda: all(share.resting for share in shares), what="its shares are given back, so nothing holds a row")
         with database.writing() as session:
             session.connection().execute(sa.text("UPDATE pacing SET next_us = next_us - 3700000000 WHERE name NOT LIKE '%d1.%'"))
         assert retention.prune(database, Keep(None, None))["limits"] == 8

@@ -304,17 +304,6 @@ async def test_the_sweep_and_the_queue_ask_an_index_and_not_the_whole_table(sqli
             assert "effect_open" in plan or "run_open" in plan, plan
 
 
-async def test_what_a_run_has_done_is_counted_from_an_index_without_keeping_a_row(sqlite_database: Database) -> None:
-    asked: list[tuple[str, Any]] = []
-    sa.event.listen(sqlite_database.engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
-    with sqlite_database.reading() as session:
-        assert repository.counts(session, "run_1") == {}
-    with sqlite_database.engine.connect() as connection:
-        (own,) = [call for call in asked if "FROM effect" in call[0] and "sighting" not in call[0]]
-        plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {own[0]}", own[1]).all())
-    assert "COVERING INDEX effect_by_run" in plan and "TEMP B-TREE" not in plan, plan
-
-
 def test_what_a_run_met_is_counted_in_parts_that_lose_and_repeat_nothing(database: Database) -> None:
     many = 2 * repository.PART + 1
     states = ["done", "dead", "unknown"]
