@@ -70,7 +70,7 @@ async def test_what_is_away_costs_few_attempts_and_the_run_completes_with_everyo
         untried = [row for row in rows if row["attempts"] == 0]
         assert {row["error"]["code"] for row in untried} == {"circuit_open"}
         trial_at = from_iso(circuit["trial_at"])
-        assert all(abs(from_iso(row["next_at"]) - trial_at) < 1000 for row in untried), "they wait for the next trial"
+        assert all(abs(from_iso(row["next_at"]) - trial_at) < SLOW.fuse.rest_ms / 2 for row in untried), "they wait for the next trial"
 
 
 @pytest.mark.usefixtures("overloaded")
