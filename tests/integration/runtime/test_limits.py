@@ -197,7 +197,7 @@ async def test_a_share_that_could_not_be_given_back_is_given_back_once_it_can_be
         _rename(database, "flow_share", "flow_share_away")
         idle.leave("a")
         await until(lambda: idle.granted == 0, what="it tries to give its share back")
-        await asyncio.wait({writer.put(_nothing, None)})  # it stands behind what was tried, and may fail with it
+        await asyncio.gather(writer.put(_nothing, None), return_exceptions=True)  # it stands behind what was tried, and may fail with it
         _rename(database, "flow_share_away", "flow_share")
         await asyncio.wait_for(busy.take("b", ALWAYS), 30)
         for shares in (idle, busy):
