@@ -176,8 +176,8 @@ def _spells(row: Row) -> list[tuple[int, float]]:
 
 def _judge_recovery(books: Books, blows: Sequence[Blow], found: Findings) -> None:
     """How long after each blow the next mail was begun that the server accepted: of each campaign that it interrupted, by a process not
-    hit; where it hit none, of any campaign. Mails that break are no measure: they wait on purpose. What waits for a blow that stops
-    everybody is that one's matter.
+    hit; where it hit none, of any campaign. A lock hits everybody and nobody dies of it, so anybody may be the one who goes on. Mails that
+    break are no measure: they wait on purpose. What waits for a blow that stops everybody is that one's matter.
     """
     begun: dict[str, list[tuple[int, str]]] = defaultdict(list)
     hit: dict[str, set[str]] = defaultdict(set)
@@ -194,7 +194,8 @@ def _judge_recovery(books: Books, blows: Sequence[Blow], found: Findings) -> Non
         campaigns = {campaign for owner in blow.owners for campaign in hit[owner]} if blow.victims else {_ANY}
         since = blow.judged_from
         stopped = min((other.at for other in blows if other.at > since and other.kind in _STOP_ALL), default=math.inf)
-        nexts = [next((at for at, owner in begun[each] if at > since and owner not in blow.owners), None) for each in campaigns]
+        hit_now = frozenset() if blow.kind == "lock" else blow.owners
+        nexts = [next((at for at, owner in begun[each] if at > since and owner not in hit_now), None) for each in campaigns]
         seconds = [(at - since) / 1000 for at in nexts if at is not None and at < stopped]
         if not seconds:
             continue

@@ -201,6 +201,14 @@ def test_a_campaign_that_waits_since_everything_was_killed_is_not_held_against_t
     assert case.findings().broken == []
 
 
+def test_after_a_lock_anybody_may_go_on_for_nobody_died_of_it() -> None:
+    case = in_order()
+    case.blows.append(replace(case.blows[0], kind="lock", until=KILL_AT + 500, overtaken=True))
+    for policy in ("hold", "retry"):
+        case.send(case.add(policy, "meanwhile"), KILL_AT + 700, ANN)
+    assert case.findings().recoveries["lock"] == [0.2]
+
+
 @pytest.mark.parametrize(("overtaken", "most"), [(False, CONNECTIONS), (True, 2 * CONNECTIONS)])
 def test_at_a_lock_no_more_are_lost_than_have_a_place_and_twice_as_many_where_ends_may_fail_before_beginnings(
     overtaken: bool, most: int

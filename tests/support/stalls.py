@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tests.support.waiting import until_async
+
 EVERY_S, STALL_S = 0.02, 0.25
+PATIENCE_S = 30.0
 
 
 @dataclass(eq=False)
@@ -32,8 +35,9 @@ def watched() -> Iterator[Stalls]:
     stalls, over = Stalls(), threading.Event()
 
     def watch() -> None:
-        before = time.time()
-        while not over.wait(EVERY_S):
+        before, ended = time.time(), False
+        while not ended:
+            ended = over.wait(EVERY_S)  # looked at once more: both may be woken from the last stall at once
             now = time.time()
             if now - before > STALL_S:
                 stalls.noted.append((before, now))
@@ -46,3 +50,12 @@ def watched() -> Iterator[Stalls]:
     finally:
         over.set()
         thread.join()
+
+
+async def until_within(promised_s: float, condition: Callable[[], bool], what: str) -> None:
+    """Wait for `condition`, which is promised within so many seconds in which the machine did not stand still."""
+    with watched() as stalls:
+        began = time.time()
+        await until_async(condition, PATIENCE_S, what)
+        ended = time.time()
+    assert ended - began - stalls.within(began, ended) <= promised_s, f"not within {promised_s:g} s: {what}"

@@ -147,7 +147,7 @@ def test_answers_that_never_fit_are_paid_for_twice_at_most(fake: FakeAnthropic) 
 
 
 def test_a_silent_server_is_left_at_the_read_limit_and_all_of_it_at_the_deadline(fake: FakeAnthropic) -> None:
-    assert ask(fake, Hangs(), GOOD, patience=Patience(read_s=0.3, first_delay_s=0.01)).value == {"content": "print"}
+    assert ask(fake, Hangs(), GOOD, patience=Patience(read_s=2.5, first_delay_s=0.01)).value == {"content": "print"}
     began = time.monotonic()
     late = ask(fake, Hangs(), patience=Patience(deadline_s=0.3))
     assert code_of(late) == "model_timeout" and time.monotonic() - began < 30

@@ -88,7 +88,7 @@ def test_each_fault_gets_its_verdict_and_the_pool_goes_on(start_server: Callable
         told = []
         for fault, *_ in FAULTS:
             before = len(server.accepted())
-            reply = await send(f"{fault}.x@example.com", wait_ms=400 if fault.startswith("hang") else 5000)
+            reply = await send(f"{fault}.x@example.com", wait_ms=2500 if fault.startswith("hang") else 5000)
             accepted = len(server.accepted()) - before
             told.append((fault, reply, accepted, await send("good@example.com")))
         return told
@@ -174,7 +174,7 @@ def test_a_host_without_address_is_unreachable() -> None:
 
 def test_a_listener_that_never_greets_costs_no_more_than_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        reply = one(f"smtp://127.0.0.1:{mute.getsockname()[1]}", "ann@example.com", wait_ms=200)
+        reply = one(f"smtp://127.0.0.1:{mute.getsockname()[1]}", "ann@example.com", wait_ms=2500)
     assert (reply.verdict, reply.code) == ("refused_now", "smtp_timeout")
 
 
@@ -215,7 +215,7 @@ def test_a_deadline_that_has_passed_sends_nothing(server: SmtpProcess) -> None:
 
 def test_waiting_for_a_free_connection_counts_against_the_deadline_and_sends_nothing(server: SmtpProcess) -> None:
     async def work(send: Send, _effect: SmtpEffect) -> list[Reply]:
-        first = asyncio.create_task(send("hang.a@example.com", wait_ms=600))
+        first = asyncio.create_task(send("hang.a@example.com", wait_ms=4000))
         await until_async(lambda: len(server.accepted()) == 1)
         return [await send("b@example.com", wait_ms=100), await first]
 

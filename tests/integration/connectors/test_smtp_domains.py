@@ -102,7 +102,8 @@ def test_a_slow_domain_does_not_hold_up_the_others(sqlite_database: Database, se
     mails = delivered(sqlite_database, smtp(server, at_once=1), mixed(16))
     assert all(mail.reply is not None and mail.reply.verdict == "done" for mail in mails)
     quick, slow = ([mail.at for mail in mails if mail.domain == f"{name}.example.com"] for name in ("quick", "slow"))
-    assert max(quick) < 0.6 < 8 * 0.15 <= max(slow)
+    assert sum(at < max(quick) for at in slow) <= 3, "the quick ones do not wait for the slow"
+    assert max(slow) >= 8 * 0.15
     assert len(server.accepted()) == 16
 
 
@@ -115,7 +116,7 @@ def test_a_domain_that_says_421_rests_while_the_others_go_on(sqlite_database: Da
     assert refused[0] in slow
     assert len(server.accepted()) == 11
     assert sorted(mail.at for mail in slow)[-1] >= 0.25  # it rested
-    assert max(mail.at for mail in mails if mail not in slow) < 0.25
+    assert max(mail.at for mail in mails if mail not in slow) < max(mail.at for mail in slow), "the others did not wait for it"
 
 
 def test_mails_begin_so_many_a_second(sqlite_database: Database, server: SmtpProcess) -> None:

@@ -17,6 +17,7 @@ from app.runtime.flow.limits import Limits, ToolLimits
 from app.runtime.recovery import due_runs
 from app.sandbox.sandbox import Sandbox
 from tests.support.published import CALLER, COUNTER_ARGS, House, house, release, release_sender
+from tests.support.stalls import until_within
 from tests.support.waiting import until_async
 
 pytestmark = pytest.mark.anyio
@@ -26,12 +27,12 @@ SEND = {"group": "g", "to": ["a@example.org"]}
 
 async def pause(h: House, scope: str, name: str = "") -> None:
     await asyncio.to_thread(pausing.pause, OPERATOR, h.calls, scope, name, "the list is wrong")
-    await until_async(lambda: _known(h, 1), 1.0, "the pause is known")
+    await until_within(1.0, lambda: _known(h, 1), "the pause is known")
 
 
 async def resume(h: House, scope: str, name: str = "") -> None:
     await asyncio.to_thread(pausing.resume, OPERATOR, h.calls, scope, name)
-    await until_async(lambda: _known(h, 0), 1.0, "the end of the pause is known")
+    await until_within(1.0, lambda: _known(h, 0), "the end of the pause is known")
 
 
 def _known(h: House, number: int) -> bool:

@@ -24,6 +24,7 @@ from app.runtime.flow.limits import Fuse, Limits
 from app.runtime.flow.pausing import circuits_of
 from app.runtime.queue import next_due, work_queue, workable
 from app.sandbox.sandbox import Sandbox
+from tests.support.stalls import until_within
 from tests.support.waiting import until_async as until
 from tests.support.worlds import CALLER, World, world
 
@@ -250,7 +251,7 @@ async def test_a_circuit_that_one_process_opens_is_open_in_the_other_within_a_se
     async with world(database, sandbox, flow=flow, script=[AWAY | {"times": 5}]) as w, neighbour(w, database_url) as there:
         await w.call(group="g", to=MANY[:5])
         await until(lambda: circuits_of(database, DEFAULT_TENANT), what="the circuit is open")
-        await until(lambda: knows(there), 1.0, "the other process knows of it within a second")
+        await until_within(1.0, lambda: knows(there), "the other process knows of it within a second")
         before = attempts(database)
         _, ending = await there.call(group="h", to=MANY[:50])
         assert ending is not None and ending.result is not None and ending.result["retrying"] == 50
@@ -261,7 +262,7 @@ async def test_a_circuit_that_one_process_opens_is_open_in_the_other_within_a_se
             return not circuits_of(database, DEFAULT_TENANT)
 
         await until(tried, what="a trial of the first process closes it")
-        await until(lambda: not knows(there), 1.0, "the other process knows of that within a second")
+        await until_within(1.0, lambda: not knows(there), "the other process knows of that within a second")
         _, ending = await there.call(group="i", to=MANY[:3])
         assert ending is not None and ending.result is not None and ending.result["done"] == 3
 

@@ -21,6 +21,7 @@ from app.runtime.process import Call
 from app.runtime.queue import next_due, work_queue, workable
 from app.runtime.recovery import due_runs
 from app.sandbox.sandbox import Sandbox
+from tests.support.stalls import until_within
 from tests.support.waiting import until_async as until
 from tests.support.worlds import CALLER, PURE, World, world
 
@@ -37,13 +38,17 @@ ALL = ("everything", "")
 async def paused(w: World, what: tuple[str, str]) -> None:
     """Pause, and wait until the process knows."""
     begin_pause(OPERATOR, w.database, *what, "the list is wrong")
-    await until(lambda: len(_flow(w).pauses(DEFAULT_TENANT)) == len(pauses_of(w.database, DEFAULT_TENANT)), 1.0, "the pause is known")
+    await until_within(1.0, lambda: _known(w), "the pause is known")
 
 
 async def resumed(w: World, what: tuple[str, str]) -> None:
     """End a pause, and wait until the process knows."""
     end_pause(OPERATOR, w.database, *what)
-    await until(lambda: len(_flow(w).pauses(DEFAULT_TENANT)) == len(pauses_of(w.database, DEFAULT_TENANT)), 1.0, "the end is known")
+    await until_within(1.0, lambda: _known(w), "the end is known")
+
+
+def _known(w: World) -> bool:
+    return len(_flow(w).pauses(DEFAULT_TENANT)) == len(pauses_of(w.database, DEFAULT_TENANT))
 
 
 def _flow(w: World) -> Flow:
@@ -70,7 +75,7 @@ async def test_a_pause_stops_a_run_at_an_effect_boundary_and_its_end_lets_it_go_
         calling = asyncio.create_task(w.call(group="g", to=MANY))
         await until(lambda: len(w.sent()) >= 5, what="the run sends")
         await paused(w, what)
-        begun, ending = await asyncio.wait_for(calling, 5)
+        begun, ending = await asyncio.wait_for(calling, 60)
         assert ending is not None and ending.state == "paused" and 5 <= len(w.sent()) < len(MANY)
         run = w.run(begun.run_id)
         assert run["state"] == "scheduled" and run["waits_for"] == ("email.send" if what == CONNECTOR else None)
@@ -127,7 +132,7 @@ async def test_the_retry_queue_stops_in_the_middle_of_a_batch_that_is_paused(dat
         working = asyncio.create_task(work_queue(w.runtime))
         await until(lambda: len(w.sent()) >= 3, what="the queue sends")
         await paused(w, CONNECTOR)
-        await asyncio.wait_for(working, 5)
+        await asyncio.wait_for(working, 60)
         held = set(w.states().values())
         assert held <= {"done", "planned", "retry_wait"} and "planned" in held and len(w.sent()) < len(MANY)
         with database.reading() as session:
@@ -191,7 +196,7 @@ async def test_a_pause_in_the_middle_of_several_chunks_repeats_and_loses_nothing
         calling = asyncio.create_task(w.call(group="g", to=everyone))
         await until(lambda: len(w.sent()) >= 600, what="the run sends")
         await paused(w, CONNECTOR)
-        begun, ending = await asyncio.wait_for(calling, 10)
+        begun, ending = await asyncio.wait_for(calling, 60)
         assert ending is not None and ending.state == "paused" and len(w.sent()) < len(everyone)
         await resumed(w, CONNECTOR)
         ending = await w.runtime.execute(begun.run_id)
