@@ -1,4 +1,5 @@
-"""What every request to the service passes first: its host name is one of ours, its address is text, its trace id is known from here on.
+"""What every request to the service passes first: its host name is one of ours, its address is text, its trace id is known from here on,
+and HEAD is answered like GET, without the content (RFC 9110, 9.3.2).
 
 Pure ASGI, because a middleware that wraps responses would hold back event streams. It stands before every front door.
 
@@ -48,7 +49,7 @@ class Edge:
                 await send(message)
 
             refused = self._refusal(host, scope)
-            await (self._app if refused is None else problem(refused))(scope, receive, marked)
+            await (self._app if refused is None else problem(refused))(_asked(scope), receive, marked)
 
     def _refusal(self, host: str, scope: Scope) -> ToolmintError | None:
         if not self._known(host):
@@ -67,3 +68,8 @@ class Edge:
             return True
         name, _, port = host.rpartition(":")
         return name in self._hosts and port.isdigit()
+
+
+def _asked(scope: Scope) -> Scope:
+    """HEAD as the GET that it stands for; the server sends no content. At `/mcp`, where a GET opens a stream, it stays HEAD."""
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" and scope["path"].rstrip("/") != "/mcp" else scope

@@ -14,18 +14,23 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.core.errors import Conflict, Failed, Invalid, Limited, NotFound, Problem, ToolmintError, Unauthenticated, Unavailable
+from app.core.errors import (
+    Conflict,
+    Failed,
+    Invalid,
+    Limited,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    ToolmintError,
+    Unauthenticated,
+    Unavailable,
+)
 from app.observability.traces import current_trace
 
 logger = logging.getLogger("toolmint.api")
 MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = "1"
-
-
-class MethodNotAllowed(ToolmintError):
-    """The resource is there and takes other methods."""
-
-    status, title = 405, "Method not allowed"
 
 
 def problem_body(error: ToolmintError) -> dict[str, Any]:

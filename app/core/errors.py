@@ -85,6 +85,12 @@ class NotFound(ToolmintError):
     status, title = 404, "Not found"
 
 
+class MethodNotAllowed(ToolmintError):
+    """The resource is there and takes other methods."""
+
+    status, title = 405, "Method not allowed"
+
+
 class Conflict(ToolmintError):
     """The state of things does not admit this request."""
 

@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from app.core.errors import Failed, Forbidden, Invalid, NotFound, ToolmintError, Unauthenticated
+from app.core.errors import Failed, Invalid, MethodNotAllowed, NotFound, ToolmintError, Unauthenticated
 from app.observability.traces import current_trace
 from app.web.desk import Hall, go_to, whoever
 from app.web.navigation import ways_on
@@ -31,7 +31,7 @@ NOT_FOUND = NotFound("page_not_found", "There is nothing at this address.", fix=
 _FOR_CALLERS = re.compile(r"\b(?:GET|POST) /|cursor")  # advice that a page gives as a link
 _HTTP = {
     400: Invalid("form_unreadable", "This form cannot be read.", fix="Send fewer and shorter fields; put large inputs into a collection."),
-    405: Forbidden("method_not_allowed", "This address does not take such a request.", fix="Start from the overview."),
+    405: MethodNotAllowed("method_not_allowed", "This address does not take such a request.", fix="Start from the overview."),
 }
 
 
@@ -43,7 +43,9 @@ def install(web: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 404
-        return await answer(request, _HTTP.get(status, NOT_FOUND))
+        answered = await answer(request, _HTTP.get(status, NOT_FOUND))
+        answered.headers.update(getattr(error, "headers", None) or {})  # 405 says in Allow what is taken
+        return answered
 
     async def unforeseen(request: Request, error: Exception) -> Response:
         logger.error("page failed: %s %s", request.method, request.url.path, exc_info=error)
@@ -64,7 +66,7 @@ async def http_not_found(request: Request, _error: Exception) -> Response:
 async def answer(request: Request, error: ToolmintError) -> Response:
     """The error as a page, a part, or problem details for an address under `/api/` that nobody answers."""
     if request.url.path.startswith("/api/"):
-        body = {"type": "about:blank", "status": error.status, "trace_id": current_trace(), **error.as_dict()}
+        body = {"type": f"urn:toolmint:error:{error.code}", "status": error.status, "trace_id": current_trace(), **error.as_dict()}
         return JSONResponse(body, error.status, media_type="application/problem+json")
     if isinstance(error, Unauthenticated):
         return _sign_in(request, error)

@@ -13,13 +13,15 @@ from app.web.addresses import address
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One link: its path, name, icon, the key pressed after `g`, and the permission without which it is not shown."""
+    """One link: its path, name, icon, the key pressed after `g`, the permission without which it is not shown,
+    and which other paths belong to it."""
 
     path: str
     name: str
     icon: str
     key: str
     permission: str | None = None
+    also: tuple[str, ...] = ()
 
 
 NAVIGATION: tuple[tuple[str, tuple[Place, ...]], ...] = (
@@ -37,7 +39,7 @@ NAVIGATION: tuple[tuple[str, tuple[Place, ...]], ...] = (
             Place("/runs", "Runs", "run", "r"),
             Place("/approvals", "Approvals", "check", "p"),
             Place("/ledgers", "Ledgers", "ledger", "l"),
-            Place("/queues", "Queues", "queue", "q"),
+            Place("/queues", "Queues", "queue", "q", also=("/redrives",)),
             Place("/pauses", "Pauses", "pause", "z"),
             Place("/outbox", "Outbox", "mail", "m", "records:read"),
         ),

@@ -45,9 +45,9 @@ class Page:
         """Whether to offer an action; the use case decides again."""
         return self.actor is not None and holds(self.actor, permission)
 
-    def within(self, path: str) -> bool:
-        """Whether this page belongs to the section at `path`."""
-        return self.path == path or (path != "/" and self.path.startswith(f"{path}/"))
+    def within(self, *paths: str) -> bool:
+        """Whether this page belongs to the section at one of `paths`."""
+        return any(self.path == path or (path != "/" and self.path.startswith(f"{path}/")) for path in paths)
 
 
 def environment(clock: Clock) -> Environment:

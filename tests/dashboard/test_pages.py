@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.dashboard.client import Client
-from tests.dashboard.ids import TOOL, UNKNOWN, candidate, pages, run
+from tests.dashboard.ids import REDRIVE, TOOL, UNKNOWN, candidate, pages, run
 from tests.dashboard.seed import AGENT_KEY, OPERATOR_KEY, VIEWER_KEY
 from tests.dashboard.site import Site
 
@@ -75,7 +75,27 @@ def test_an_unknown_address_under_the_api_is_answered_with_problem_details(admin
     answer = admin.get("/api/v1/nothing")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
-    assert json.loads(answer.text)["code"] == "page_not_found"
+    body = json.loads(answer.text)
+    assert (body["code"], body["type"]) == ("page_not_found", "urn:toolmint:error:page_not_found")
+
+
+def test_a_method_that_an_address_does_not_take_is_405_and_says_which_it_takes(admin: Client) -> None:
+    for path, takes in {"/runs": "GET", "/pauses/ends": "POST"}.items():
+        answer = admin.http.delete(path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, takes), path
+        assert "method_not_allowed" in answer.text and "Go to the overview" in answer.text
+
+
+def test_every_page_about_redrives_stands_in_the_section_of_the_queues(admin: Client) -> None:
+    for path in ("/queues/dead", "/redrives", f"/redrives/{REDRIVE}"):
+        section = re.search(r'href="([^"]+)" data-keys="g \w" aria-current="page"', admin.get(path).text)
+        assert section is not None and section[1] == "/queues", path
+
+
+def test_where_nothing_is_left_to_redrive_no_empty_fact_is_shown(admin: Client) -> None:
+    assert "<dt>Tools</dt>" in admin.get("/queues/dead/decision").text
+    empty = admin.get("/queues/dead/decision?tool=quote_price").text
+    assert "Nothing matches any more" in empty and "<dt>Tools</dt>" not in empty
 
 
 def test_a_filter_that_no_list_knows_is_an_error_and_no_empty_list(admin: Client) -> None:

@@ -119,6 +119,13 @@ def test_a_body_that_streams_beyond_the_limit_is_refused_and_starts_nothing(site
     assert site.get("/runs", tool="count_notes").json()["items"] == before
 
 
+def test_head_is_get_without_the_content(site: Site) -> None:
+    for path, status in {"/tools": 200, "/nothing/here": 404, "/runs?limit=0": 422}.items():
+        asked, told = site.ask("GET", path), site.ask("HEAD", path)
+        assert told.status_code == asked.status_code == status, path
+        assert told.content == b"" and told.headers["content-type"] == asked.headers["content-type"]
+
+
 def test_what_the_framework_refuses_is_a_problem_too(site: Site) -> None:
     problem_of(site.get("/nothing/here"), 404, "route_not_found")
     refused = site.ask("DELETE", "/tools")
