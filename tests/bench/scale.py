@@ -21,7 +21,7 @@ from tests.support.waiting import until
 
 BOUNDED = (1_000, 10_000, 30_000)
 FULL = (1_000, 100_000, 1_000_000)
-WARM, WARM_WEB_S = 80_000, 15
+WARM, WARM_WEB_S = 100_000, 25
 """A campaign before those that are measured, of which web and worker do a part each: what a process keeps whatever it does (the database's
 page caches, the allocator's arenas) is full then, so what grows afterwards grows with the campaign.
 """
