@@ -23,7 +23,7 @@ from starlette.requests import Request
 from app.access.browsing import names_of, signed_in
 from app.core.actor import Actor
 from app.core.db import Database
-from app.core.errors import Forbidden, Invalid, Unauthenticated
+from app.core.errors import Forbidden, Invalid, ToolmintError, Unauthenticated
 from app.core.texts import text_problems
 from app.invocation.parts import Services
 from app.invocation.pausing import list_pauses
@@ -88,16 +88,25 @@ class Desk:
         return str(self.request.query_params.get(name, default)).strip()
 
     def show(self, template: str, /, *, status: int = 200, part: str | None = None, **values: Any) -> Response:
-        """The page; or only its `part`, where HTMX asked for that."""
+        """The page; or only its `part`, where HTMX asked for that. Raises a refusal among `values` that nobody would see on it."""
         if part is not None and self.partial:
             return HTMLResponse(self.render(part, **values), status)
         note = self.hall.sessions.open_note(self.request.cookies.get(self.hall.sessions.note_cookie))
         pauses = list_pauses(self.actor, self.services.calls, limit=MOST_PAUSES)["items"]
         page = Page(self.actor, self.csrf, self.request.url.path, note, self.name_of, pauses)
-        answer = HTMLResponse(self.hall.templates.get_template(template).render(**values, page=page), status)
+        text = self.hall.templates.get_template(template).render(**values, page=page)
+        self._see(text, values)
+        answer = HTMLResponse(text, status)
         if note is not None:
             answer.delete_cookie(self.hall.sessions.note_cookie, secure=self.hall.sessions.secure, httponly=True, samesite="lax")
         return answer
+
+    def _see(self, text: str, values: Mapping[str, Any]) -> None:
+        """The form that was sent may be gone, as where somebody else decided first, and HTMX takes nothing but that form from the page."""
+        refused = next((value for value in values.values() if isinstance(value, ToolmintError)), None)
+        form = self.request.headers.get("hx-target", "").partition("#")[2]
+        if refused is not None and not ('class="problem"' in text and (not form or f'id="{form}"' in text)):
+            raise refused
 
     def render(self, template: str, /, **values: Any) -> str:
         """One part as text; it may use `page`, too."""

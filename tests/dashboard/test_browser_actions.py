@@ -6,12 +6,15 @@ import re
 
 import pytest
 
+from app.access.keys import create_key
 from app.candidates.models import Candidate, GateResult
 from app.core import feed
+from app.core.actor import SYSTEM
 from app.core.db import now
 from app.observability.audit import text_digest
 from app.registry.models import Channel
 from app.runtime.models import Run
+from app.web.listing import PAGE
 from tests.dashboard import seed_texts as texts
 from tests.dashboard.conftest import Visit
 from tests.dashboard.ids import TOOL, UNKNOWN, candidate, run
@@ -239,6 +242,31 @@ def test_a_key_is_revoked_only_after_the_word_is_typed(own_site: Site, visit: Vi
     at.page.click("text=Revoke key")
     at.page.wait_for_selector("text=is revoked. Whoever uses it")
     assert "revoked" in at.text("tr:has-text('campaign agent')")
+
+
+@SCRIPT
+def test_who_decides_second_reads_that_it_is_decided(own_site: Site, visit: Visit, script: bool) -> None:
+    late, soon = (visit(own_site, f"/effects/{UNKNOWN}", key=OPERATOR_KEY, script=script) for _ in range(2))
+    late.expected = {409}
+    for at in (soon, late):
+        at.page.check("input[value=abandon]")
+        at.page.fill("#verdict input[name=reason]", "given up")
+    soon.page.click("text=Record verdict")
+    soon.page.wait_for_selector("text=The verdict is recorded.")
+    late.page.click("text=Record verdict")
+    late.page.wait_for_selector(".problem >> text=effect_not_unknown")
+
+
+@SCRIPT
+def test_a_refusal_whose_form_is_on_no_page_is_told_all_the_same(own_site: Site, visit: Visit, script: bool) -> None:
+    older = create_key(SYSTEM, own_site.database, "older", ["tools:call"])["id"]
+    at = visit(own_site, f"/keys?revoke={older}", script=script)
+    at.expected = {422}
+    for number in range(PAGE):
+        create_key(SYSTEM, own_site.database, f"newer {number}", ["tools:call"])
+    at.page.fill("#revoke input[name=confirm]", "yes")
+    at.page.click("text=Revoke key")
+    at.page.wait_for_selector(".problem >> text=Nothing was revoked.")
 
 
 def test_a_form_of_a_session_that_is_over_leads_to_the_sign_in_page(own_site: Site, visit: Visit) -> None:
