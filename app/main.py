@@ -84,7 +84,7 @@ def _probes(services: Services, redis: Redis) -> Mapping[str, Probe]:
     async def look_at_proof() -> None:
         proof = services.sandbox.proof
         if proof is None or not proof.ok:
-            raise Unavailable("sandbox_unproven", "isolation could not be proven; run `toolmint doctor`")
+            raise Unavailable("sandbox_unproven", "isolation could not be proven", fix="Run `toolmint doctor`: it names what is missing.")
 
     return {
         "database": database_probe(services.database),

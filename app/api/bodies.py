@@ -48,7 +48,7 @@ async def pieces(request: Request, most: int) -> AsyncIterator[bytes]:
                 _too_large(most)
             yield piece
     except ClientDisconnect:
-        raise Invalid("body_incomplete", "The request ended before its body did.") from None
+        raise Invalid("body_incomplete", "The request ended before its body did.", fix="Send it again, whole.") from None
 
 
 async def read_body(request: Request, most: int = MOST_BYTES) -> bytes:

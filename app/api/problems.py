@@ -70,7 +70,7 @@ async def _http(request: Request, error: Exception) -> Response:
         return refused
     if status == 404:
         return problem(NotFound("route_not_found", "There is nothing at this address.", fix="See /docs for what there is."))
-    return problem(Invalid("request_invalid", "The request could not be read."))
+    return problem(Invalid("request_invalid", "The request could not be read.", fix="Send what /docs shows for this address."))
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:

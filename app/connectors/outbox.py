@@ -86,7 +86,7 @@ class OutboxPage:
 def list_outbox(actor: Actor, database: Database, cursor: str | None = None, limit: int = 50, recipient: str | None = None) -> OutboxPage:
     """One page of 1 to 500 e-mails, of one recipient if told. Raises Invalid `cursor_invalid` or `limit_invalid`."""
     if not 1 <= limit <= 500:
-        raise Invalid("limit_invalid", "A page has 1 to 500 e-mails.")
+        raise Invalid("limit_invalid", "A page has 1 to 500 e-mails.", fix="Ask for fewer and follow next_cursor.")
     if cursor and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
         raise Invalid("cursor_invalid", "This cursor is not one of ours.", fix="Pass next_cursor as it came.")
     before = int(cursor) if cursor else None

@@ -70,6 +70,6 @@ def worker_probe(database: Database) -> Probe:
 
     def ask() -> None:
         if owners.alive(database, "worker") == 0:
-            raise Unavailable("worker_missing", "no worker holds a lease")
+            raise Unavailable("worker_missing", "no worker holds a lease", fix="Start one: `toolmint up` keeps one running.")
 
     return lambda: asyncio.to_thread(ask)

@@ -89,7 +89,7 @@ def page_of(
     Raises NotFound `snapshot_not_found`, also for a snapshot of another collection, and Invalid for a wrong filter, cursor or limit.
     """
     if not 1 <= limit <= MAX_LIMIT:
-        raise Invalid("limit_invalid", f"A page has 1 to {MAX_LIMIT} records.")
+        raise Invalid("limit_invalid", f"A page has 1 to {MAX_LIMIT} records.", fix="Ask for fewer and follow next_cursor.")
     choices = check_filter(filter_)
     found = repository.find_snapshot(session, tenant, id_) if _ID.match(id_) else None
     if found is None or found.collection not in set(collections):

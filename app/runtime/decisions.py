@@ -70,7 +70,7 @@ def _cancel(actor: Actor, database: Database, run_id: str) -> dict[str, Any]:
         if run is None:
             raise _no_run(run_id)
         if run.state not in OPEN_RUNS:
-            raise Conflict("run_over", f"This run is {run.state}; there is nothing to cancel.")
+            raise Conflict("run_over", f"This run is {run.state}; there is nothing to cancel.", fix="See its effects for what it has done.")
         run.cancel_at = run.cancel_at or now(session)
         if run.state != "executing":
             _cancel_waiting(session, run)

@@ -160,7 +160,7 @@ def _count_named(session: Session, decision: BulkDecision, named: Sequence[str])
     missing = sorted(set(named) - found.keys())
     if missing:
         problems = [Problem("$.ids", f"there is no effect {name!r}") for name in missing[:20]]
-        raise NotFound("effect_not_found", f"{len(missing)} of these effects do not exist.", fix="See GET /effects.", problems=problems)
+        raise NotFound("effect_not_found", f"No effect has {len(missing)} of these ids.", fix="See GET /effects.", problems=problems)
     fit = sum(state == BEFORE[decision.kind] for state in found.values())
     if not fit:
         states = ", ".join(sorted(set(found.values())))

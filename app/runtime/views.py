@@ -316,7 +316,7 @@ def read_effect(actor: Actor, database: Database, effect_id: str) -> dict[str, A
     with database.reading() as session:
         row = session.exec(select(Effect).where(Effect.id == effect_id, seen_by(actor, Effect))).first()
         if row is None:
-            raise NotFound("effect_not_found", f"There is no effect {effect_id!r}.")
+            raise NotFound("effect_not_found", f"There is no effect {effect_id!r}.", fix="Take the id from GET /effects, or from a ledger.")
         events = session.exec(select(EffectEvent).where(EffectEvent.effect_seq == row.seq).order_by(col(EffectEvent.seq))).all()
         history = [
             {"before": e.before, "after": e.after, "at": iso(e.at), "fence": e.fence, "actor": e.actor, "detail": e.detail} for e in events

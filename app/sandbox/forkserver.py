@@ -28,6 +28,7 @@ _PACKET = 1 << 16
 _START_S = 20.0
 _PREPARE_S = 20.0
 _KILL_S = 5.0
+_ANEW = "Ask again: a new sandbox is started. If it stays so, run `toolmint doctor`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,8 @@ class ForkServer:
                 await server._send({"filter": plan.strict_filter.hex(), "rlimits": dict(plan.child_rlimits)})
             if not await server._began(_START_S):
                 said = os.pread(complaints, 2000, 0).decode(errors="replace").strip()
-                raise Unavailable("sandbox_start_failed", f"the sandbox did not start: {said or 'it said nothing'}", retryable=False)
+                why = f"the sandbox did not start: {said or 'it said nothing'}"
+                raise Unavailable("sandbox_start_failed", why, fix="Run `toolmint doctor`: it names what is missing.", retryable=False)
             return server
         finally:
             theirs.close()
@@ -123,7 +125,7 @@ class ForkServer:
             os.close(source)
         template = ForkServer(child.channel, child.ended, lambda: self._kill_soon(child), self.patience)
         if not await template._began(_PREPARE_S):
-            raise Unavailable("sandbox_gone", "the tool could not be made ready to run", retryable=False)
+            raise Unavailable("sandbox_gone", "the tool could not be made ready to run", fix=_ANEW, retryable=False)
         return template
 
     async def spawn(self, rlimits: dict[str, int]) -> Child:
@@ -140,7 +142,7 @@ class ForkServer:
         except OSError as error:
             ours.close()
             self._children.pop(child.ident, None)
-            raise Unavailable("sandbox_gone", "the fork server has gone away") from error
+            raise Unavailable("sandbox_gone", "the fork server has gone away", fix=_ANEW) from error
         finally:
             theirs.close()
         return child

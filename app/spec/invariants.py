@@ -126,7 +126,7 @@ class _WarmChild:
     def _converse(self, line: bytes, expected: int, time_limit_s: float) -> tuple[list[bool | str], bool]:
         process = self._running()
         if process.stdin is None or process.stdout is None:
-            raise Unavailable("invariants_unavailable", "The child that checks invariants has no pipes.")
+            raise Unavailable("invariants_unavailable", "The child that checks invariants has no pipes.", fix="Call again.")
         expired = threading.Event()
 
         def expire() -> None:

@@ -74,4 +74,5 @@ def refuse_cut(program: str, done: Completed) -> None:
 def broken(program: str, done: Completed) -> Failed:
     """The error of a check that ended without an answer: never a pass, and not the candidate's fault."""
     said = done.stderr.decode(errors="replace").strip()[-400:]
-    return Failed(SAID_NOTHING, f"The check {program} ended with status {done.exit} and no answer: {said or 'it said nothing'}")
+    what = f"The check {program} ended with status {done.exit} and no answer: {said or 'it said nothing'}"
+    return Failed(SAID_NOTHING, what, fix="Verify again; if it stays so, run `toolmint doctor`.")

@@ -120,7 +120,7 @@ class Drill:
         owner = owners.register(self.database, "verification", _LEASE_MS)
         claimed = claim_candidate(self.database, candidate, owner)
         if claimed is None:
-            raise Failed("drill_failed", "The drill could not claim the candidate that it had just submitted.")
+            raise Failed("drill_failed", "The drill could not claim the candidate that it had just submitted.", fix="Verify again.")
         finish_candidate(self.database, candidate, owner, {"candidate_id": candidate, "digest": claimed.digest, **_LET_THROUGH})
         if subject.spec.effects:
             approve_candidate(self.operator, self.database, candidate, "approve", "roll-back drill")

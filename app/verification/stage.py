@@ -372,7 +372,7 @@ def in_world(example: Example, **changes: Any) -> Example:
 
 
 def _nothing_loaded(_tenant: str, tool: str, version: int) -> Program:
-    raise NotFound("version_not_found", f"{tool} has no version {version} on this stage.")
+    raise NotFound("version_not_found", f"{tool} has no version {version} on this stage.", fix="Publish it there first.")
 
 
 def _furnish(database: Database, tenant: str, world: World) -> None:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from app.core import errors
 from tests.architecture.sources import Module, files, modules, modules_under, parse
 
 SAYS_NOTHING = {"service", "util", "utils", "helper", "helpers", "common", "misc", "manager", "base"}
 _SILENCED = re.compile(r"#\s*(noqa|type:\s*ignore|pragma|nosec)\b(:\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*|\[[\w, -]+\])?[\s#:-]*(?P<reason>.*)")
+_ERRORS = {kind.__name__ for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ToolmintError)}
 _ASSERTING = re.compile(r"^(assert|check|expect|until|must|should|wait_for|problem_of)")
 
 
@@ -47,6 +49,23 @@ def swallowing(module: Module) -> list[str]:
         if not raises_again and not {node.lineno, node.lineno + 1} & comments.keys():
             found.append(f"{module.path}:{node.lineno}")
     return found
+
+
+def adviceless(module: Module) -> list[str]:
+    """Errors of the product that are made without saying what to do: neither `fix` nor `problems`, each of which names its place."""
+    calls = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call) and len(node.args) > 1]
+    made = [node for node in calls if isinstance(node.func, ast.Name) and node.func.id in _ERRORS]
+    silent = [node for node in made if not {"fix", "problems", None} & {keyword.arg for keyword in node.keywords}]
+    return [f"{module.path}:{node.lineno} {ast.unparse(node)[:80]}" for node in silent]
+
+
+def test_an_error_without_advice_is_noticed() -> None:
+    assert adviceless(parse(Path("app/x.py"), "raise NotFound('a_code', 'a detail')"))
+    assert not adviceless(parse(Path("app/x.py"), "raise NotFound('a_code', 'a detail', fix='what to do')"))
+
+
+def test_every_error_says_what_to_do() -> None:
+    assert [line for module in modules_under("app") for line in adviceless(module)] == []
 
 
 def test_every_module_says_what_it_is() -> None:
