@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,14 +58,20 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """`rows` by address; `accepted`: the server's lines by address, in order."""
+    """`rows` by address; `accepted`: the server's lines by address, in order; `recovered`: when runs of a campaign were taken from a holder
+    that was gone."""
 
     rows: Mapping[str, Row]
     accepted: Mapping[str, Sequence[dict[str, Any]]]
+    recovered: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 _ROWS = sa.text("SELECT id, subject, on_unknown, state, message_id FROM effect WHERE ledger = 'campaigns'")
 _EVENTS = sa.text("SELECT effect_id, before, after, at, fence, actor FROM effect_event ORDER BY seq")
+_RECOVERED = sa.text(
+    "SELECT gone.at, payload.body FROM audit_event AS gone JOIN run ON run.id = gone.target JOIN payload ON payload.digest = run.args "
+    "WHERE gone.action IN ('run.scheduled', 'run.quarantined') ORDER BY gone.id"
+)
 
 
 def read_books(database: Database, lines: Sequence[dict[str, Any]]) -> Books:
@@ -75,7 +82,10 @@ def read_books(database: Database, lines: Sequence[dict[str, Any]]) -> Books:
         for event in connection.execute(_EVENTS):
             if event.effect_id in rows:
                 rows[event.effect_id].events.append(Event(event.before, event.after, event.at, event.fence, event.actor))
+        recovered: dict[str, list[int]] = defaultdict(list)
+        for gone in connection.execute(_RECOVERED):
+            recovered[json.loads(gone.body)["campaign_id"]].append(gone.at)
     accepted: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for line in lines:
         accepted[line["to"]].append(line)
-    return Books({row.to: row for row in rows.values()}, accepted)
+    return Books({row.to: row for row in rows.values()}, accepted, recovered)

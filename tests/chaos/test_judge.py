@@ -26,6 +26,7 @@ class Case:
     accepted: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     blows: list[Blow] = field(default_factory=list)
     addresses: list[str] = field(default_factory=list)
+    recovered: dict[str, list[int]] = field(default_factory=dict)
     fence: int = 1
 
     def add(self, policy: str, name: str, domain: str = DOMAIN) -> Row:
@@ -51,7 +52,7 @@ class Case:
 
     def findings(self) -> Findings:
         found = Findings()
-        books = Books(self.rows, self.accepted)
+        books = Books(self.rows, self.accepted, self.recovered)
         judge_doubts(books, self.blows, self.addresses, found)
         for row in self.rows.values():
             if row.state == "unknown":
@@ -199,6 +200,19 @@ def test_a_campaign_that_waits_since_everything_was_killed_is_not_held_against_t
     case.blows[0] = replace(case.blows[0], at=RESUMED_AT - 10_001)
     case.blows.append(Blow("everything", RESUMED_AT - 2_000, RESUMED_AT - 2_000, (), 0))
     assert case.findings().broken == []
+
+
+def test_a_wait_is_held_against_the_blow_that_struck_whoever_had_taken_the_run_over() -> None:
+    def judged(*recovered: int) -> Findings:
+        case = in_order()
+        case.blows[0] = replace(case.blows[0], at=RESUMED_AT - 12_000, until=RESUMED_AT - 12_000)
+        case.blows.append(Blow("kill", RESUMED_AT - 9_000, RESUMED_AT - 9_000, (Process("worker-2", 8, ("own_cat",)),), 0))
+        case.recovered = {f"{policy}-000": list(recovered) for policy in ("hold", "retry")}
+        return case.findings()
+
+    once, twice = judged(RESUMED_AT - 11_000), judged(RESUMED_AT - 11_000, RESUMED_AT - 4_000)
+    assert once.broken == ["the next effect within 10 s of kill: 12.0 s"]
+    assert (twice.broken, twice.recoveries) == ([], {"kill": [9.0]})
 
 
 def test_after_a_lock_anybody_may_go_on_for_nobody_died_of_it() -> None:
