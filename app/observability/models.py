@@ -7,20 +7,17 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
+from app.core.indexes import partial
 from app.core.models import Big
 
 NOT_DONE = "outcome <> 'done'"
-
-
-def _partial(name: str, *columns: str, where: str) -> sa.Index:
-    return sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
 class AuditEvent(SQLModel, table=True):
     """One decision: who did what to which target with what outcome. `body` is erasable, its digest is not."""
 
     __tablename__ = "audit_event"
-    __table_args__ = (_partial("audit_event_not_done", "outcome", "id", where=NOT_DONE),)
+    __table_args__ = (partial("audit_event_not_done", "outcome", "id", where=NOT_DONE),)
     id: int | None = Field(default=None, primary_key=True, sa_type=Big)
     at: int = Field(sa_type=sa.BigInteger)
     tenant: str

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
+from app.core.indexes import aside, in_index
 from app.observability.chain import ChainSource, Link
 from app.observability.models import NOT_DONE, AuditEvent, AuditLink
 
@@ -94,8 +95,8 @@ def events(tenant: str, wanted: Mapping[str, Any]) -> Any:
             query = query.where(col(AuditEvent.at) >= value)
         else:
             column = getattr(AuditEvent, name)
-            query = query.where((column if rare in (None, name) else column.concat("")) == value)
-    return query.where(sa.text(f"audit_event.{NOT_DONE}")) if rare == "outcome" else query  # SQLite asks for the index's own words
+            query = query.where((column if rare in (None, name) else aside(column)) == value)
+    return query.where(in_index("audit_event", NOT_DONE)) if rare == "outcome" else query
 
 
 def actions_of(session: Session, noun: str) -> list[str]:

@@ -17,8 +17,9 @@ from app.core.actor import Actor
 from app.core.clock import iso
 from app.core.db import Database
 from app.core.errors import Invalid
+from app.core.indexes import in_index
 from app.core.pages import page
-from app.runtime.models import QUEUED_EFFECTS, Effect, is_open
+from app.runtime.models import QUEUED_EFFECTS, Effect
 from app.runtime.repository.bulk import NO_CODE, newest_event
 from app.runtime.repository.effects import effects
 from app.runtime.views import QUEUES
@@ -49,7 +50,7 @@ def list_causes(
     names = [effects.c.tool, effects.c.effect, code]
     figures = [sa.func.count().label("count"), sa.func.min(effects.c.updated_at).label("oldest")]
     figures += [sa.func.max(effects.c.updated_at).label("newest"), sa.func.max(effects.c.seq).label("example")]
-    query = sa.select(*names, *figures).where(seen_by(actor, Effect), effects.c.state == state, is_open("effect", QUEUED_EFFECTS))
+    query = sa.select(*names, *figures).where(seen_by(actor, Effect), effects.c.state == state, in_index("effect", QUEUED_EFFECTS))
     query = query.where(effects.c.tool == tool) if tool else query
     found = page(database, query.group_by(*names), names, _cause, cursor=cursor, limit=limit)
     examples = _examples(database, [item["example"] for item in found["items"]])

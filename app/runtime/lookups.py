@@ -25,9 +25,10 @@ from app.core.actor import Actor
 from app.core.db import Database, now
 from app.core.errors import ToolmintError
 from app.core.faults import fault
+from app.core.indexes import in_index
 from app.observability import audit, metrics
 from app.runtime.broker import make_request
-from app.runtime.models import UNKNOWN_EFFECTS, Effect, is_open
+from app.runtime.models import UNKNOWN_EFFECTS, Effect
 from app.runtime.performing import EFFECT_TIMEOUT_MS, error_text
 from app.runtime.process import Runtime
 from app.runtime.program import Program
@@ -102,7 +103,7 @@ def any_due(database: Database, connectors: Connectors) -> bool:
 def _due(at: int, names: Sequence[str]) -> sa.ColumnElement[bool]:
     columns = effects.c
     first = sa.and_(columns.lookups == 0, columns.next_at.is_(None), columns.updated_at <= at - FIRST_MS)
-    return sa.and_(is_open("effect", UNKNOWN_EFFECTS), columns.connector.in_(names), sa.or_(first, columns.next_at <= at))
+    return sa.and_(in_index("effect", UNKNOWN_EFFECTS), columns.connector.in_(names), sa.or_(first, columns.next_at <= at))
 
 
 async def look_up_due(runtime: Runtime, limit: int = BATCH) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
+from app.core.indexes import partial
 from app.core.models import Big
 
 OPEN_RUNS = "state IN ('scheduled', 'available', 'executing')"
@@ -20,20 +21,6 @@ OPEN_EFFECTS = "state IN ('planned', 'claimed', 'performing', 'retry_wait', 'unk
 QUEUED_EFFECTS = "state IN ('retry_wait', 'dead', 'unknown')"
 UNKNOWN_EFFECTS = "state = 'unknown'"
 DECIDED_EFFECTS = "decision IS NOT NULL"
-
-
-def is_open(table: str, words: str) -> sa.TextClause:
-    """The condition of a partial index in its own words: SQLite scans the whole table for a query that does not repeat them."""
-    return sa.text(f"{table}.{words}")
-
-
-def aside(column: Any) -> Any:
-    """A column that no index is searched by: SQLite takes any index that begins with a tenant before a small one of what is open."""
-    return column.concat("")
-
-
-def _partial(name: str, *columns: str, where: str) -> sa.Index:
-    return sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
 class Run(SQLModel, table=True):
@@ -50,11 +37,11 @@ class Run(SQLModel, table=True):
         sa.Index("run_by_tenant", "tenant", "id"),
         sa.Index("run_by_state", "tenant", "state", "id"),
         sa.Index("run_by_tool", "tenant", "tool", "id"),
-        _partial("run_open", "state", "due_at", where=OPEN_RUNS),
-        _partial("run_prunable", "kept", "finished_at", where=PRUNABLE),
-        _partial("run_by_args", "args", where=STORED),
-        _partial("run_by_result", "result", where=f"{STORED} AND result IS NOT NULL"),
-        _partial("run_by_plan", "plan", where=f"{STORED} AND plan IS NOT NULL"),
+        partial("run_open", "state", "due_at", where=OPEN_RUNS),
+        partial("run_prunable", "kept", "finished_at", where=PRUNABLE),
+        partial("run_by_args", "args", where=STORED),
+        partial("run_by_result", "result", where=f"{STORED} AND result IS NOT NULL"),
+        partial("run_by_plan", "plan", where=f"{STORED} AND plan IS NOT NULL"),
     )
     id: str = Field(primary_key=True)
     tenant: str
@@ -138,7 +125,7 @@ class Step(SQLModel, table=True):
     """One journaled call of the guest to the host, or one chunk of a long one."""
 
     __tablename__ = "step"
-    __table_args__ = (_partial("step_by_payload", "payload", where="payload IS NOT NULL"),)
+    __table_args__ = (partial("step_by_payload", "payload", where="payload IS NOT NULL"),)
     run_id: str = Field(primary_key=True)
     step: int = Field(primary_key=True)
     chunk: int = Field(primary_key=True, default=0)
@@ -174,11 +161,11 @@ class Effect(SQLModel, table=True):
     __table_args__ = (
         sa.Index("effect_by_run", "run_id", "state", "effect"),  # what a run has done is counted without reading its effects
         sa.Index("effect_by_ledger", "tenant", "ledger", "ledger_group", "seq", "state"),
-        _partial("effect_open", "state", "next_at", where=OPEN_EFFECTS),
-        _partial("effect_queued", "tenant", "state", "updated_at", "seq", where=QUEUED_EFFECTS),
-        _partial("effect_by_cause", "tenant", "state", "tool", "effect", "error_code", "updated_at", "seq", where=QUEUED_EFFECTS),
-        _partial("effect_unknown", "connector", "next_at", where=UNKNOWN_EFFECTS),
-        _partial("effect_decided", "decision", "state", where=DECIDED_EFFECTS),
+        partial("effect_open", "state", "next_at", where=OPEN_EFFECTS),
+        partial("effect_queued", "tenant", "state", "updated_at", "seq", where=QUEUED_EFFECTS),
+        partial("effect_by_cause", "tenant", "state", "tool", "effect", "error_code", "updated_at", "seq", where=QUEUED_EFFECTS),
+        partial("effect_unknown", "connector", "next_at", where=UNKNOWN_EFFECTS),
+        partial("effect_decided", "decision", "state", where=DECIDED_EFFECTS),
     )
     seq: int | None = Field(default=None, primary_key=True, sa_type=Big)
     id: str = Field(unique=True)
@@ -222,7 +209,7 @@ class BulkDecision(SQLModel, table=True):
     """
 
     __tablename__ = "bulk_decision"
-    __table_args__ = (_partial("bulk_decision_open", "id", where="state = 'running'"),)
+    __table_args__ = (partial("bulk_decision_open", "id", where="state = 'running'"),)
     id: str = Field(primary_key=True)
     tenant: str = Field(index=True)
     kind: str
@@ -256,8 +243,8 @@ class EffectEvent(SQLModel, table=True):
 
     __tablename__ = "effect_event"
     __table_args__ = (
-        _partial("effect_event_unlinked", "seq", where="link IS NULL"),
-        _partial("effect_event_linked", "link", where="link IS NOT NULL"),
+        partial("effect_event_unlinked", "seq", where="link IS NULL"),
+        partial("effect_event_linked", "link", where="link IS NOT NULL"),
     )
     seq: int | None = Field(default=None, primary_key=True, sa_type=Big)
     effect_seq: int = Field(sa_type=sa.BigInteger, index=True)
@@ -301,7 +288,7 @@ class Replay(SQLModel, table=True):
     """A run played again from its journal. States: waiting, replaying, same, differs, unusable; `report` is what came of it."""
 
     __tablename__ = "replay"
-    __table_args__ = (_partial("replay_open", "state", "created_at", where=OPEN_REPLAYS),)
+    __table_args__ = (partial("replay_open", "state", "created_at", where=OPEN_REPLAYS),)
     id: str = Field(primary_key=True)
     tenant: str
     run_id: str = Field(index=True)

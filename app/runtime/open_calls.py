@@ -9,12 +9,13 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from app.core.db import Database
-from app.runtime.models import OPEN_RUNS, Run, aside, is_open
+from app.core.indexes import aside, in_index
+from app.runtime.models import OPEN_RUNS, Run
 
 
 def count_open(database: Database, tenant: str, *, tool: str | None = None, actor: str | None = None) -> int:
     """Of a tenant, over all processes; only those of a tool, or begun by an actor, where one is named."""
-    query = select(sa.func.count()).select_from(Run).where(is_open("run", OPEN_RUNS), aside(col(Run.tenant)) == tenant)
+    query = select(sa.func.count()).select_from(Run).where(in_index("run", OPEN_RUNS), aside(col(Run.tenant)) == tenant)
     if tool is not None:
         query = query.where(col(Run.tool) == tool)
     if actor is not None:

@@ -23,9 +23,10 @@ from app.core import feed
 from app.core.db import Database, now
 from app.core.errors import ToolmintError
 from app.core.faults import fault
+from app.core.indexes import in_index
 from app.observability import metrics
 from app.runtime.broker import make_request
-from app.runtime.models import OPEN_EFFECTS, Effect, Run, is_open
+from app.runtime.models import OPEN_EFFECTS, Effect, Run
 from app.runtime.performing import Hands, Task, do_local, error_text, perform_remote
 from app.runtime.process import Runtime
 from app.runtime.repository.effects import Claim, EventLog, FencedOut, Move, move
@@ -151,7 +152,7 @@ def workable(runtime: Runtime) -> Any:
 
 def _claim_due(database: Database, owner: str, limit: int, claimed: list[Due], which: Any = None) -> None:
     """Claim what is due. `claimed` names it before the commit, whose answer may be lost."""
-    due = sa.and_(col(Effect.next_at) <= database.clock.now(), is_open("effect", OPEN_EFFECTS))
+    due = sa.and_(col(Effect.next_at) <= database.clock.now(), in_index("effect", OPEN_EFFECTS))
     due = due if which is None else sa.and_(due, which)
     with database.reading() as session:
         if session.exec(select(Effect.seq).where(due, col(Effect.state).in_(_WAITING)).limit(1)).first() is None:
@@ -206,7 +207,7 @@ def _tell(database: Database, tenants: set[str]) -> None:
 
 def note_unknown(database: Database) -> int:
     """How many effects nobody can know of, in all tenants; shown as a metric."""
-    query = select(sa.func.count()).select_from(Effect).where(Effect.state == "unknown", is_open("effect", OPEN_EFFECTS))
+    query = select(sa.func.count()).select_from(Effect).where(Effect.state == "unknown", in_index("effect", OPEN_EFFECTS))
     with database.reading() as session:
         number = session.exec(query).one()
     metrics.UNKNOWN.set(number)
@@ -215,7 +216,7 @@ def note_unknown(database: Database) -> int:
 
 def next_due(database: Database, which: Any = None) -> int | None:
     """When the next waiting effect is due (ms), for a wake-up; None if none waits. `which`: only of those that are `workable`."""
-    waiting: Any = select(sa.func.min(col(Effect.next_at))).where(col(Effect.state).in_(_WAITING), is_open("effect", OPEN_EFFECTS))
+    waiting: Any = select(sa.func.min(col(Effect.next_at))).where(col(Effect.state).in_(_WAITING), in_index("effect", OPEN_EFFECTS))
     waiting = waiting if which is None else waiting.where(which)
     with database.reading() as session:
         found: int | None = session.exec(waiting).one()

@@ -14,8 +14,9 @@ from sqlmodel import Session, col, select
 
 from app.core import owners
 from app.core.db import Database, now
+from app.core.indexes import in_index
 from app.core.models import Owner
-from app.runtime.models import OPEN_EFFECTS, OPEN_RUNS, Run, Share, is_open
+from app.runtime.models import OPEN_EFFECTS, OPEN_RUNS, Run, Share
 from app.runtime.repository import runs as repository
 from app.runtime.repository.effects import effects
 from app.runtime.repository.flow import not_paused
@@ -59,8 +60,8 @@ def _give_up(session: Session, gone: Sequence[str]) -> None:
 def _forgotten(session: Session) -> list[str]:
     """Who holds something and has no row."""
     known = sa.select(col(Owner.id))
-    taken = sa.select(effects.c.owner).where(effects.c.state.in_(("claimed", "performing")), is_open("effect", OPEN_EFFECTS))
-    driven = sa.select(repository.runs.c.owner).where(repository.runs.c.state == "executing", is_open("run", OPEN_RUNS))
+    taken = sa.select(effects.c.owner).where(effects.c.state.in_(("claimed", "performing")), in_index("effect", OPEN_EFFECTS))
+    driven = sa.select(repository.runs.c.owner).where(repository.runs.c.state == "executing", in_index("run", OPEN_RUNS))
     shares = sa.select(col(Share.owner)).where(col(Share.owner).not_in(known))
     holding = sa.union(taken.where(effects.c.owner.not_in(known)), driven.where(repository.runs.c.owner.not_in(known)), shares)
     return list(session.connection().execute(holding).scalars())
@@ -69,6 +70,6 @@ def _forgotten(session: Session) -> list[str]:
 def due_runs(database: Database, limit: int = 100) -> list[str]:
     """Runs that wait and may be taken, oldest first."""
     waiting = select(Run.id).where(col(Run.state).in_(["available", "scheduled"]), Run.due_at <= database.clock.now())
-    waiting = waiting.where(is_open("run", OPEN_RUNS), not_paused(repository.runs))
+    waiting = waiting.where(in_index("run", OPEN_RUNS), not_paused(repository.runs))
     with database.reading() as session:
         return list(session.exec(waiting.order_by(col(Run.id)).limit(limit)))

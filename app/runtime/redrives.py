@@ -22,9 +22,10 @@ from app.core.clock import iso
 from app.core.db import CHUNK, Database, again, now
 from app.core.errors import Conflict, Invalid, NotFound, Problem
 from app.core.faults import fault
+from app.core.indexes import in_index
 from app.core.pages import Page, page
 from app.observability import audit
-from app.runtime.models import BulkDecision, is_open
+from app.runtime.models import BulkDecision
 from app.runtime.process import Loader
 from app.runtime.program import Program
 from app.runtime.repository import bulk
@@ -234,7 +235,7 @@ def carry_out(database: Database, decision_id: str) -> bool:
 
 def open_decisions(database: Database) -> list[str]:
     """Decisions that are not carried out yet, for the sweeper."""
-    query = select(BulkDecision.id).where(BulkDecision.state == "running", is_open("bulk_decision", "state = 'running'"))
+    query = select(BulkDecision.id).where(BulkDecision.state == "running", in_index("bulk_decision", "state = 'running'"))
     with database.reading() as session:
         return sorted(session.exec(query))
 

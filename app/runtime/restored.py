@@ -23,8 +23,9 @@ from sqlmodel import Session, col, select
 from app.core.actor import SYSTEM, Actor
 from app.core.clock import iso
 from app.core.db import CHUNK, Database, now
+from app.core.indexes import in_index
 from app.observability import audit
-from app.runtime.models import OPEN_EFFECTS, OPEN_RUNS, Effect, Run, RunIdentity, is_open
+from app.runtime.models import OPEN_EFFECTS, OPEN_RUNS, Effect, Run, RunIdentity
 from app.runtime.repository import flow
 from app.runtime.repository import restored as repository
 from app.runtime.repository.recovery import cancel_open, doubt
@@ -52,7 +53,7 @@ def hold(database: Database, taken_at: int) -> Held:
         error = json.dumps({"code": "restored", "message": f"{text}; it may have been performed since"}, separators=(",", ":"))
         doubt(session, col(Effect.connector).not_like(LOCAL), ACTOR, text, error_code="restored", error=error)
         unknown = _unknown(session) - before
-        runs = session.exec(select(Run).where(is_open("run", OPEN_RUNS))).all()
+        runs = session.exec(select(Run).where(in_index("run", OPEN_RUNS))).all()
         for run in runs:
             _cancel(session, run, text)
         tenants = list(session.connection().exec_driver_sql("SELECT id FROM tenant").scalars())
@@ -63,7 +64,7 @@ def hold(database: Database, taken_at: int) -> Held:
 
 
 def _unknown(session: Session) -> int:
-    query = select(sa.func.count()).select_from(Effect).where(Effect.state == "unknown", is_open("effect", OPEN_EFFECTS))
+    query = select(sa.func.count()).select_from(Effect).where(Effect.state == "unknown", in_index("effect", OPEN_EFFECTS))
     return session.exec(query).one()
 
 

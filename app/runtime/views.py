@@ -17,8 +17,9 @@ from app.core.actor import Actor
 from app.core.clock import iso
 from app.core.db import Database
 from app.core.errors import Invalid, NotFound
+from app.core.indexes import in_index
 from app.core.pages import Page, page
-from app.runtime.models import OPEN_EFFECTS, QUEUED_EFFECTS, Effect, EffectEvent, Ledger, LogLine, Run, Step, is_open
+from app.runtime.models import OPEN_EFFECTS, QUEUED_EFFECTS, Effect, EffectEvent, Ledger, LogLine, Run, Step
 from app.runtime.models import OPEN_RUNS as RUNS_OPEN
 from app.runtime.repository import runs as repository
 from app.runtime.repository.bulk import has_code
@@ -292,7 +293,7 @@ def list_effects(
 ) -> Page:
     """The retry queue, the dead letters or the unknowns, longest in the queue first; `error_code` "none" stands for those without one."""
     _known(state, dict.fromkeys(QUEUES), "a queue")
-    query = select(Effect).where(seen_by(actor, Effect), Effect.state == state, is_open("effect", QUEUED_EFFECTS))
+    query = select(Effect).where(seen_by(actor, Effect), Effect.state == state, in_index("effect", QUEUED_EFFECTS))
     query = query.where(Effect.tool == tool) if tool else query
     query = query.where(Effect.effect == effect) if effect else query
     query = query.where(has_code(error_code)) if error_code else query
@@ -303,7 +304,7 @@ def list_effects(
 def count_effects(actor: Actor, database: Database) -> list[dict[str, Any]]:
     """Effects that need somebody, grouped by state, tool and cause."""
     columns = (col(Effect.state), col(Effect.tool), col(Effect.error_code))
-    waiting = sa.and_(col(Effect.state).in_(_COUNTED), is_open("effect", OPEN_EFFECTS))
+    waiting = sa.and_(col(Effect.state).in_(_COUNTED), in_index("effect", OPEN_EFFECTS))
     query = sa.select(*columns, sa.func.count()).where(seen_by(actor, Effect, few=True), waiting).group_by(*columns)
     with database.reading() as session:
         rows = session.connection().execute(query).all()
@@ -327,7 +328,7 @@ def read_effect(actor: Actor, database: Database, effect_id: str) -> dict[str, A
 @use_case(None)
 def open_runs(actor: Actor, database: Database) -> int:
     """How many runs of the tenant are not over."""
-    query = select(sa.func.count()).select_from(Run).where(seen_by(actor, Run, few=True), is_open("run", RUNS_OPEN))
+    query = select(sa.func.count()).select_from(Run).where(seen_by(actor, Run, few=True), in_index("run", RUNS_OPEN))
     with database.reading() as session:
         return session.exec(query).one()
 

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from app.core.actor import Actor
 from app.core.db import Database, insert_missing
-from app.runtime.models import Requirement, aside
+from app.core.indexes import aside
+from app.runtime.models import Requirement
 
 CALL = "tools:call"
 WATCHERS = ("effects:resolve", "tools:publish", "tools:rollback", "candidates:approve", "calls:approve", "audit:read")

@@ -105,7 +105,7 @@ class ForkServer:
             server = cls(ours, process.ended, process.kill, PATIENCE if plan.background else 1, process.popen.pid)
             server.ended.add_done_callback(lambda _: slot.release())
             server.group = group
-            with suppress(OSError):
+            with suppress(OSError):  # it has ended already; what it complained of is told below
                 await server._send({"filter": plan.strict_filter.hex(), "rlimits": dict(plan.child_rlimits)})
             if not await server._began(_START_S):
                 said = os.pread(complaints, 2000, 0).decode(errors="replace").strip()

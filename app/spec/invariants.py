@@ -165,7 +165,7 @@ class _WarmChild:
                 start_new_session=True,
             )
             # The start is not the check's time: imports cost a quarter of a second on a busy machine.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # whether it lives is found out by asking it
                 self._process.stdout.readline() if self._process.stdout else None
         return self._process
 

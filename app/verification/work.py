@@ -156,7 +156,8 @@ async def _while_held(database: Database, candidate_id: str, owner: str, work: C
     try:
         while not (await asyncio.wait([task], timeout=LOOK_S))[0]:
             if not await asyncio.to_thread(still_held, database, candidate_id, owner):
-                raise Conflict(LOST, f"The candidate {candidate_id} is no longer verified by {owner}.", fix="Another has it.")
+                gone = f"The candidate {candidate_id} is no longer verified by {owner}."
+                raise Conflict(LOST, gone, fix="Nothing needs to be done: another worker has it.")
         return task.result()
     finally:
         task.cancel()

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from sqlmodel import Session
 
 from app.core.db import CHUNK, now
-from app.runtime.models import QUEUED_EFFECTS, is_open
+from app.core.indexes import in_index
+from app.runtime.models import QUEUED_EFFECTS
 from app.runtime.repository.effects import EventLog, effects, events
 
 NO_CODE = "none"
@@ -59,7 +60,7 @@ def matching(wanted: Wanted) -> sa.ColumnElement[bool]:
     # and `< 1`, since it takes an equality for rare and then sorts all that match.
     later = sa.and_(events.c.effect_seq == effects.c.seq, events.c.seq + 0 > wanted.mark)
     newer = sa.select(sa.func.count()).select_from(events).where(later).correlate(effects).scalar_subquery()
-    given: list[Any] = [effects.c.tenant == wanted.tenant, effects.c.state == wanted.state, is_open("effect", QUEUED_EFFECTS), newer < 1]
+    given: list[Any] = [effects.c.tenant == wanted.tenant, effects.c.state == wanted.state, in_index("effect", QUEUED_EFFECTS), newer < 1]
     if wanted.tool is not None:
         given.append(effects.c.tool == wanted.tool)
     if wanted.effect is not None:

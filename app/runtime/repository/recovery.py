@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from sqlmodel import Session
 
 from app.core.db import CHUNK, now
-from app.runtime.models import OPEN_EFFECTS, is_open
+from app.core.indexes import in_index
+from app.runtime.models import OPEN_EFFECTS
 from app.runtime.repository.effects import Claim, EventLog, effects
 
 
@@ -53,7 +54,7 @@ def doubt(session: Session, which: sa.ColumnElement[bool], actor: str, detail: s
 
     Each goes the way that it would have gone if it was.
     """
-    which = which & (effects.c.on_unknown != "retry") & is_open("effect", OPEN_EFFECTS)
+    which = which & (effects.c.on_unknown != "retry") & in_index("effect", OPEN_EFFECTS)
     ways = {
         "performing": ("unknown",),
         "claimed": ("performing", "unknown"),
@@ -66,7 +67,7 @@ def doubt(session: Session, which: sa.ColumnElement[bool], actor: str, detail: s
 
 def held_by(owners: Sequence[str]) -> sa.ColumnElement[bool]:
     """Whatever these owners hold."""
-    return sa.and_(effects.c.owner.in_(owners), is_open("effect", OPEN_EFFECTS))
+    return sa.and_(effects.c.owner.in_(owners), in_index("effect", OPEN_EFFECTS))
 
 
 def recover_claims(session: Session, claims: Sequence[Claim]) -> None:

@@ -11,8 +11,9 @@ from sqlmodel import Session, col, select
 
 from app.core import owners
 from app.core.db import CHUNK, now
+from app.core.indexes import in_index
 from app.core.models import Owner
-from app.runtime.models import OPEN_REPLAYS, Effect, Replay, Sighting, is_open
+from app.runtime.models import OPEN_REPLAYS, Effect, Replay, Sighting
 from app.runtime.repository.effects import effects
 
 sightings: sa.Table = Sighting.__table__  # type: ignore[attr-defined]  # SQLModel adds it to every table model
@@ -29,19 +30,19 @@ class Seated:
 
 def under_way(session: Session, run_id: str) -> Replay | None:
     """The replay of this run that is not over."""
-    query = select(Replay).where(Replay.run_id == run_id, col(Replay.state).in_(OPEN), is_open("replay", OPEN_REPLAYS))
+    query = select(Replay).where(Replay.run_id == run_id, col(Replay.state).in_(OPEN), in_index("replay", OPEN_REPLAYS))
     return session.exec(query).first()
 
 
 def asked_by(session: Session, tenant: str, actor: str) -> int:
     """How many replays of an actor are not over."""
     query = select(sa.func.count()).select_from(Replay).where(Replay.tenant == tenant, Replay.actor == actor)
-    return session.exec(query.where(is_open("replay", OPEN_REPLAYS))).one()
+    return session.exec(query.where(in_index("replay", OPEN_REPLAYS))).one()
 
 
 def deserted(session: Session) -> list[str]:
     """Replays that wait, and those whose worker is gone, oldest first."""
-    query = select(Replay).where(is_open("replay", OPEN_REPLAYS)).order_by(col(Replay.created_at)).limit(100)
+    query = select(Replay).where(in_index("replay", OPEN_REPLAYS)).order_by(col(Replay.created_at)).limit(100)
     rows = list(session.exec(query))
     lost = _lost(session, {row.owner for row in rows if row.owner is not None})
     return [row.id for row in rows if row.owner is None or row.owner in lost]

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlmodel import Session
 
 from app.core.db import now
+from app.core.indexes import in_index
 from app.runtime.models import (
     OPEN_EFFECTS,
     OPEN_REPLAYS,
@@ -26,7 +27,6 @@ from app.runtime.models import (
     RunIdentity,
     Sighting,
     Step,
-    is_open,
 )
 from app.runtime.repository.journal import RESTORED_MS
 from app.runtime.state import OPEN_RUNS
@@ -63,7 +63,7 @@ def prunable(session: Session, before: int) -> list[str]:
     Left alone are those whose effects may still move (dead letters and unknowns too), whose answer may still be asked for by key, and
     that are being replayed.
     """
-    moving = sa.select(_effects.c.run_id).where(is_open("effect", OPEN_EFFECTS))
+    moving = sa.select(_effects.c.run_id).where(in_index("effect", OPEN_EFFECTS))
     query = _over("all", before).where(_runs.c.id.not_in(moving), *_unneeded(now(session)))
     return list(session.connection().execute(query).scalars())
 
@@ -81,7 +81,7 @@ def begin_pruning(session: Session, run_ids: list[str]) -> Removed:
 def _unneeded(at: int) -> tuple[Any, Any]:
     asked = sa.or_(_identities.c.expires_at.is_(None), _identities.c.expires_at > at)
     answering = sa.exists().where(_identities.c.run_id == _runs.c.id, asked)
-    replaying = sa.exists().where(_replays.c.run_id == _runs.c.id, is_open("replay", OPEN_REPLAYS))
+    replaying = sa.exists().where(_replays.c.run_id == _runs.c.id, in_index("replay", OPEN_REPLAYS))
     return ~answering, ~replaying
 
 
@@ -91,7 +91,7 @@ def being_pruned(session: Session) -> list[str]:
 
 
 def _over(kept: str, before: int | None) -> Any:
-    over = sa.and_(_runs.c.kept == kept, is_open("run", PRUNABLE), _runs.c.state.not_in(OPEN_RUNS))
+    over = sa.and_(_runs.c.kept == kept, in_index("run", PRUNABLE), _runs.c.state.not_in(OPEN_RUNS))
     query = sa.select(_runs.c.id).where(over).order_by(_runs.c.finished_at).limit(RUNS)
     return query if before is None else query.where(_runs.c.finished_at < before)
 
@@ -133,7 +133,7 @@ def drop_payloads(session: Session, digests: Iterable[str]) -> int:
     wanted = sorted(set(digests))
     if not wanted:
         return 0
-    stored = is_open("run", STORED)
+    stored = in_index("run", STORED)
     live = (
         sa.exists().where(_steps.c.payload == _payloads.c.digest),
         sa.exists().where(_runs.c.args == _payloads.c.digest, stored),

@@ -17,9 +17,10 @@ from sqlmodel import Session, col, select
 from app.core import feed, outbox
 from app.core.actor import Actor
 from app.core.db import execute_many, insert_missing, insert_rows, now
+from app.core.indexes import in_index
 from app.observability import audit
 from app.runtime.models import OPEN_RUNS as RUNS_OPEN
-from app.runtime.models import Effect, Run, RunBound, RunIdentity, Sighting, is_open
+from app.runtime.models import Effect, Run, RunBound, RunIdentity, Sighting
 from app.runtime.plans import Proviso
 from app.runtime.repository.crossing import crosses_run
 from app.runtime.repository.flow import hold, not_paused
@@ -299,7 +300,7 @@ def _too_many(session: Session, run_id: str, most: Callable[[str], int | None], 
     if limit is None:
         return False
     hold(session, f"runs {tenant} {tool}")
-    executing = sa.and_(runs.c.state == "executing", is_open("run", RUNS_OPEN), runs.c.tenant == tenant, runs.c.tool == tool)
+    executing = sa.and_(runs.c.state == "executing", in_index("run", RUNS_OPEN), runs.c.tenant == tenant, runs.c.tool == tool)
     if session.connection().execute(sa.select(sa.func.count()).select_from(runs).where(executing)).scalar_one() < limit:
         return False
     later = sa.and_(runs.c.id == run_id, runs.c.state.in_(["available", "scheduled"]), runs.c.due_at <= at)
@@ -312,7 +313,7 @@ def abandon(session: Session, owners: Sequence[str]) -> list[str]:
 
     Their effects are recovered before. Rows that another sweep has just locked are left to it.
     """
-    held = select(Run).where(Run.state == "executing", is_open("run", RUNS_OPEN), col(Run.owner).in_(owners))
+    held = select(Run).where(Run.state == "executing", in_index("run", RUNS_OPEN), col(Run.owner).in_(owners))
     lost = list(session.exec(held.with_for_update(skip_locked=True)).all())
     for run in lost:
         run.fence += 1
