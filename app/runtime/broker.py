@@ -251,10 +251,9 @@ class Broker:
         if not tasks:
             return
         if is_remote(port):
-            lanes = min(len(tasks), port.concurrency)
             gate = self._gate(rule)
             go_on = partial(self._may_go_on, gate)
-            await perform_remote(self.hands, port, rule.declared, tasks, lanes=lanes, go_on=go_on, gate=gate)
+            await perform_remote(self.hands, port, rule.declared, tasks, go_on=go_on, gate=gate)
         elif is_local(port):
             await self._do_local(port, tasks, self._gate(rule))
 

@@ -13,7 +13,7 @@ import json
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,17 +25,19 @@ from app.core.clock import Clock
 from app.core.faults import fault
 from app.core.writer import GroupWriter
 from app.observability import metrics
+from app.runtime.departures import Departures
 from app.runtime.desk import Desk
 from app.runtime.flow.circuit import answered
 from app.runtime.flow.gate import UNGATED, Gate
 from app.runtime.flow.lanes import Lanes
-from app.runtime.places import Places
+from app.runtime.places import Place, Places
 from app.runtime.repository.effects import Claim, FencedOut, Move, move
 from app.runtime.state import after_refusal, backoff_ms, status_of
 from app.runtime.turns import Turns
 from app.spec.model import Effect as Declared
 
 EFFECT_TIMEOUT_MS = 60_000
+GIVEN_BACK_MS = 2_000  # what was begun and given back is the queue's, unless its run has come by again or was cancelled meanwhile
 LONGEST_WAIT_MS = 3_600_000  # of what the world may ask for: who says "in a week" is asked again within the hour
 log = logging.getLogger(__name__)
 Outcome = dict[str, Any]
@@ -54,8 +56,8 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """What performing needs of its process: the writer, time, until when the holder's lease covers an effect (ms, monotonic), places
-    and lanes."""
+    """What performing needs of its process: the writer, time, until when the holder's lease covers an effect (ms, monotonic), places,
+    lanes, and where departures are noted."""
 
     writer: GroupWriter
     clock: Clock
@@ -63,24 +65,26 @@ class Hands:
     jitter: random.Random
     places: Places
     lanes: Lanes
+    departures: Departures
 
 
 async def perform_remote(
     hands: Hands,
     port: RemoteEffect,
     declared: Declared,
-    tasks: Iterable[Task],
+    tasks: Sequence[Task],
     *,
-    lanes: int,
     go_on: Callable[[], bool],
     gate: Gate = UNGATED,
 ) -> None:
-    """Perform tasks in up to `lanes` at once until none is left or `go_on` says no; sets each task's outcome.
+    """Perform tasks, as many at once as there are places, until none is left or `go_on` says no; sets each task's outcome.
 
-    A task whose outcome is None afterwards was not begun, or was fenced. Raises FencedOut once the lease is over.
+    A task whose outcome is None afterwards was not begun, was given back, or was fenced. Raises FencedOut once the lease is over, or this
+    process has been given up by others.
     """
     work = _Work(hands, port, declared, go_on, gate, Desk(hands.writer))
     turns = Turns(port, tasks, work.put_off, hands.lanes)
+    lanes = min(len(tasks), port.concurrency * (1 if gate.paced else hands.places.ahead))
     ends: list[Any] = await asyncio.gather(*(work.lane(turns) for _ in range(lanes)), return_exceptions=True)
     ends += await asyncio.gather(work.desk.settled(), return_exceptions=True)
     for after, count in work.ended.items():
@@ -101,14 +105,22 @@ class _Work:
     gate: Gate
     desk: Desk
     ended: Counter[str] = field(default_factory=Counter)
+    broken: bool = False
 
     async def lane(self, turns: Turns[Task]) -> None:
-        """Perform one task after the other."""
+        """Perform one task after the other. What one lane breaks off for ends the others, too, at their next effect."""
+        try:
+            await self._lane(turns)
+        except BaseException:
+            self.broken = True
+            raise
+
+    async def _lane(self, turns: Turns[Task]) -> None:
         place = self.hands.places.of(self.port)
-        while (task := await turns.next(self.go_on)) is not None:
+        while (task := await turns.next(self.may_go_on)) is not None:
             try:
-                later = await self.gate.admit(task.claim.id, self.go_on)
-                if not self.go_on():
+                later = await self.gate.admit(task.claim.id, self.may_go_on)
+                if not self.may_go_on():
                     return
                 if later is None:
                     await self._perform(task, place)
@@ -117,6 +129,9 @@ class _Work:
             finally:
                 self.gate.leave(task.claim.id)
                 turns.ended(task)
+
+    def may_go_on(self) -> bool:
+        return not self.broken and self.go_on()
 
     async def put_off(self, task: Task, wait_ms: int) -> None:
         """Give a task that was not begun back to the queue, due when its lane is ready; no attempt is counted."""
@@ -128,18 +143,50 @@ class _Work:
         else:
             task.fenced = True
 
-    async def _perform(self, task: Task, place: asyncio.Semaphore) -> None:
-        async with place:
+    async def _perform(self, task: Task, at: Place) -> None:
+        async with at.room:
             later = self.gate.shut(task.claim.id)
             if later is not None:
                 self._record(task, _resting(task, later))
                 return
-            if not self.go_on() or not await _begin(self.hands, self.desk, task):
+            if not self.may_go_on() or not await _begin(self.hands, self.desk, task):
                 return
-            reply = await _reply(self.hands, self.port, task)
-        spared = self.gate.note(task.claim.id, _heard(self.hands, reply))
-        fault("effect.performed")
-        self._record(task, _end(self.hands, self.declared, task, reply, spared), reply.receipt)
+            async with at.place:
+                if not self._leaves(task):
+                    return
+                fault("effect.performing")
+                reply = await _reply(self.hands, self.port, task)
+                spared = self.gate.note(task.claim.id, _heard(self.hands, reply))
+                fault("effect.performed")
+                end = _end(self.hands, self.declared, task, reply, spared)
+                self._record(task, end, reply.receipt)
+                if not self.hands.departures.answered(end):
+                    await self.desk.settled()  # or more than there are places could be unknown
+
+    def _leaves(self, task: Task) -> bool:
+        """Whether an effect that was begun leaves now that there is a place for it; else it is given back, and no attempt is counted.
+
+        Raises FencedOut once this process has been given up, or its lease is over.
+        """
+        later = self.gate.shut(task.claim.id)
+        covered = self.hands.covered_until() > self.hands.clock.monotonic()
+        if later is None and covered and self.may_go_on() and self.hands.departures.note(task.claim):
+            return True
+        task.attempts -= 1
+        if later is not None:
+            self._record(task, _resting(task, later, "performing"))
+        else:
+            self._give_back(task)
+        if not covered or not self.hands.departures.open:
+            raise FencedOut
+        return False
+
+    def _give_back(self, task: Task) -> None:
+        def told(held: bool) -> None:
+            task.fenced = not held
+
+        again = self.hands.clock.now() + GIVEN_BACK_MS
+        self.desk.tell(Move(task.claim, "performing", "planned", task.attempts, next_at=again), told)
 
     def _record(self, task: Task, end: Move, receipt: dict[str, Any] | None = None) -> None:
         """Have the end written; the lane goes on meanwhile, so that this shares its commit with the next beginnings."""
@@ -150,6 +197,7 @@ class _Work:
                 return
             task.outcome = _outcome(end.after, receipt, json.loads(end.error) if end.error is not None else None)
             self.ended[end.after] += 1
+            self.hands.departures.settled(task.claim.id)
             fault("effect.recorded")
 
         self.desk.tell(end, recorded)
@@ -163,7 +211,6 @@ async def _begin(hands: Hands, desk: Desk, task: Task) -> bool:
         task.fenced = True
         return False
     task.attempts += 1
-    fault("effect.performing")
     return True
 
 
@@ -197,10 +244,10 @@ def _heard(hands: Hands, reply: Reply) -> Reply:
     return replace(reply, code=_NOT_SENT.code) if slept else reply
 
 
-def _resting(task: Task, later: int) -> Move:
+def _resting(task: Task, later: int, before: str = "claimed") -> Move:
     """What is not attempted waits in the retry queue; no attempt is counted."""
     error = error_text("circuit_open", "what it goes to has not answered for a while, so it is not tried before its next turn")
-    return Move(task.claim, "claimed", "retry_wait", task.attempts, error_code="circuit_open", error=error, next_at=later)
+    return Move(task.claim, before, "retry_wait", task.attempts, error_code="circuit_open", error=error, next_at=later)
 
 
 def _end(hands: Hands, declared: Declared, task: Task, reply: Reply, spared: bool) -> Move:

@@ -145,7 +145,7 @@ class Runtime:
                 await asyncio.wait_for(self._idle.wait(), grace_s)
         self._stopping.set()
         await asyncio.gather(*self._tasks)
-        await self.engine.lanes.stop()
+        await self.engine.stop()
         if self.flow is not None:
             await self.flow.stop()
         self._lease_until = 0
@@ -359,7 +359,7 @@ class Runtime:
 
     async def _register(self) -> None:
         before = self.database.clock.monotonic()
-        self.engine.owner = await asyncio.to_thread(enter, self.database, self.role, self._lease_ms)
+        self.engine.become(await asyncio.to_thread(enter, self.database, self.role, self._lease_ms))
         self._lease_until = before + self._lease_ms
 
     async def _beat(self) -> None:
@@ -371,7 +371,7 @@ class Runtime:
 
     async def _renew(self) -> None:
         before = self.database.clock.monotonic()
-        if await asyncio.to_thread(owners.renew, self.database, self.owner):
+        if self.engine.departures.open and await asyncio.to_thread(owners.renew, self.database, self.owner):
             self._lease_until = before + self._lease_ms
             owed, self._owed = self._owed, []
             for write, argument in owed:

@@ -124,8 +124,7 @@ async def _perform(runtime: Runtime, declared: Declared, group: Sequence[Due], s
     go_on: Callable[[], bool] = lambda: not (stopped.is_set() or runtime.leaving or gate.paused() is not None)  # noqa: E731  # a value
     try:
         if is_remote(port):
-            lanes = min(len(tasks), port.concurrency)
-            await perform_remote(hands, port, declared, tasks, lanes=lanes, go_on=go_on, gate=gate)
+            await perform_remote(hands, port, declared, tasks, go_on=go_on, gate=gate)
         elif is_local(port):
             await _one_by_one(hands, port, tasks, go_on)
     except FencedOut:

@@ -16,11 +16,12 @@ from app.core import owners
 from app.core.db import Database, now
 from app.core.indexes import in_index
 from app.core.models import Owner
+from app.runtime import departures
 from app.runtime.models import OPEN_EFFECTS, OPEN_RUNS, Run, Share
 from app.runtime.repository import runs as repository
 from app.runtime.repository.effects import effects
 from app.runtime.repository.flow import not_paused
-from app.runtime.repository.recovery import held_by, recover
+from app.runtime.repository.recovery import held_by, recover, recover_noted
 
 FORGET_OWNERS_MS = 3_600_000
 
@@ -32,7 +33,7 @@ def enter(database: Database, role: str, lease_ms: int) -> str:
     """
     owner = owners.register(database, role, lease_ms)
     with database.writing() as session:
-        _give_up(session, _forgotten(session))
+        _give_up(database, session, _forgotten(session))
     return owner
 
 
@@ -40,15 +41,22 @@ def sweep(database: Database) -> list[str]:
     """Give up what gone owners held. Returns the ids of runs that are waiting and due, for the caller to have executed."""
     with database.writing() as session:
         gone = owners.gone(session)
-        if gone:
-            _give_up(session, gone)
-            session.connection().execute(
-                sa.delete(Owner).where(col(Owner.id).in_(gone), col(Owner.renewed_at) < now(session) - FORGET_OWNERS_MS)
-            )
+        _give_up(database, session, gone)
+        forgotten = _forget(session, gone) if gone else []
+    departures.forget(database, forgotten)
     return due_runs(database)
 
 
-def _give_up(session: Session, gone: Sequence[str]) -> None:
+def _forget(session: Session, gone: Sequence[str]) -> list[str]:
+    old = sa.delete(Owner).where(col(Owner.id).in_(gone), col(Owner.renewed_at) < now(session) - FORGET_OWNERS_MS)
+    return list(session.connection().execute(old.returning(col(Owner.id))).scalars())
+
+
+def _give_up(database: Database, session: Session, gone: Sequence[str]) -> None:
+    for owner in gone:
+        left = departures.closed(database, owner)
+        if left is not None:
+            recover_noted(session, owner, left)
     if gone:
         recover(session, held_by(gone))
         repository.abandon(session, gone)

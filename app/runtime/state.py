@@ -2,7 +2,8 @@
 
 It refuses to be: a store. Who may make a transition, and when, is guarded by the SQL in `repository.py`.
 
-Effects: planned → claimed → performing (committed before the first byte that may commit) → done.
+Effects: planned → claimed → performing (committed before the first byte that may commit) → done. From performing back to planned goes
+only what certainly has not left.
 Local effects go from claimed to their end in the one transaction that also performs them, so they are never unknown.
 """
 
@@ -18,7 +19,7 @@ EFFECT_MOVES: dict[str, frozenset[str]] = {
     NEW: frozenset({"planned"}),
     "planned": frozenset({"claimed", "cancelled"}),
     "claimed": frozenset({"performing", "planned", "retry_wait", "cancelled", "done", "failed"}),
-    "performing": frozenset({"done", "unknown", "retry_wait", "dead", "failed"}),
+    "performing": frozenset({"done", "unknown", "planned", "retry_wait", "dead", "failed"}),
     "retry_wait": frozenset({"planned", "cancelled"}),
     "unknown": frozenset({"done", "planned", "abandoned"}),
     "done": frozenset(),

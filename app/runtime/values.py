@@ -18,6 +18,7 @@ from app.core.errors import Invalid
 from app.core.writer import GroupWriter
 from app.observability import logs, metrics
 from app.runtime.broker import Broker, Holder
+from app.runtime.departures import AHEAD, Departures
 from app.runtime.dry_run import Overlay, Rehearsal, family
 from app.runtime.ending import Ending, judge
 from app.runtime.flow.gate import Gate, ungated
@@ -94,11 +95,24 @@ class Engine:
     lease_until: Callable[[], int]
     jitter: random.Random = field(default_factory=random.SystemRandom)
     gate_of: Callable[[str, str, Effect], Gate] = ungated
-    places: Places = field(default_factory=Places)
+    departures: Departures = field(init=False)
+    places: Places = field(init=False)
     lanes: Lanes = field(init=False)
 
     def __post_init__(self) -> None:
+        self.departures = Departures(self.database)
+        self.places = Places(AHEAD if self.departures.kept else 1)
         self.lanes = Lanes(self.writer, self.clock, lambda: self.owner)
+
+    def become(self, owner: str) -> None:
+        """Work in the name of this owner from now on; what was begun in another's name does not leave any more."""
+        self.owner = owner
+        self.departures.begin(owner)
+
+    async def stop(self) -> None:
+        """Nothing leaves any more."""
+        await self.lanes.stop()
+        self.departures.end()
 
     @property
     def clock(self) -> Clock:
@@ -109,7 +123,8 @@ class Engine:
         return self.lease_until() - LEASE_MARGIN_MS if owner == self.owner else 0
 
     def hands(self, owner: str) -> Hands:
-        return Hands(self.writer, self.clock, partial(self.covered_until, owner), self.jitter, self.places, self.lanes)
+        covered = partial(self.covered_until, owner)
+        return Hands(self.writer, self.clock, covered, self.jitter, self.places, self.lanes, self.departures)
 
     def broker(self, run: RunView, program: Program, go_on: Callable[[], bool], wait_for: Callable[[str | None], None]) -> Broker:
         holder = Holder(run.tenant, run.id, run.owner, run.fence, run.args, run.bound)

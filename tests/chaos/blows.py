@@ -160,7 +160,7 @@ class Striker:
         before = len(self.site.log.read())
         until(lambda: len(self.site.log.read()) > before + 20, PATIENCE_S, f"sends go on after {blow.kind}")
         names = " ".join(victim.name for victim in blow.victims)
-        whom = f"{blow.kind} of {names}: {blow.seen} in flight" if names else blow.kind
+        whom = f"{blow.kind} of {names}: {blow.seen} begun" if names else blow.kind
         self.say(f"{whom}; sends went on after {(now_ms() - blow.judged_from) / 1000:.1f} s")
 
 

@@ -15,7 +15,7 @@ from app.core.db import Database
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One transition of an effect; `actor` is an owner's id, a run's, `recovery`, `queue` or a person's."""
+    """One transition of an effect; `actor` is an owner's id, a run's, `recovery`, `departures`, `queue` or a person's."""
 
     before: str
     after: str
@@ -39,15 +39,16 @@ class Row:
     def campaign(self) -> str:
         return self.to.partition(".")[0]
 
-    def lost_by(self) -> list[str]:
-        """The owners that were performing it when they were gone, in order."""
+    def lost_by(self, *, in_doubt: bool = False) -> list[str]:
+        """The owners that were performing it when they were gone, in order. `in_doubt`: those that it may have left without an answer."""
         owners: list[str] = []
         performer = ""
         for event in self.events:
             if event.after == "performing":
                 performer = event.actor
-            elif event.before == "performing" and event.actor == "recovery":
-                owners.append(performer)
+            elif event.before == "performing" and event.actor in ("recovery", "departures"):
+                if not in_doubt or (event.actor, event.after) == ("recovery", "unknown"):
+                    owners.append(performer)
         return owners
 
     @property

@@ -60,6 +60,7 @@ def judge_doubts(books: Books, blows: Sequence[Blow], addresses: Sequence[str], 
     `_most_lost` says how many that are.
     """
     interrupted = Counter(owner for row in books.rows.values() for owner in row.lost_by())
+    doubted = Counter(owner for row in books.rows.values() for owner in row.lost_by(in_doubt=True))
     found.kills = sum(len([victim for victim in blow.victims if victim.name != "web"]) for blow in blows if blow.kind in KILLS)
     found.effective = sum(
         any(interrupted[owner] for owner in victim.owners) for blow in blows if blow.kind in KILLS for victim in blow.victims
@@ -68,13 +69,13 @@ def judge_doubts(books: Books, blows: Sequence[Blow], addresses: Sequence[str], 
     found.zombies = sum(any(interrupted[owner] for owner in blow.owners) for blow in blows if blow.kind == "zombie")
     for blow in blows:
         for victim in blow.victims:
-            number = sum(interrupted[owner] for owner in victim.owners)
+            number = sum(doubted[owner] for owner in victim.owners)
             found.most_in_flight = max(found.most_in_flight, number)
             if number > _most_lost(blow):
                 most = f"unknowns are at most the sends in flight ({_most_lost(blow)})"
                 found.broken.append(f"{most}: {number} at {blow.kind} of {victim.name}")
     struck = frozenset(owner for blow in blows for owner in blow.owners)
-    found.expect("every doubt has its cause", (owner for owner in interrupted if owner not in struck))
+    found.expect("every doubt has its cause", (owner for owner in doubted if owner not in struck))
     rows = [books.rows[to] for to in addresses if to in books.rows]
     found.recipients += Counter(row.policy for row in rows)
     found.unknown += Counter(row.policy for row in rows for _ in range(row.doubts))
@@ -91,9 +92,10 @@ def judge_doubts(books: Books, blows: Sequence[Blow], addresses: Sequence[str], 
 def _most_lost(blow: Blow) -> int:
     """How many effects of one process the ledger may have as being performed, of which nobody will ever say what became of them.
 
-    A process begins none without one of its `CONNECTIONS` places, and hands in the end of an effect before another has its place (`Places`,
-    `_Work`). One writer commits what was handed in, in order, so a beginning is written with or after the end before it: there are never
-    more than places. But where that end is not written and the beginning is, each place may count twice:
+    None leaves a process without one of its `CONNECTIONS` places. In SQLite what became of an effect is noted before another has its place
+    (`Departures`), so there are never more than places. On PostgreSQL none is begun without a place, and its end is handed in before
+    another has it (`Places`, `_Work`). One writer commits what was handed in, in order, so a beginning is written with or after the end
+    before it. But where that end is not written and the beginning is, each place may count twice:
 
     - a lock outlasts what a write waits for. The commit with the ends fails, and a later one with beginnings is let through;
     - on PostgreSQL a lock ends for everybody at once. While others give up what is in flight, for its lease is over, the writer's commit

@@ -122,7 +122,7 @@ def _to(*names: str) -> list[str]:
 
 async def mails(stage: Stage) -> None:
     """A call that a worker executes; one is refused for now, one for good, one too often, which an operator sends round again."""
-    to = _to("ok.ann", "later.bob", "no.cat", "never.dan")
+    to = _to("ok.ann", "later.bob", "no.cat", "never.dan", "ok.eve", "ok.fay")
     await stage.finish("first", to, here=False)
     await stage.settle()
     stage.redrive()
@@ -156,7 +156,7 @@ async def cancellations(stage: Stage) -> None:
         stage.world.runtime.stop_run(run_id, "cancelled")
 
     stage.asides["cancel"] = told
-    at_work = _to("ok.ann", "cancel.bob", "ok.cat", "ok.dan")
+    at_work = _to("ok.ann", "cancel.bob", "ok.cat", "ok.dan", "ok.ian", "ok.jon", "ok.kim")
     await stage.call("at work", at_work)
     await stage.finish("at work again", at_work)
     stage.cancel(await stage.call("idle", _to("ok.eve"), here=False))
@@ -175,7 +175,7 @@ async def crashes(stage: Stage) -> None:
     stage.asides["leave"] = leave
     await stage.finish("leaves", _to("leave.ann", "ok.bob"))
     await stage.finish("crashes", _to("crash.cat", "ok.dan"))
-    thrice = _to("crash.eve", "crash.fay", "crash.gus", "ok.hal")
+    thrice = _to("crash.eve", "crash.fay", "crash.gus", "ok.hal", "ok.kim", "ok.lea")
     await stage.finish("crashes thrice", thrice)
     await stage.finish("crashes thrice", thrice)
     await stage.finish("fails", _to("ok.ida"), subject="fail")
@@ -240,6 +240,7 @@ REACHED: Mapping[str, Sequence[str]] = {
     ),
     "crashes": (
         "effect.claimed-planned",
+        "effect.performing-planned",
         "run.executing-available",
         "run.executing-scheduled",
         "run.scheduled-executing",

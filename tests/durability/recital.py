@@ -25,7 +25,7 @@ _USED = Usage(0, 0, 0, 0, 0, 0, 0)
 
 
 class Reciter:
-    """One guest: it performs for three addresses in one call and for the others in the next; it ends as `subject` says."""
+    """One guest: it performs for five addresses in one call and for the others in the next; it ends as `subject` says."""
 
     def __init__(self) -> None:
         self._cancelled = False
@@ -66,7 +66,7 @@ class Reciter:
 
 def _recital(args: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     items = [_item(to, args.get("subject", "Hello")) for to in args["to"]]
-    for step, part in enumerate(filter(None, (items[:3], items[3:])), start=1):
+    for step, part in enumerate(filter(None, (items[:5], items[5:])), start=1):
         yield {"t": "perform", "step": step, "chunk": 0, "first": 0, "id": "send", "items": part, "last": True, "each": True}
     if args.get("subject") == "fail":
         yield {"t": "tool_error", "code": "told_to", "message": "it was told to fail"}

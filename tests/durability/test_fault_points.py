@@ -30,6 +30,7 @@ ELSEWHERE = {
     "publish.files.after": "tests/integration/registry/test_registry.py",
 }
 """Points outside runs and effects, by the file of tests that arms each."""
+NOT_ON_POSTGRESQL = "effect.performing-planned"  # no departures are noted there, so nothing is begun before there is a place for it
 MAY_REPEAT = {"repeats"}
 
 
@@ -73,7 +74,8 @@ def test_a_process_killed_at_any_point_leaves_the_ledger_of_a_clean_run(tmp_path
     child = start_module("tests.durability.doomed", str(tmp_path), chapter, *urls, output=tmp_path / "output")
     assert child.process.wait(timeout=280) == 0, child.text()
     ended = dict(line.rsplit(" ", 1) for line in child.text().splitlines())
-    assert ended == dict.fromkeys(points_of(chapter), "-9")
+    passed = [point for point in points_of(chapter) if not (urls and point.startswith(NOT_ON_POSTGRESQL))]
+    assert ended == dict.fromkeys(points_of(chapter), "0") | dict.fromkeys(passed, "-9")
     clean, sent = ledger(tmp_path / CLEAN)["states"], Counter(diary(tmp_path / CLEAN))
     assert "unknown" not in clean.values() and max(sent.values(), default=1) == 1
     for point in points_of(chapter):

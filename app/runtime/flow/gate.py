@@ -21,6 +21,11 @@ GoOn = Callable[[], bool]
 class Gate(Protocol):
     """What performing asks. `effect_id` names the effect that passes."""
 
+    @property
+    def paced(self) -> bool:
+        """Whether so many a second may pass: who is admitted then must not wait long, or many would leave in one second."""
+        ...
+
     def paused(self) -> str | None:
         """None: what passes here may begin. Else what it waits for: a paused connector, or (empty) a pause of its tool or everything."""
         ...
@@ -47,6 +52,8 @@ class Gate(Protocol):
 
 class _Ungated:
     """Nothing is limited: verification, and tests of other things."""
+
+    paced = False
 
     def paused(self) -> str | None:
         return None
@@ -102,6 +109,10 @@ class LimitedGate:
     circuit: Circuit
     paces: tuple[Pace, ...]
     shares: Shares | None
+
+    @property
+    def paced(self) -> bool:
+        return bool(self.paces)
 
     def paused(self) -> str | None:
         return self.board.waits_for(self.tenant, self.tool, self.connector)

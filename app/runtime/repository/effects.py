@@ -332,15 +332,15 @@ _MOVE = Bulk(
 )
 
 
-def move(session: Session, moves: list[Move]) -> list[bool]:
-    """Carry out guarded transitions; False where the caller was fenced out, which then changed nothing."""
+def move(session: Session, moves: list[Move], actor: str | None = None) -> list[bool]:
+    """Carry out guarded transitions; False where the caller was fenced out, which then changed nothing. `actor`: who, if not the holder."""
     log = EventLog(now(session))
     held = [True] * len(moves)
     if _MOVE.execute(session, [_row(item) for item in moves], at=log.at).rowcount != len(moves):
         held = _who_holds(session, moves, log.at)
     for item, ok in zip(moves, held, strict=True):
         if ok:
-            _log_move(log, item)
+            _log_move(log, item, actor or item.claim.owner)
     log.write(session)
     return held
 
@@ -367,13 +367,13 @@ def _row(item: Move) -> tuple[Any, ...]:
     )
 
 
-def _log_move(log: EventLog, item: Move) -> None:
+def _log_move(log: EventLog, item: Move, actor: str) -> None:
     claim = item.claim
     if item.via is None:
-        log.add(claim.id, item.before, item.after, claim.fence, claim.owner, item.error_code)
+        log.add(claim.id, item.before, item.after, claim.fence, actor, item.error_code)
         return
-    log.add(claim.id, item.before, item.via, claim.fence, claim.owner, item.error_code)
-    log.add(claim.id, item.via, item.after, claim.fence, claim.owner, "policy retry")
+    log.add(claim.id, item.before, item.via, claim.fence, actor, item.error_code)
+    log.add(claim.id, item.via, item.after, claim.fence, actor, "policy retry")
 
 
 def _who_holds(session: Session, moves: list[Move], at: int) -> list[bool]:

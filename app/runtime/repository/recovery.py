@@ -6,7 +6,7 @@ is just looking at it changes nothing, and nobody would come by again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ from sqlmodel import Session
 from app.core.db import CHUNK, now
 from app.core.indexes import in_index
 from app.runtime.models import OPEN_EFFECTS
-from app.runtime.repository.effects import Claim, EventLog, effects
+from app.runtime.repository.effects import Claim, EventLog, Move, effects, move
 
 
 class Held(NamedTuple):
@@ -26,6 +26,9 @@ class Held(NamedTuple):
 
 
 NOTHING_HELD = Held()
+NEVER_LEFT = "never left"
+BY_NOTE = "departures"
+"""Who records what a process was answered and could not record any more."""
 
 
 def cancel_open(session: Session, run_id: str) -> None:
@@ -47,6 +50,22 @@ def recover(session: Session, which: sa.ColumnElement[bool], *, wait: bool = Fal
     _shift(session, which, "claimed", ("planned",), detail="holder gone", wait=wait)
     _shift(session, which & (policy != "retry"), "performing", ("unknown",), detail="holder gone", wait=wait, **died)
     _shift(session, which & (policy == "retry"), "performing", ("unknown", "planned"), detail="holder gone", wait=wait, **again)
+
+
+def recover_noted(session: Session, owner: str, left: Mapping[tuple[str, int], Move | None]) -> None:
+    """What this owner, who is gone, had begun: performing → what it was answered, if that was noted; → planned, if it has not `left`.
+
+    The attempt of what has not left does not count, and the queue goes on with what no run comes by again.
+    """
+    held = held_by([owner]) & (effects.c.state == "performing")
+    begun = [(row.id, row.fence) for row in session.connection().execute(sa.select(effects.c.id, effects.c.fence).where(held))]
+    ends = [end for each in begun if (end := left.get(each)) is not None]
+    for start in range(0, len(ends), CHUNK):
+        move(session, ends[start : start + CHUNK], BY_NOTE)
+    unsent = [effect_id for effect_id, fence in begun if (effect_id, fence) not in left]
+    again: dict[str, Any] = {"attempts": effects.c.attempts - 1, "next_at": now(session)}
+    for start in range(0, len(unsent), CHUNK):
+        _shift(session, held & effects.c.id.in_(unsent[start : start + CHUNK]), "performing", ("planned",), detail=NEVER_LEFT, **again)
 
 
 def doubt(session: Session, which: sa.ColumnElement[bool], actor: str, detail: str, **values: Any) -> None:

@@ -30,7 +30,7 @@ EFFECTS = """
 new → planned
 planned → claimed, cancelled
 claimed → performing, planned, retry_wait, cancelled, done, failed
-performing → done, unknown, retry_wait, dead, failed
+performing → done, unknown, planned, retry_wait, dead, failed
 retry_wait → planned, cancelled
 unknown → done, planned, abandoned
 dead → planned
