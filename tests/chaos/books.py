@@ -12,6 +12,9 @@ import sqlalchemy as sa
 
 from app.core.db import Database
 
+RECOVERY = ("recovery", "departures")
+"""Who takes what a process that is gone was performing: as nobody knows it, or as its notes say."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -22,6 +25,11 @@ class Event:
     at: int
     fence: int
     actor: str
+
+    @property
+    def left_in_doubt(self) -> bool:
+        """Whether its holder was gone, and nobody knows whether it left."""
+        return (self.actor, self.after) == ("recovery", "unknown")
 
 
 @dataclass(slots=True)
@@ -46,9 +54,8 @@ class Row:
         for event in self.events:
             if event.after == "performing":
                 performer = event.actor
-            elif event.before == "performing" and event.actor in ("recovery", "departures"):
-                if not in_doubt or (event.actor, event.after) == ("recovery", "unknown"):
-                    owners.append(performer)
+            elif event.before == "performing" and (event.left_in_doubt if in_doubt else event.actor in RECOVERY):
+                owners.append(performer)
         return owners
 
     @property

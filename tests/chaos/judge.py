@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from app.runtime.state import EFFECT_MOVES
 from tests.chaos.blows import KILLS, PROMISED_S, Blow
-from tests.chaos.books import Books, Row
+from tests.chaos.books import RECOVERY, Books, Row
 from tests.chaos.mail import LEAVE_A_TRACE, expected, way_of
 from tests.chaos.site import CONNECTIONS
 
@@ -122,7 +122,7 @@ def _straight(row: Row) -> bool:
 def _doubtful(row: Row, struck: Collection[str]) -> bool:
     """Whether it was in doubt by what its own process said, which no blow met, though the server did nothing that leaves a doubt."""
     said = {event.actor for event in row.events if (event.before, event.after) == ("performing", "unknown")}
-    return not said <= {"recovery", *struck} and "unknown" not in expected(row.to)
+    return not said <= {*RECOVERY, *struck} and "unknown" not in expected(row.to)
 
 
 def judge_end(books: Books, blows: Sequence[Blow], addresses: Sequence[str], found: Findings) -> None:

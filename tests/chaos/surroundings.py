@@ -26,7 +26,12 @@ connection.execute("BEGIN IMMEDIATE")
 _POSTGRESQL = """
 import psycopg, sys, time
 connection = psycopg.connect(sys.argv[1])
-connection.execute("LOCK TABLE run, effect, effect_event, owner IN EXCLUSIVE MODE")
+while True:
+    try:
+        connection.execute("LOCK TABLE run, effect, effect_event, owner IN EXCLUSIVE MODE")
+        break
+    except psycopg.errors.DeadlockDetected:  # a sweep locks effects before runs, and this time it was let through
+        connection.rollback()
 """
 _HOLD = """
 print("held", time.time_ns() // 1_000_000, flush=True)
