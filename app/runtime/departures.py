@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -139,6 +140,13 @@ def forget(database: Database, owners: Iterable[str]) -> None:
     if folder is not None:
         for owner in owners:
             (folder / owner).unlink(missing_ok=True)
+
+
+def forget_all(database: Database) -> None:
+    """Remove all files, of a database that is thrown away."""
+    folder = _folder(database)
+    if folder is not None and folder.exists():
+        shutil.rmtree(folder)
 
 
 def _notes(slots: bytes, owner: str) -> Iterable[tuple[tuple[str, int], Move | None]]:

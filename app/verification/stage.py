@@ -32,6 +32,7 @@ from app.core.feed import Feed
 from app.observability import metrics
 from app.records.snapshots import take_as
 from app.records.writing import store_many
+from app.runtime import departures
 from app.runtime.decisions import resolve_effect
 from app.runtime.ending import Ending
 from app.runtime.execution import Execution
@@ -361,6 +362,7 @@ async def open_stage(
             yield stage, path
     finally:
         await stage.close()
+        departures.forget_all(database)
         for left in bench.scratch.glob(f"{path.name}*"):
             if left.is_file():
                 left.unlink()
