@@ -27,6 +27,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from app.connectors.connections import Opened
+from app.connectors.deadlines import until
 from app.connectors.http_exchange import Answered, Asked, Exchanges, Unanswered
 from app.connectors.http_kind import (
     DEFAULT_TIMEOUT_S,
@@ -133,11 +134,10 @@ class HttpRequest:
         return Target(base_of(connection) + url, request.config, connection)
 
     async def _send(self, target: Target, asked: Asked, request: Request) -> Answered | Unanswered:
-        now, here = self.clock.monotonic(), asyncio.get_running_loop().time()
-        send_by = here + (request.deadline - now) / 1000
-        deadline = here + min((request.waits_until - now) / 1000, target.config.get("timeout_s", DEFAULT_TIMEOUT_S))
-        if self._pools is None or send_by <= here:
+        by = until(request, self.clock)
+        if self._pools is None or by is None:
             return Unanswered(True, "deadline_passed", "its time was over before anything was sent")
+        deadline = min(by.answer, asyncio.get_running_loop().time() + target.config.get("timeout_s", DEFAULT_TIMEOUT_S))
         connection = target.connection
         settings = connection.config if connection else {}
         name = (connection.tenant, connection.name) if connection else ("", "")
@@ -146,12 +146,12 @@ class HttpRequest:
             return Exchanges(settings.get("connections", AT_ONCE), private=settings.get("private_addresses", False), context=self.context)
 
         async with self._pools.lend(name, connection.version if connection else 0, make) as exchanges:
-            heard = await exchanges.ask(asked, deadline, send_by)
+            heard = await exchanges.ask(asked, deadline, by.leave)
             for _ in range(MOST_REDIRECTS):
                 following = _redirected(target, asked, heard)
                 if following is None:
                     break
-                heard = await exchanges.ask(following, deadline, send_by)
+                heard = await exchanges.ask(following, deadline, by.leave)
                 asked = following
         return heard
 

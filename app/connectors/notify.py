@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.connectors.connections import Opened
+from app.connectors.deadlines import until
 from app.connectors.email_kind import canonical_email, email_message_id
 from app.connectors.http_exchange import Answered, Asked, Exchanges, Unanswered
 from app.connectors.http_kind import DEFAULT_TIMEOUT_S, judge
@@ -136,11 +137,10 @@ class NotifySend:
             return self._outbox.perform_once(session, mail)
 
     async def _webhook(self, request: Request, channel: Mapping[str, Any]) -> Reply:
-        pools, now, here = self._pools, self.database.clock.monotonic(), asyncio.get_running_loop().time()
-        send_by = here + (request.deadline - now) / 1000
-        deadline = here + min((request.waits_until - now) / 1000, DEFAULT_TIMEOUT_S)
-        if pools is None or send_by <= here:
+        pools, by = self._pools, until(request, self.database.clock)
+        if pools is None or by is None:
             return Reply("refused_now", code="deadline_passed", message="its time was over before anything was sent")
+        deadline = min(by.answer, asyncio.get_running_loop().time() + DEFAULT_TIMEOUT_S)
         try:
             connection = await self.directory.get(request.tenant, channel["connection"], "webhook")
         except ToolmintError as error:
@@ -150,7 +150,7 @@ class NotifySend:
             return Exchanges(AT_ONCE, private=connection.config.get("private_addresses", False), context=self.context)
 
         async with pools.lend((connection.tenant, connection.name), connection.version, make) as exchanges:
-            heard = await exchanges.ask(webhook_request(connection, request, self.database.clock.now()), deadline, send_by)
+            heard = await exchanges.ask(webhook_request(connection, request, self.database.clock.now()), deadline, by.leave)
         return webhook_reply(heard, connection.secret)
 
 

@@ -13,12 +13,12 @@ It refuses to be: exactly-once. Between the final dot and the reply nobody can k
 
 from __future__ import annotations
 
-import asyncio
 import re
 import ssl
 from dataclasses import InitVar, dataclass, field
 from typing import Any
 
+from app.connectors.deadlines import until
 from app.connectors.domains import Domains
 from app.connectors.email_kind import canonical_email, email_kind, email_message_id
 from app.connectors.message import render
@@ -109,15 +109,15 @@ class SmtpEffect:
         pool = self._pool
         if pool is None:
             return Reply("refused_now", code="smtp_stopped", message="the connector is not running")
-        left_ms = request.deadline - self.clock.monotonic()
-        if left_ms <= 0:
+        by = until(request, self.clock)
+        if by is None:
             return Reply("refused_now", code="deadline_passed", message="its time was over before anything was sent")
         message_id = request.message_id or email_message_id(request.effect_id, request.config)
         try:
             letter = render(request.config, request.item, message_id, self.clock.now())
         except ValueError as error:
             return Reply("refused", code="item_invalid", message=str(error))
-        delivery = await pool.deliver(letter, asyncio.get_running_loop().time() + left_ms / 1000)
+        delivery = await pool.deliver(letter, by.leave)
         if delivery.reply is not None:
             wants_less = asks_for_rest(delivery.reply)
             (self.domains.said_too_much if wants_less else self.domains.went_well)(domain_of(request))

@@ -213,6 +213,24 @@ def test_a_deadline_that_has_passed_sends_nothing(server: SmtpProcess) -> None:
     assert server.accepted() == []
 
 
+def test_a_process_that_slept_past_its_deadline_while_it_rendered_the_mail_sends_nothing(server: SmtpProcess) -> None:
+    class Asleep(dict[str, Any]):
+        """A config that takes until the deadline to be read, as it does for a process that was stopped there."""
+
+        def get(self, *words: Any) -> Any:
+            while CLOCK.monotonic() <= deadline:
+                pass
+            return super().get(*words)
+
+    async def work(_send: Send, effect: SmtpEffect) -> Reply:
+        request = request_for(effect, EMAIL_CONFIG, email_to("ann@example.com"), deadline=deadline)
+        return await effect.perform(replace(request, config=Asleep(request.config)))
+
+    deadline = CLOCK.monotonic() + 500
+    reply = sending(server.url, work)
+    assert (reply.verdict, server.accepted()) == ("refused_now", [])
+
+
 def test_waiting_for_a_free_connection_counts_against_the_deadline_and_sends_nothing(server: SmtpProcess) -> None:
     async def work(send: Send, _effect: SmtpEffect) -> list[Reply]:
         first = asyncio.create_task(send("hang.a@example.com", wait_ms=4000))
