@@ -289,19 +289,25 @@ def execute_many(session: Session, name: Any, statement: Any, rows: Sequence[dic
     key = (name, dialect.name, *rows[0])
     if key not in _texts:
         compiled = statement.compile(dialect=dialect, column_keys=list(rows[0]))
-        _texts[key] = (str(compiled), compiled.positiontup)
-    text, names = _texts[key]
-    values = rows if names is None else list(map(itemgetter(*names), rows)) if len(names) > 1 else [(row[names[0]],) for row in rows]
+        _texts[key] = (str(compiled), _values_in(compiled.positiontup))
+    text, values_of = _texts[key]
     connection = session.connection()
     try:
         with closing(connection.connection.cursor()) as cursor:
-            if len(values) == 1:
-                cursor.execute(text, values[0])
+            if len(rows) == 1:
+                cursor.execute(text, values_of(rows[0]))
             else:
-                cursor.executemany(text, list(values))
+                cursor.executemany(text, list(map(values_of, rows)))
             return int(cursor.rowcount)
     except dialect.loaded_dbapi.Error as error:
         raise DBAPIError.instance(text, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect) from error
 
 
-_texts: dict[tuple[Any, ...], tuple[str, list[str] | None]] = {}
+def _values_in(names: list[str] | None) -> Callable[[dict[str, Any]], Any]:
+    """What makes a row's values of the row, in the order of these names; without names the driver takes the row as it is."""
+    if names is None:
+        return dict
+    return itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
+
+
+_texts: dict[tuple[Any, ...], tuple[str, Callable[[dict[str, Any]], Any]]] = {}

@@ -36,8 +36,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 _SUSPECT = re.compile(r"@|tm_|sk-|\[param|[Bb][Ee][Aa][Rr][Ee][Rr]|[Bb][Aa][Ss][Ii][Cc]")
 """Something that each pattern needs; most lines have none of it, and six searches a text were a fifth of a call's cost."""
-_ANYWHERE = re.compile(f"{_SUSPECT.pattern}|(?i:{'|'.join(sorted(_HIDDEN_FIELDS))})")
-"""The same for a whole line with its field names."""
+_ANYWHERE = ("@", "tm_", "sk-", "[param", "bearer", "basic", *sorted(_HIDDEN_FIELDS))
+"""The same for a whole line with its field names, in small letters; looked for one by one, which is a tenth of one search for all."""
 
 
 def setup(level: str = "info", secrets: Sequence[str] = (), stream: TextIO | None = None) -> None:
@@ -113,14 +113,15 @@ class JsonLines(logging.Formatter):
         return self._harmless(line) or json.dumps({key: self._clean(key, value, 0) for key, value in line.items()})
 
     def _harmless(self, line: Mapping[str, Any]) -> str | None:
-        """The line's text if it is short and holds nothing that could be blanked, which is one search for all of it; else None."""
+        """The line's text if it is short and holds nothing that could be blanked; else None."""
         try:
             text = json.dumps(line)
         except (TypeError, ValueError, RecursionError):
             return None
-        if len(text) > _MOST_TEXT or _ANYWHERE.search(text) or any(secret in text for secret in self._quoted):
+        if len(text) > _MOST_TEXT or any(secret in text for secret in self._quoted):
             return None
-        return text
+        small = text.lower()
+        return None if any(sign in small for sign in _ANYWHERE) else text
 
     def _clean(self, name: str, value: Any, depth: int) -> Any:
         if name.lower() in _HIDDEN_FIELDS:

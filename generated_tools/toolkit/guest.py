@@ -40,10 +40,12 @@ WARM = frozenset(_WARM.split())
 """Modules that a template imports for a tool that names them, so that its children find them loaded."""
 
 Loader = Callable[[], types.ModuleType]
+_Limits = list[tuple[int, tuple[int, int]]]
 _GUEST_FD = 3
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 _SECCOMP_MODE_FILTER = 2
-_libc = ctypes.CDLL(None, use_errno=True)
+_call_prctl = ctypes.CDLL(None, use_errno=True).prctl
+_call_prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)  # said here, so that no child works them out anew
 _OF_CHILDREN = ("NPROC", "NOFILE")
 """Limits that the fork server could not work under itself; it takes on all others, and its children have them from it."""
 
@@ -52,8 +54,8 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
 
 
-def _prctl(option: int, *values: object) -> None:
-    if _libc.prctl(option, *values) != 0:
+def _prctl(option: int, value: int, further: int = 0) -> None:
+    if _call_prctl(option, value, further, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), f"prctl {option}")
 
 
@@ -63,25 +65,29 @@ class _Filter:
     def __init__(self, program: bytes) -> None:
         self._block = ctypes.create_string_buffer(program, len(program))
         self._program = _Program(len(program) // 8, ctypes.addressof(self._block))
-        self._where = ctypes.c_void_p(ctypes.addressof(self._program))
-        self._mode = ctypes.c_ulong(_SECCOMP_MODE_FILTER)
+        self._where = ctypes.addressof(self._program)
 
     def install(self) -> None:
         """Apply it to this process for good. Raises OSError."""
-        _prctl(_PR_SET_SECCOMP, self._mode, self._where)
+        _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, self._where)
 
 
-def _limit(rlimits: dict[str, int]) -> None:
-    for name, value in rlimits.items():
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+def _limits(rlimits: dict[str, int]) -> _Limits:
+    """What `_limit` takes, made before a fork so that no child has to."""
+    return [(getattr(resource, f"RLIMIT_{name}"), (value, value)) for name, value in rlimits.items()]
 
 
-def _confine(fd: int, rlimits: dict[str, int], program: _Filter | None) -> Channel:
+def _limit(limits: _Limits) -> None:
+    for which, values in limits:
+        resource.setrlimit(which, values)
+
+
+def _confine(fd: int, limits: _Limits, program: _Filter | None) -> Channel:
     """Leave this child nothing but its channel and the `/dev/null` that it was born with, then its limits, then the filter."""
     if fd != _GUEST_FD:
         os.dup2(fd, _GUEST_FD, inheritable=False)
     os.closerange(_GUEST_FD + 1, 1 << 16)
-    _limit(rlimits)
+    _limit(limits)
     if program is not None:
         program.install()
     return Channel(_GUEST_FD)
@@ -186,10 +192,10 @@ def _run(channel: Channel, load: Loader) -> NoReturn:
 class _Server:
     """The loop of the fork server and of each template: fork, kill, reap, report. `load` is a template's tool."""
 
-    def __init__(self, control: socket.socket, program: _Filter | None, rlimits: dict[str, int], load: Loader) -> None:
+    def __init__(self, control: socket.socket, program: _Filter | None, limits: _Limits, load: Loader) -> None:
         self.control = control
         self.program = program
-        self.rlimits = rlimits
+        self.limits = limits
         self.load = load
         self.children: dict[int, tuple[int, int]] = {}
         self.poll = select.poll()
@@ -215,11 +221,12 @@ class _Server:
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             return True
         descriptors = array.array("i", ancillary[0][2])
+        limits = _limits(order["rlimits"])
         pid = os.fork()
         if pid == 0:
             if "template" in order:
-                self.become_template(descriptors[0], descriptors[1], order["rlimits"])
-            self.become_child(descriptors[0], order["rlimits"])
+                self.become_template(descriptors[0], descriptors[1], limits)
+            self.become_child(descriptors[0], self.limits + limits)
         for fd in descriptors:
             os.close(fd)
         pidfd = os.pidfd_open(pid)
@@ -227,24 +234,24 @@ class _Server:
         self.poll.register(pidfd, select.POLLIN)
         return True
 
-    def become_child(self, fd: int, rlimits: dict[str, int]) -> NoReturn:
+    def become_child(self, fd: int, limits: _Limits) -> NoReturn:
         try:
             gc.enable()
             _die_with_parent()
-            channel = _confine(fd, {**self.rlimits, **rlimits}, self.program)
+            channel = _confine(fd, limits, self.program)
         except BaseException:  # noqa: BLE001 - a child that cannot be confined must not live
             os._exit(71)
         _run(channel, self.load)
 
-    def become_template(self, files_fd: int, control_fd: int, rlimits: dict[str, int]) -> NoReturn:
+    def become_template(self, files_fd: int, control_fd: int, limits: _Limits) -> NoReturn:
         try:
             _die_with_parent()
             for fd in (self.control.detach(), *self.children):
                 os.close(fd)
-            _limit(rlimits)
+            _limit(limits)
             with open(files_fd, encoding="utf-8") as file:
                 load = prepare(json.load(file))
-            serve(_Server(socket.socket(fileno=control_fd), self.program, self.rlimits, load))
+            serve(_Server(socket.socket(fileno=control_fd), self.program, self.limits, load))
         except BaseException:  # noqa: BLE001 - what no child can be forked from must not live
             os._exit(71)
         os._exit(0)
@@ -265,7 +272,7 @@ class _Server:
 
 def _die_with_parent() -> None:
     """Have the kernel end this process with its server, whose host could not hear of it any more."""
-    _prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def serve(server: _Server) -> None:
@@ -283,13 +290,13 @@ def main(control_fd: int) -> None:
     os.closerange(3, control_fd)
     os.closerange(control_fd + 1, 1 << 16)
     sys.argv[:], sys.orig_argv[:] = ["tool.py"], []  # a descriptor's number would tell one sandbox from another
-    _prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
-    _prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+    _prctl(_PR_SET_DUMPABLE, 0)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     settings = json.loads(control.recv(1 << 16))
     rlimits: dict[str, int] = settings["rlimits"]
-    _limit({name: value for name, value in rlimits.items() if name not in _OF_CHILDREN})
+    _limit(_limits({name: value for name, value in rlimits.items() if name not in _OF_CHILDREN}))
     program = _Filter(bytes.fromhex(settings["filter"])) if settings["filter"] else None
-    server = _Server(control, program, {name: rlimits[name] for name in _OF_CHILDREN if name in rlimits}, prepare({}))
+    server = _Server(control, program, _limits({name: rlimits[name] for name in _OF_CHILDREN if name in rlimits}), prepare({}))
     null = os.open("/dev/null", os.O_RDWR)
     for standard in (0, 1, 2):  # what a child has besides its channel; complaints are heard up to here
         os.dup2(null, standard)

@@ -41,6 +41,9 @@ MAX_FRAME = 64 << 20
 MAX_CHUNK_ITEMS = 500
 MAX_CHUNK_BYTES = 1 << 20
 
+_BLOCK = 4096
+"""Bytes that are asked for where it is not known how many come: a fresh process pays for each page of a buffer."""
+
 Message = dict[str, Any]
 
 dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -70,7 +73,9 @@ def decode(payload: bytes | bytearray | memoryview) -> Message:
     """The object of one frame. Raises FrameError for anything else, nesting too deep and lone surrogates included."""
     try:
         text = str(payload, "utf-8")
-        message = _decoder.decode(text)
+        message, end = _decoder.raw_decode(text)
+        if end != len(text):
+            raise FrameError("something stands behind the object")
         if "\\u" in text:
             dumps(message).encode()
     except (ValueError, RecursionError) as error:
@@ -102,7 +107,7 @@ class Channel:
 
     def _take(self, size: int) -> bytes:
         while len(self._buffer) < size:
-            block = os.read(self._fd, max(1 << 16, size - len(self._buffer)))
+            block = os.read(self._fd, max(_BLOCK, size - len(self._buffer)))
             if not block:
                 raise EOFError("the host closed the channel")
             self._buffer += block

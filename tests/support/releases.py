@@ -37,10 +37,7 @@ from toolkit import Context
 
 
 def run(args: Args, ctx: Context) -> Result:
-    ctx.log("echo_started")
-    result: Result = {"text": args["text"]}
-    ctx.log("echo_finished")
-    return result
+    return {"text": args["text"]}
 '''
 ECHO_TESTS = """from toolkit.testing import trial
 
