@@ -189,7 +189,7 @@ def _sqlite_dialect() -> Dialect:
 
 
 def _sqlite_engine(url: sa.URL, synchronous: str) -> Engine:
-    arguments = {"check_same_thread": False, "timeout": 30}
+    arguments = {"check_same_thread": False, "timeout": 30, "cached_statements": 512}  # `Bulk` makes one for each number of rows
     shared = {"compiled_cache": _COMPILED}
     engine = sa.create_engine(url, connect_args=arguments, pool_size=8, max_overflow=24, hide_parameters=True, execution_options=shared)
     engine.dialect = _sqlite_dialect()

@@ -25,8 +25,9 @@ from app.runtime.journal import Journal, digest_text, encode
 from app.runtime.performing import Hands, Outcome, Task, do_local, outcome_of, perform_remote
 from app.runtime.plans import hold_to
 from app.runtime.program import EffectRule, Program
-from app.runtime.repository.effects import Claim, FencedOut, Intent, Plan, Planned, plan_chunks
+from app.runtime.repository.effects import Claim, FencedOut
 from app.runtime.repository.journal import Journaled
+from app.runtime.repository.planning import Intent, Plan, Planned, plan_chunks
 from app.runtime.repository.recovery import Held
 from app.spec.expressions import effect_identity
 from app.spec.model import Effect as Declared

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from app.core.db import Database
-from app.runtime.repository.effects import Intent, Plan, plan_chunks
+from app.runtime.repository.planning import Intent, Plan, plan_chunks
 from tests.bench.sends import RECIPIENTS, campaign
 from tests.bench.table import Row
 from tests.support.held import held

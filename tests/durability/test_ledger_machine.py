@@ -21,7 +21,8 @@ from app.core.clock import Clock, ScriptedClock
 from app.core.db import Database
 from app.runtime import queue
 from app.runtime.repository import bulk
-from app.runtime.repository.effects import Claim, FencedOut, Intent, Move, Plan, move, plan_chunks
+from app.runtime.repository.effects import Claim, FencedOut, Move, move
+from app.runtime.repository.planning import Intent, Plan, plan_chunks
 from app.runtime.repository.recovery import cancel_open, held_by, recover, recover_claims
 from app.runtime.state import EFFECT_MOVES
 from app.runtime.verdicts import VERDICTS, redriven, resolved

@@ -23,7 +23,8 @@ from app.core.db import Database
 from app.core.settings import Settings
 from app.observability import audit
 from app.observability.sealing import seal, verify_chain
-from app.runtime.repository.effects import Claim, Intent, Move, Plan, move, plan_chunks
+from app.runtime.repository.effects import Claim, Move, move
+from app.runtime.repository.planning import Intent, Plan, plan_chunks
 from tests.support.backups import rewritten
 
 ADA, BOB, CAT, DAN, EVE = "ada", "bob", "cat", "dan", "eve"

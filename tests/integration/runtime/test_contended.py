@@ -17,8 +17,9 @@ from app.runtime import queue
 from app.runtime.flow.pausing import begin_pause, pauses_of
 from app.runtime.models import Effect, EffectEvent, Ledger, Payload, Sighting, Step
 from app.runtime.repository import runs as repository
-from app.runtime.repository.effects import Claim, FencedOut, Intent, Plan, effects, plan_chunks
+from app.runtime.repository.effects import Claim, FencedOut, effects
 from app.runtime.repository.flow import set_pause
+from app.runtime.repository.planning import Intent, Plan, plan_chunks
 from app.runtime.repository.recovery import cancel_open, drop_claims
 from tests.support.held import held
 from tests.support.waiting import until

@@ -99,7 +99,7 @@ def test_texts_of_every_kind_pass_through_a_statement_over_many_rows_unchanged(d
     echo = Bulk(
         "word text, number bigint, absent text",
         "SELECT r.word AS word, r.number AS number, r.absent AS absent, CAST(:shared AS text) AS shared FROM {rows} {in_order}",
-        gives="word, number, absent, shared",
+        gives="json_array(word, number, absent, shared)",
         guard="owner WHERE owner.id = :owner",
     )
     owner = owners.register(database, "web", 60_000)

@@ -16,7 +16,8 @@ from app.runtime.execution import Execution
 from app.runtime.plans import Terms
 from app.runtime.process import Call
 from app.runtime.program import Program
-from app.runtime.repository.effects import move_together, plan_chunks
+from app.runtime.repository.effects import move_together
+from app.runtime.repository.planning import plan_chunks
 from app.sandbox.sandbox import Sandbox
 from tests.support.processes import kill_whole
 from tests.support.waiting import until_async as until
