@@ -19,9 +19,12 @@ from typing import Any
 import httpcore2
 
 from app.connectors.pinned import AddressRefused, PinnedBackend
+from app.connectors.stream import Leaving, TooLate, watching
 
 IDLE_S = 2.0  # what stays open longer is often closed by the other side just when it is used again, which nobody could tell from a loss
 MOST_ANSWER = 256 * 1024
+_LEAVES = "http11.send_request_headers.started"
+_LEAVES_NO_MORE = frozenset({"http11.send_request_headers.failed", "http11.send_request_body.complete", "http11.send_request_body.failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +70,11 @@ class Exchanges:
         )
 
     async def ask(self, asked: Asked, deadline: float, send_by: float = math.inf) -> Answered | Unanswered:
-        """Send it once before `send_by`, and have its answer before `deadline` (event loop time).
+        """Send it once before `send_by`, and have its answer before `deadline` (event loop time). No byte of it leaves after `send_by`.
 
         Never raises for what the server or the network does.
         """
-        progress = _Progress(asyncio.timeout_at(min(deadline, send_by)), deadline, send_by)
+        progress = _Progress(asyncio.timeout_at(min(deadline, send_by)), deadline, Leaving(send_by))
         try:
             headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in asked.headers.items()]
         except UnicodeEncodeError:
@@ -81,8 +84,8 @@ class Exchanges:
                 return await self._ask(asked, headers, progress)
         except TimeoutError:
             return progress.answer or _lost(progress, "http_timeout", "the server did not answer in time")
-        except _TooLate:
-            return Unanswered(True, "deadline_passed", "its time was over before anything was sent")
+        except TooLate:
+            return _lost(progress, "deadline_passed", f"its time was over before {'all of it' if progress.sent else 'anything'} was sent")
         except AddressRefused as refused:
             return Unanswered(True, "address_refused", str(refused), refused=True)
         except (httpcore2.NetworkError, httpcore2.TimeoutException) as error:
@@ -92,8 +95,6 @@ class Exchanges:
             if "disconnected" in str(error):  # httpcore's word for an end before any answer
                 return progress.answer or _lost(progress, "http_disconnected", "the server closed the connection without an answer")
             return progress.answer or _lost(progress, "http_garbled", f"the server's answer is no HTTP: {type(error).__name__}")
-        except OSError as error:  # TLS that breaks in ways that httpcore does not name
-            return progress.answer or _lost(progress, "http_unreachable", f"the connection failed: {type(error).__name__}")
 
     async def close(self) -> None:
         """Close every connection."""
@@ -102,36 +103,37 @@ class Exchanges:
     async def _ask(self, asked: Asked, headers: list[tuple[bytes, bytes]], progress: _Progress) -> Answered:
         if asked.body or asked.method not in ("GET", "HEAD", "DELETE"):
             headers.append((b"Content-Length", str(len(asked.body)).encode()))
-        response = await self._pool.handle_async_request(
-            httpcore2.Request(
-                asked.method, asked.url, headers=[*_host(asked.url), *headers], content=asked.body, extensions={"trace": progress.note}
-            )
+        request = httpcore2.Request(
+            asked.method, asked.url, headers=[*_host(asked.url), *headers], content=asked.body, extensions={"trace": progress.note}
         )
+        with watching(progress.leaving):
+            response = await self._pool.handle_async_request(request)
         reason = bytes(response.extensions.get("reason_phrase", b"")).decode("latin-1")
         progress.answer = _answer(response.status, reason, response.headers, b"", whole=False)
         body, whole = await _read(response)
         return _answer(response.status, reason, response.headers, body, whole=whole)
 
 
-class _TooLate(Exception):
-    """The request was about to leave when its time was over: a process that was stopped may find that out only now."""
-
-
 @dataclass(slots=True)
 class _Progress:
-    """How far a request has got. What has left is waited for longer than what has not."""
+    """How far a request has got. What has left as a whole, or will get no further, is waited for longer than what has not."""
 
     limit: asyncio.Timeout
     deadline: float
-    send_by: float
-    sent: bool = False
+    leaving: Leaving
     answer: Answered | None = None
 
+    @property
+    def sent(self) -> bool:
+        """Whether the system has had a byte of it."""
+        return self.leaving.begun
+
     async def note(self, event: str, _info: Any) -> None:
-        if event == "http11.send_request_headers.started" and not self.sent:
-            if asyncio.get_running_loop().time() >= self.send_by:
-                raise _TooLate
-            self.sent = True
+        """What httpcore is about to do, or has done."""
+        if event == _LEAVES:
+            self.leaving.under_way = True
+        elif event in _LEAVES_NO_MORE:
+            self.leaving.under_way = False
             if not self.limit.expired():
                 self.limit.reschedule(self.deadline)
 
