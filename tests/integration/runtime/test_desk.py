@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import text
 
 from app.core import owners
-from app.core.bulk import Bulk
+from app.core.bulk import MOST_ROWS, Bulk
 from app.core.db import Database
 from app.core.writer import GroupWriter
 from app.runtime.desk import Desk
 from app.runtime.models import Effect
-from app.runtime.repository.effects import Claim, Move
+from app.runtime.repository.effects import Claim, Move, move
 
 pytestmark = pytest.mark.anyio
 
@@ -72,6 +72,32 @@ async def test_a_move_of_another_holder_is_refused_alone(database: Database) -> 
         events = session.connection().execute(text("SELECT effect_id FROM effect_event ORDER BY seq")).scalars().all()
     assert events == ["e0", "e2"]
     writer.close()
+
+
+def test_more_moves_than_one_statement_takes_are_made_and_told_all_the_same(database: Database) -> None:
+    claims = claimed(database, 2 * MOST_ROWS + 7)
+    moves = [
+        Move(claim._replace(fence=claim.fence + (number == MOST_ROWS)), "claimed", "performing", 1) for number, claim in enumerate(claims)
+    ]
+    with database.writing() as session:
+        held = move(session, moves)
+    assert [number for number, ok in enumerate(held) if not ok] == [MOST_ROWS]
+    with database.reading() as session:
+        found = (
+            session.connection()
+            .execute(text("SELECT count(*), count(DISTINCT effect_id), min(before), max(after) FROM effect_event"))
+            .one()
+        )
+        begun = session.connection().execute(text("SELECT count(*) FROM effect WHERE state = 'performing'")).scalar_one()
+    assert (tuple(found), begun) == ((len(claims) - 1, len(claims) - 1, "claimed", "performing"), len(claims) - 1)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 9, 33, 100, 513])
+def test_what_a_statement_is_made_for_beyond_its_rows_is_no_row(database: Database, rows: int) -> None:
+    pairs = Bulk("word text, number bigint", "SELECT r.word AS word, r.number AS number FROM {rows} WHERE true {in_order}")
+    given = [(f"w{number}", None if number % 2 else number) for number in range(rows)]
+    with database.reading() as session:
+        assert [tuple(row) for row in pairs.execute(session, given)] == given
 
 
 async def test_what_goes_wrong_with_a_move_that_nobody_waits_for_is_raised_at_the_end(database: Database) -> None:
