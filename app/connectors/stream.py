@@ -15,6 +15,7 @@ import os
 import select
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -169,7 +170,7 @@ class SocketStream(httpcore2.AsyncNetworkStream):
         leaving = _leaving.get()
         if leaving is None or not leaving.under_way:
             return self._socket.send(piece)
-        if asyncio.get_running_loop().time() >= leaving.by:
+        if time.monotonic() >= leaving.by:  # the loop's own clock, of which uvloop tells whole milliseconds
             raise TooLate
         taken = self._socket.send(piece)
         leaving.begun = True

@@ -159,10 +159,11 @@ def _legal(row: Row) -> bool:
 def _late(books: Books, rows: Iterable[Row]) -> Iterable[str]:
     """Mails that the server accepted while nobody was performing them: a zombie's work."""
     for row in rows:
-        spells = _spells(row)
-        for line in books.accepted.get(row.to, ()):
+        spells, copies = _spells(row), books.accepted.get(row.to, ())
+        for line in copies:
             if not any(began <= line["at"] <= ended for began, ended in spells):
-                yield f"{row.to} at {line['at']}, performed {spells}"
+                life = [(event.before, event.after, event.at, event.fence, event.actor) for event in row.events]
+                yield f"{row.to} at {line['at']}, accepted at {[copy['at'] for copy in copies]}, performed {spells}: {life}"
 
 
 def _spells(row: Row) -> list[tuple[int, float]]:

@@ -299,7 +299,7 @@ def test_after_all_that_nothing_broke_inside_and_no_secret_was_told(site: Site) 
 FILLS_MEMORY = "    held = [str(n) * 10**6 for n in range(10**6)]\n"
 HOSTILE = {
     "a tool that fills memory": (
-        files(tool=ECHO_TOOL.replace("    ctx.log(", f"{FILLS_MEMORY}    held.sort()\n    ctx.log(", 1)),
+        files(tool=ECHO_TOOL.replace("    return", f"{FILLS_MEMORY}    held.sort()\n    return", 1)),
         "example_crash",
     ),
     "a suite that fills memory": (files(tests=f"{ECHO_TESTS}\n\ndef test_y() -> None:\n{FILLS_MEMORY}    assert held\n"), "memory_limit"),

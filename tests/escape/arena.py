@@ -139,7 +139,7 @@ PLANS: dict[str, Callable[[Plan], Plan]] = {
 
 TOOLKIT_LINES = {
     "closes": ("os.closerange(_GUEST_FD + 1, 1 << 16)",),
-    "undumpable": ("_prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))",),
+    "undumpable": ("_prctl(_PR_SET_DUMPABLE, 0)",),
 }
 
 LIMITS: dict[str, dict[str, Any]] = {
