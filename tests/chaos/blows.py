@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from tests.chaos.scenarios import Scenario
 from tests.chaos.site import Process, Site, now_ms
-from tests.chaos.surroundings import REDIS, disturb_redis, lock_database
+from tests.chaos.surroundings import REDIS, disturb_redis, lock_comes_free, lock_database
 from tests.support.waiting import until
 
 KILLS = frozenset({"kill", "everything"})
@@ -132,13 +132,16 @@ class Striker:
         self.site.kill_everything()
         return Blow("everything", at, at, victims, seen)
 
-    def _stop_and_wake(self, victim: Process) -> Blow:
-        """Stop a worker for longer than its lease, until others have taken over what it held. Where none could it fell asleep with the
-        database's lock: that was a lock for everybody, and no zombie.
+    def _stop_and_wake(self, victim: Process) -> Blow | None:
+        """Stop a worker for longer than its lease, until others have taken over what it held. One that fell asleep with SQLite's lock is
+        woken at once: nobody could take anything over. Where none could though it had no such lock, that was a lock for everybody.
         """
         everyone, in_flight = self._all()
         at = now_ms()
         os.kill(victim.pid, signal.SIGSTOP)
+        if not lock_comes_free(self.site.database):
+            os.kill(victim.pid, signal.SIGCONT)
+            return None
         try:
             seen = self.site.performing(victim)
             asleep = self.scenario.lease_s + self.rng.uniform(1.2, 2.0)

@@ -5,13 +5,16 @@ It refuses to be: the service. Its own processes are struck by `blows`.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from redis import Redis
 
+from app.core.db import Database
 from app.core.settings import Settings
 from tests.chaos.site import Site, now_ms
 from tests.support.processes import start
@@ -60,3 +63,21 @@ def lock_database(folder: Path, url: str, seconds: float) -> tuple[int, int]:
     assert holder.process.returncode == 0, holder.text()
     told = dict(line.split() for line in holder.text().splitlines())
     return int(told["held"]), int(told["free"])
+
+
+def lock_comes_free(database: Database) -> bool:
+    """Whether the writers of SQLite take turns: not where one that is stopped has the lock. PostgreSQL has no such lock."""
+    if database.path is None:
+        return True
+    with Path(f"{database.path}.write-lock").open("rb+") as file, suppress(AssertionError):  # raised where it does not come free in time
+        until(lambda: _takes(file.fileno()), 1.0, "the writers' lock comes free", every_s=0.002)
+        return True
+    return False
+
+
+def _takes(descriptor: int) -> bool:
+    """Takes it until it is closed."""
+    with suppress(BlockingIOError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
