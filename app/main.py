@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import routes as rest
 from app.api.edge import Edge
-from app.composition import Services, running
+from app.composition import Services, keep_loaded, running
 from app.core.errors import Unavailable
 from app.core.settings import Settings
 from app.mcp_server import server as mcp
@@ -38,6 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
             redis = Redis.from_url(settings.redis, socket_connect_timeout=1, socket_timeout=1)
             stack.push_async_callback(redis.aclose)
             await _open(application, services, redis, stack)
+            keep_loaded()
             yield
 
     application = FastAPI(title="Toolmint", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)

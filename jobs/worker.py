@@ -21,7 +21,7 @@ from arq.connections import RedisSettings
 from arq.worker import Function, Retry, Worker, func
 from redis.exceptions import RedisError
 
-from app.composition import running, start_logging
+from app.composition import keep_loaded, running, start_logging
 from app.core.errors import ToolmintError
 from app.core.settings import Settings
 from jobs.floor import Floor, Stage, cancelled
@@ -74,6 +74,7 @@ async def work(settings: Settings, stages: Mapping[str, Stage] = STAGES, chores:
         floor = Floor(services, stages)
         redis = redis_settings(settings.redis)
         relay = Relay(services.database, redis, floor)
+        keep_loaded()
         tasks = [
             asyncio.create_task(attend(floor, redis), name="arq"),
             asyncio.create_task(relay.run(), name="relay"),

@@ -61,8 +61,11 @@ class SmtpPool:
         """Send one letter before `deadline` (event loop time). Never raises for what the server or the network does."""
         attempt = _Attempt()
         try:
-            async with asyncio.timeout_at(deadline), self._slots:
+            await self._slot(deadline)
+            try:
                 return await self._deliver(letter, attempt, deadline)
+            finally:
+                self._slots.release()
         except TimeoutError:
             return _cut_off(attempt.connection, "smtp_timeout", "the server did not answer in time")
 
@@ -81,11 +84,19 @@ class SmtpPool:
         for connection in connections:
             connection.abort()
 
+    async def _slot(self, deadline: float) -> None:
+        if self._slots.locked():
+            async with asyncio.timeout_at(deadline):
+                await self._slots.acquire()
+        else:
+            await self._slots.acquire()
+
     async def _deliver(self, letter: Letter, attempt: _Attempt, deadline: float) -> Delivery:
         while True:
             connection = self._reuse()
             if connection is None:
-                opened = await self._open()
+                async with asyncio.timeout_at(deadline):
+                    opened = await self._open()
                 if isinstance(opened, Delivery):
                     return opened
                 connection = opened

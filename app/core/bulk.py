@@ -11,10 +11,10 @@ It refuses to be: a query builder. A statement is written out, in words that SQL
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -57,7 +57,7 @@ class Bulk:
         if not apart:
             return session.connection().exec_driver_sql(text, {"rows": _to_json(rows), **shared})
         empty = (None,) * (len(self._columns) * (room - len(rows)))
-        values = (*(shared[name] for name in self._shared), *chain.from_iterable(rows), *empty)
+        values = (*(shared[name] for name in self._shared), *itertools.chain.from_iterable(rows), *empty)
         return session.connection().exec_driver_sql(text, values)
 
     def guarded(self, session: Session, rows: Sequence[Any], **shared: Any) -> list[Sequence[Any]] | None:
@@ -77,7 +77,8 @@ class Bulk:
     def _apart(self, room: int) -> str:
         """For SQLite and up to so many rows, whose cells are bound one by one behind what is shared. Where the first is null is no row."""
         width, before = len(self._columns), len(self._shared)
-        cells = (f"?{number}" for number in range(before + 1, before + 1 + width * room))
+        first = (f"?{before + 1}",)  # and the others count on: SQLite searches all numbers that are given for each one more
+        cells = itertools.chain(first, itertools.repeat("?", width * room - 1))
         values = ", ".join(f"({', '.join(row)})" for row in zip(*[cells] * width, strict=True))
         named = ", ".join(f"column{place} AS {name}" for place, (name, _) in enumerate(self._columns, 1))
         rows = f"(SELECT {named} FROM (VALUES {values}) WHERE column1 IS NOT NULL) AS r"  # noqa: S608  # all of it is text of this program
@@ -120,5 +121,6 @@ def parts(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 def _room(rows: int) -> int:
     """For how many rows a statement is made that has so many: at most a quarter more, so that few are made and kept."""
+    rows = max(1, rows)
     step = 1 << max(0, (rows - 1).bit_length() - 3)
     return -(-rows // step) * step

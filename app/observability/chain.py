@@ -18,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 GENESIS = "0" * 64
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Digest:
 
     def add(self, source: str, covered: Sequence[Any]) -> None:
         """One event: the name of its source and the covered columns, in order."""
-        self._sha.update(json.dumps([source, *covered], separators=(",", ":")).encode() + b"\n")
+        self._sha.update(_to_json([source, *covered]).encode() + b"\n")
         self.count += 1
 
     def text(self) -> str:

@@ -50,6 +50,18 @@ def seal(session: Session, source: ChainSource, seq: int, limit: int) -> list[tu
     return sorted(tuple(row) for row in session.connection().execute(marked))
 
 
+def oldest(session: Session, source: ChainSource, limit: int) -> list[tuple[Any, ...]]:
+    """The covered columns of the oldest events without a link, in the order of their keys."""
+    covered = sa.select(*(source.table.c[name] for name in source.columns)).where(source.link.is_(None))
+    return [tuple(row) for row in session.connection().execute(covered.order_by(source.key).limit(limit))]
+
+
+def mark(session: Session, source: ChainSource, seq: int, first: int, last: int) -> int:
+    """Put every event without a link whose key is from `first` to `last` into link `seq`; returns how many those are."""
+    marked = sa.update(source.table).where(source.link.is_(None), source.key.between(first, last)).values(link=seq)
+    return session.connection().execute(marked).rowcount
+
+
 def waiting(session: Session, source: ChainSource) -> bool:
     """Whether any event has no link."""
     found = session.connection().execute(sa.select(source.key).where(source.link.is_(None)).limit(1)).first()

@@ -52,6 +52,21 @@ class Holder:
     bound: frozenset[bytes] | None = None
 
 
+@dataclass(eq=False, slots=True)
+class _Chunk:
+    """A chunk under way. It begins nothing before those `earlier` ones have begun all that they can: so that one is done while the next is
+    in flight, and the one after that is planned meanwhile, instead of two that end together while nothing is in flight."""
+
+    earlier: Sequence[_Chunk]
+    handed_out: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def wait(self, what: Callable[[_Chunk], asyncio.Event]) -> None:
+        """For all those before it."""
+        for chunk in self.earlier:
+            await what(chunk).wait()
+
+
 @dataclass(slots=True)
 class Broker:
     """One per run and attempt. `planned` counts distinct keys per effect, for `limits.per_run`; `refused` counts items without a key, by
@@ -68,7 +83,7 @@ class Broker:
     planned: dict[str, int] = field(default_factory=dict)
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
     _asked: Counter[str] = field(default_factory=Counter)
-    _open: list[asyncio.Future[None]] = field(default_factory=list)
+    _open: list[_Chunk] = field(default_factory=list)
     _dropped: list[Task] = field(default_factory=list)
     _perhaps: list[tuple[int, str]] = field(default_factory=list)
 
@@ -106,15 +121,16 @@ class Broker:
 
     async def _in_turn(self, rule: EffectRule, port: EffectPort, plan: Plan) -> dict[str, Outcome]:
         """Carry out a chunk while those before it may still be under way."""
-        earlier, mine = tuple(self._open), asyncio.get_running_loop().create_future()
+        mine = _Chunk(tuple(self._open))
         self._open.append(mine)
         self._asked[plan.effect] += len(plan.intents)
         try:
-            return await self._carry_out(rule, port, plan, earlier)
+            return await self._carry_out(rule, port, plan, mine)
         finally:
             self._asked[plan.effect] -= len(plan.intents)
             self._open.remove(mine)
-            mine.set_result(None)
+            mine.handed_out.set()
+            mine.over.set()
 
     def count(self, effect_id: str, outcomes: Sequence[Outcome]) -> None:
         """Note what a chunk asked for, performed or answered from the journal: for `limits.per_run`, and for the audit trail."""
@@ -189,9 +205,7 @@ class Broker:
             journal=journal,
         )
 
-    async def _carry_out(
-        self, rule: EffectRule, port: EffectPort, plan: Plan, earlier: Sequence[asyncio.Future[None]]
-    ) -> dict[str, Outcome]:
+    async def _carry_out(self, rule: EffectRule, port: EffectPort, plan: Plan, mine: _Chunk) -> dict[str, Outcome]:
         """Claim and perform what is free, then look again at what others hold until they have ended it or patience has.
 
         Nothing that was claimed waits for others, so two runs never wait for each other. What an earlier chunk of this run asked for
@@ -208,18 +222,18 @@ class Broker:
                 raise
             if plan.journal[0]:
                 fault("journal.step.after")
-            busy = await self._settle(rule, port, plan, answers, ended, early=bool(earlier))
+            busy = await self._settle(rule, port, plan, answers, ended, mine)
             if not busy or plan.last or not self.go_on():
                 return ended | {intent.id: dict(_BUSY) for intent in busy}
-            if earlier:
-                await asyncio.wait(earlier)
-                earlier = ()
+            if mine.earlier:
+                await mine.wait(lambda chunk: chunk.over)
+                mine.earlier = ()
             else:
                 await asyncio.sleep(_POLL_S)
             plan = replace(plan, intents=busy, journal=((), ()), last=clock() >= patience)
 
     async def _settle(
-        self, rule: EffectRule, port: EffectPort, plan: Plan, answers: Sequence[Planned], ended: dict[str, Outcome], *, early: bool
+        self, rule: EffectRule, port: EffectPort, plan: Plan, answers: Sequence[Planned], ended: dict[str, Outcome], mine: _Chunk
     ) -> list[Intent]:
         """Perform what was claimed and note what has ended; returns what is to be looked at again."""
         tasks: list[Task] = []
@@ -227,12 +241,12 @@ class Broker:
         for intent, answer in zip(plan.intents, answers, strict=True):
             if answer.decision == "claim":
                 tasks.append(self._task(rule, intent, answer))
-            elif answer.decision == "wait" or (early and answer.decision == "duplicate" and answer.state in _HELD):
+            elif answer.decision == "wait" or (mine.earlier and answer.decision == "duplicate" and answer.state in _HELD):
                 busy.append(intent)
             else:
                 ended[intent.id] = outcome_of(answer.state, answer.receipt, answer.error, status=answer.decision, differs=answer.differs)
         self._dropped += tasks
-        await self._do(rule, port, tasks)
+        await self._do(rule, port, tasks, mine)
         for task in tasks:
             if task.fenced:
                 raise FencedOut
@@ -248,13 +262,14 @@ class Broker:
         request = make_request(self.holder.tenant, self.program.tool, rule.declared, intent.id, intent.value, intent.message_id)
         return Task(Claim(intent.id, self.holder.owner, answer.fence), answer.attempts, request)
 
-    async def _do(self, rule: EffectRule, port: EffectPort, tasks: list[Task]) -> None:
+    async def _do(self, rule: EffectRule, port: EffectPort, tasks: list[Task], mine: _Chunk) -> None:
         if not tasks:
-            return
-        if is_remote(port):
+            mine.handed_out.set()
+        elif is_remote(port):
             gate = self._gate(rule)
             go_on = partial(self._may_go_on, gate)
-            await perform_remote(self.hands, port, rule.declared, tasks, go_on=go_on, gate=gate)
+            await mine.wait(lambda chunk: chunk.handed_out)
+            await perform_remote(self.hands, port, rule.declared, tasks, go_on=go_on, gate=gate, handed_out=mine.handed_out.set)
         elif is_local(port):
             await self._do_local(port, tasks, self._gate(rule))
 

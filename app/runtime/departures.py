@@ -22,7 +22,7 @@ from typing import Any
 from app.core.db import Database
 from app.runtime.repository.effects import Claim, Move
 
-AHEAD = 3
+AHEAD = 6
 """How many effects may be begun for each that a connector takes at once, where departures are noted."""
 _SLOT = 1024  # the header is as long, and no slot lies in two pages of memory
 _SLOTS = 64

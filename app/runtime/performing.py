@@ -14,7 +14,9 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from sqlmodel import Session
@@ -37,6 +39,8 @@ from app.runtime.turns import Turns
 from app.spec.model import Effect as Declared
 
 EFFECT_TIMEOUT_MS = 60_000
+WITHIN_S = 0.01
+"""An end is written, where departures are noted: with the next beginnings, if there are any."""
 GIVEN_BACK_MS = 2_000  # what was begun and given back is the queue's, unless its run has come by again or was cancelled meanwhile
 LONGEST_WAIT_MS = 3_600_000  # of what the world may ask for: who says "in a week" is asked again within the hour
 log = logging.getLogger(__name__)
@@ -76,27 +80,32 @@ async def perform_remote(
     *,
     go_on: Callable[[], bool],
     gate: Gate = UNGATED,
+    handed_out: Callable[[], None] = lambda: None,
 ) -> None:
     """Perform tasks, as many at once as there are places, until none is left or `go_on` says no; sets each task's outcome.
+
+    `handed_out` is called once each task has had its turn, though some may wait for a lane.
 
     A task whose outcome is None afterwards was not begun, was given back, or was fenced. Raises FencedOut once the lease is over, or this
     process has been given up by others.
     """
-    work = _Work(hands, port, declared, go_on, gate, Desk(hands.writer))
-    turns = Turns(port, tasks, work.put_off, hands.lanes)
-    lanes = min(len(tasks), port.concurrency * (1 if gate.paced else hands.places.ahead))
-    ends: list[Any] = await asyncio.gather(*(work.lane(turns) for _ in range(lanes)), return_exceptions=True)
-    ends += await asyncio.gather(work.desk.settled(), return_exceptions=True)
-    for after, count in work.ended.items():
-        metrics.EFFECTS.labels(port.kind.name, after).inc(count)
-    for end in ends:
-        if isinstance(end, BaseException):
-            raise end
+    work = _Work(hands, port, declared, go_on, gate, Desk(hands.writer, WITHIN_S if hands.departures.kept else 0), hands.places.of(port))
+    try:
+        await work.all(Turns(port, tasks, work.put_off, hands.lanes, handed_out))
+    finally:
+        for after, count in work.ended.items():
+            metrics.EFFECTS.labels(port.kind.name, after).inc(count)
+
+
+_Over = Callable[[], None]
 
 
 @dataclass(slots=True)
 class _Work:
-    """What the lanes of one call share."""
+    """One call's part. Its effects are begun in their order, as far ahead as there is room, and leave as soon as there is a place.
+
+    `failure`: what it was broken off for; nothing is begun and nothing leaves after that, and what is in flight is awaited.
+    """
 
     hands: Hands
     port: RemoteEffect
@@ -104,34 +113,28 @@ class _Work:
     go_on: Callable[[], bool]
     gate: Gate
     desk: Desk
+    place: Place
     ended: Counter[str] = field(default_factory=Counter)
-    broken: bool = False
+    failure: BaseException | None = None
+    context: Context = field(default_factory=copy_context)
+    _taken: set[str] = field(default_factory=set)
+    _fewer: asyncio.Future[None] | None = None
 
-    async def lane(self, turns: Turns[Task]) -> None:
-        """Perform one task after the other. What one lane breaks off for ends the others, too, at their next effect."""
-        try:
-            await self._lane(turns)
-        except BaseException:
-            self.broken = True
-            raise
-
-    async def _lane(self, turns: Turns[Task]) -> None:
-        place = self.hands.places.of(self.port)
-        while (task := await turns.next(self.may_go_on)) is not None:
+    async def all(self, turns: Turns[Task]) -> None:
+        """Raises what the call was broken off for, once nothing of it is in flight; if it is cancelled, at once."""
+        for part in (partial(self._begin_each, turns), partial(self._at_most, 0), self.desk.settled):
             try:
-                later = await self.gate.admit(task.claim.id, self.may_go_on)
-                if not self.may_go_on():
-                    return
-                if later is None:
-                    await self._perform(task, place)
-                else:
-                    self._record(task, _resting(task, later))
-            finally:
-                self.gate.leave(task.claim.id)
-                turns.ended(task)
+                await part()
+            except asyncio.CancelledError as error:
+                self._fail(error)
+                raise
+            except BaseException as error:  # noqa: BLE001  # of any kind, a scripted death too: it is raised below
+                self._fail(error)
+        if self.failure is not None:
+            raise self.failure
 
     def may_go_on(self) -> bool:
-        return not self.broken and self.go_on()
+        return self.failure is None and self.go_on()
 
     async def put_off(self, task: Task, wait_ms: int) -> None:
         """Give a task that was not begun back to the queue, due when its lane is ready; no attempt is counted."""
@@ -143,25 +146,91 @@ class _Work:
         else:
             task.fenced = True
 
-    async def _perform(self, task: Task, at: Place) -> None:
-        async with at.room:
+    def _fail(self, error: BaseException) -> None:
+        self.failure = self.failure or error
+
+    async def _at_most(self, number: int) -> None:
+        """Wait until at most so many tasks are taken and not over."""
+        while len(self._taken) > number:
+            self._fewer = asyncio.get_running_loop().create_future()
+            await self._fewer
+
+    async def _begin_each(self, turns: Turns[Task]) -> None:
+        ahead = 1 if self.gate.paced else self.hands.places.ahead
+        most = self.port.concurrency * ahead
+        few = most - (self.port.concurrency if ahead > 1 else 1)  # enough is begun, so that the next are begun together
+        while (task := await turns.next(self.may_go_on)) is not None:
+            over = partial(self._over, turns, task)
+            self._taken.add(task.claim.id)
+            try:
+                begins = await self._begin(task, over)
+            except BaseException:
+                over()
+                raise
+            if not begins:
+                over()
+            if len(self._taken) >= most:
+                await self._at_most(few)
+
+    async def _begin(self, task: Task, over: _Over) -> bool:
+        """Have the beginning of an effect written, once it is admitted and there is room. False: it is not begun."""
+        later = await self.gate.admit(task.claim.id, self.may_go_on)
+        if later is None and self.may_go_on():
+            await self.place.enter(task.claim.id)
             later = self.gate.shut(task.claim.id)
-            if later is not None:
-                self._record(task, _resting(task, later))
-                return
-            if not self.may_go_on() or not await _begin(self.hands, self.desk, task):
-                return
-            async with at.place:
-                if not self._leaves(task):
-                    return
+        if not self.may_go_on():
+            return False
+        if later is not None:
+            self._record(task, _resting(task, later))
+            return False
+        if self.hands.covered_until() <= self.hands.clock.monotonic():
+            raise FencedOut
+        fault("effect.claimed")
+        begun = self.desk.ask(Move(task.claim, "claimed", "performing", task.attempts + 1))
+        begun.add_done_callback(partial(self._begun, task, over))
+        return True
+
+    def _begun(self, task: Task, over: _Over, begun: asyncio.Future[bool]) -> None:
+        failure = begun.exception()
+        if failure is None and begun.result():
+            task.attempts += 1
+            self.place.send(partial(self._send, task, over), self.context)
+            return
+        if failure is not None:
+            self._fail(failure)
+        task.fenced = failure is None
+        over()
+
+    async def _send(self, task: Task, over: _Over) -> None:
+        """Have an effect that was begun leave, now that there is a place for it, and its end written."""
+        try:
+            if self._leaves(task):
                 fault("effect.performing")
                 reply = await _reply(self.hands, self.port, task)
                 spared = self.gate.note(task.claim.id, _heard(self.hands, reply))
                 fault("effect.performed")
+                over()  # the next begins in the same commit
                 end = _end(self.hands, self.declared, task, reply, spared)
                 self._record(task, end, reply.receipt)
                 if not self.hands.departures.answered(end):
                     await self.desk.settled()  # or more than there are places could be unknown
+        except BaseException as error:
+            self._fail(error)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        finally:
+            over()
+
+    def _over(self, turns: Turns[Task], task: Task) -> None:
+        """A task that was taken is over, begun or not. To say so again changes nothing."""
+        if task.claim.id not in self._taken:
+            return
+        self._taken.discard(task.claim.id)
+        self.place.leave(task.claim.id)
+        self.gate.leave(task.claim.id)
+        turns.ended(task)
+        if self._fewer is not None and not self._fewer.done():
+            self._fewer.set_result(None)
 
     def _leaves(self, task: Task) -> bool:
         """Whether an effect that was begun leaves now that there is a place for it; else it is given back, and no attempt is counted.
@@ -201,17 +270,6 @@ class _Work:
             fault("effect.recorded")
 
         self.desk.tell(end, recorded)
-
-
-async def _begin(hands: Hands, desk: Desk, task: Task) -> bool:
-    if hands.covered_until() <= hands.clock.monotonic():
-        raise FencedOut
-    fault("effect.claimed")
-    if not await desk.ask(Move(task.claim, "claimed", "performing", task.attempts + 1)):
-        task.fenced = True
-        return False
-    task.attempts += 1
-    return True
 
 
 async def _reply(hands: Hands, port: RemoteEffect, task: Task) -> Reply:

@@ -34,8 +34,17 @@ T = TypeVar("T", bound=Asked)
 class Turns(Generic[T]):
     """The tasks of one call, for several takers in one event loop. What is taken must be `ended`."""
 
-    def __init__(self, port: EffectPort, tasks: Iterable[T], put_off: Callable[[T, int], Awaitable[None]], lanes: Lanes) -> None:
+    def __init__(
+        self,
+        port: EffectPort,
+        tasks: Iterable[T],
+        put_off: Callable[[T, int], Awaitable[None]],
+        lanes: Lanes,
+        handed_out: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`handed_out` is called once each task has had its turn, though some may stand aside."""
         self._fresh: Iterator[T] = iter(tasks)
+        self._handed_out = handed_out
         self._port = port if is_paced(port) else None
         self._lanes = lanes
         self._put_off = put_off
@@ -46,7 +55,10 @@ class Turns(Generic[T]):
     async def next(self, go_on: Callable[[], bool]) -> T | None:
         """The next task that may begin; None when there is none left, or once `go_on` says no."""
         if self._port is None:
-            return next(self._fresh, None)
+            task = next(self._fresh, None)
+            if task is None:
+                self._handed_out()
+            return task
         if self._prepared is None:
             self._prepared = asyncio.create_task(self._prepare(self._port))
         await asyncio.shield(self._prepared)
@@ -90,6 +102,7 @@ class Turns(Generic[T]):
             if lane not in self._aside and self._take(self._port, lane, task):
                 return task
             self._aside.setdefault(lane, deque()).append(task)
+        self._handed_out()
         return None
 
     def _take(self, port: PacedEffect, lane: str, task: T) -> bool:

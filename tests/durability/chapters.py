@@ -17,6 +17,7 @@ from app.connectors.scripted import ScriptedCrash
 from app.core.db import Database
 from app.core.errors import Conflict
 from app.runtime import decisions, lookups, queue, views
+from app.runtime.departures import AHEAD
 from app.runtime.flow.gate import Gate
 from app.runtime.process import Call, Identity
 from app.runtime.program import Program
@@ -122,7 +123,7 @@ def _to(*names: str) -> list[str]:
 
 async def mails(stage: Stage) -> None:
     """A call that a worker executes; one is refused for now, one for good, one too often, which an operator sends round again."""
-    to = _to("ok.ann", "later.bob", "no.cat", "never.dan", "ok.eve", "ok.fay")
+    to = _to("ok.ann", "later.bob", "no.cat", "never.dan", "ok.eve", *(f"ok.f{number}" for number in range(AHEAD)))  # two chunks
     await stage.finish("first", to, here=False)
     await stage.settle()
     stage.redrive()
@@ -156,7 +157,7 @@ async def cancellations(stage: Stage) -> None:
         stage.world.runtime.stop_run(run_id, "cancelled")
 
     stage.asides["cancel"] = told
-    at_work = _to("ok.ann", "cancel.bob", "ok.cat", "ok.dan", "ok.ian", "ok.jon", "ok.kim")
+    at_work = _to("ok.ann", "cancel.bob", "ok.cat", *(f"ok.d{number}" for number in range(AHEAD)))  # more than are begun at once
     await stage.call("at work", at_work)
     await stage.finish("at work again", at_work)
     stage.cancel(await stage.call("idle", _to("ok.eve"), here=False))
@@ -175,7 +176,7 @@ async def crashes(stage: Stage) -> None:
     stage.asides["leave"] = leave
     await stage.finish("leaves", _to("leave.ann", "ok.bob"))
     await stage.finish("crashes", _to("crash.cat", "ok.dan"))
-    thrice = _to("crash.eve", "crash.fay", "crash.gus", "ok.hal", "ok.kim", "ok.lea")
+    thrice = _to("crash.eve", "crash.fay", "crash.gus", *(f"ok.h{number}" for number in range(AHEAD)))  # more than are begun at once
     await stage.finish("crashes thrice", thrice)
     await stage.finish("crashes thrice", thrice)
     await stage.finish("fails", _to("ok.ida"), subject="fail")

@@ -17,15 +17,19 @@ from typing import Any, cast
 
 from app.connectors.port import Lookup, Reply, Request
 from app.connectors.scripted import Cue, Performed, ScriptedEmail
+from app.runtime.departures import AHEAD
 from app.runtime.flow.gate import UNGATED, GoOn
 from app.sandbox.limits import GuestLimits
 from app.sandbox.session import GuestSession, Usage
 
 _USED = Usage(0, 0, 0, 0, 0, 0, 0)
 
+CHUNK = AHEAD + 2
+"""More than are begun at once, where they are sent one at a time."""
+
 
 class Reciter:
-    """One guest: it performs for five addresses in one call and for the others in the next; it ends as `subject` says."""
+    """One guest: it performs for eight addresses in one call and for the others in the next; it ends as `subject` says."""
 
     def __init__(self) -> None:
         self._cancelled = False
@@ -66,7 +70,7 @@ class Reciter:
 
 def _recital(args: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     items = [_item(to, args.get("subject", "Hello")) for to in args["to"]]
-    for step, part in enumerate(filter(None, (items[:5], items[5:])), start=1):
+    for step, part in enumerate(filter(None, (items[:CHUNK], items[CHUNK:])), start=1):
         yield {"t": "perform", "step": step, "chunk": 0, "first": 0, "id": "send", "items": part, "last": True, "each": True}
     if args.get("subject") == "fail":
         yield {"t": "tool_error", "code": "told_to", "message": "it was told to fail"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,9 +18,12 @@ from app.core.clock import SystemClock
 from app.core.db import Database
 from app.runtime import views
 from app.runtime.models import Effect, EffectEvent
+from app.runtime.process import Call
 from app.sandbox.sandbox import Sandbox
+from tests.integration.runtime.test_holders import gated, second_process
 from tests.support.smtp import start_smtp
-from tests.support.worlds import CALLER, World, program_of, sender_spec
+from tests.support.waiting import until_async as until
+from tests.support.worlds import CALLER, World, program_of, sender_spec, world
 
 pytestmark = pytest.mark.anyio
 CONNECTIONS = 4
@@ -84,14 +88,16 @@ async def test_a_page_is_read_while_a_chunk_is_in_flight(database: Database, san
         assert w.run(begun.run_id)["state"] == "completed"
 
 
-async def test_no_more_effects_are_begun_than_there_is_room_for(database: Database, sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_no_more_effects_are_begun_than_there_is_room_for_beside_those_whose_answers_are_being_written(
+    database: Database, sandbox: Sandbox, tmp_path: Path
+) -> None:
     async with mailing(database, sandbox, tmp_path) as w:
         await w.call(group="g", to=TO)
         performing = most = 0
         for _, after in events(database):
             performing += {"performing": 1, "done": -1}.get(after, 0)
             most = max(most, performing)
-        assert performing == 0 and 1 < most <= CONNECTIONS * w.runtime.engine.places.ahead
+        assert performing == 0 and 1 < most <= CONNECTIONS * (w.runtime.engine.places.ahead + 1)
 
 
 async def test_an_address_again_in_the_next_chunk_is_a_duplicate_with_the_outcome_of_the_first(
@@ -116,3 +122,22 @@ async def test_a_chunk_under_way_counts_towards_the_limit_of_a_run(database: Dat
         _, ending = await w.call(group="g", to=TO)
         assert ending is not None and ending.error is not None and ending.error["code"] == "effect_limit_exceeded"
         assert {position for position, _ in events(database)} == set(range(50))
+
+
+async def test_a_chunk_that_another_run_holds_keeps_the_next_one_from_nothing(database: Database, sandbox: Sandbox) -> None:
+    async with world(database, sandbox) as w:
+        connectors, gate = gated(w.connectors)
+        first = await second_process(w, connectors)
+        _, holding = await first.begin(CALLER, w.programs[1], Call({"group": "g", "to": TO[:50]}))
+        assert holding is not None
+        holder = asyncio.create_task(first.drive(holding))
+        await until(lambda: len(gate.asked) == gate.concurrency, what="a run holds all of a chunk")
+        _, execution = await w.runtime.begin(CALLER, w.programs[1], Call({"group": "g", "to": TO}))
+        assert execution is not None
+        driving = asyncio.create_task(w.runtime.drive(execution))
+        await until(lambda: set(TO[50:]) <= set(w.sent()), 5, what="the other run performs what is free")  # the chunk is waited for longer
+        assert not driving.done()
+        gate.open.set()
+        assert [(await task).state for task in (holder, driving)] == ["completed", "completed"]
+        assert sorted(w.sent()) == sorted(TO)
+        await first.stop()

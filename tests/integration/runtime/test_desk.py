@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from sqlalchemy import text
@@ -14,6 +15,7 @@ from app.core.writer import GroupWriter
 from app.runtime.desk import Desk
 from app.runtime.models import Effect
 from app.runtime.repository.effects import Claim, Move, move
+from tests.support.waiting import until_async as until
 
 pytestmark = pytest.mark.anyio
 
@@ -133,3 +135,32 @@ def test_texts_of_every_kind_pass_through_a_statement_over_many_rows_unchanged(d
         found = echo.guarded(session, given, shared="%s :rows", owner=owner)
         assert echo.guarded(session, given, shared="", owner="nobody") is None
     assert found is not None and [tuple(row) for row in found] == [(*row, "%s :rows") for row in given]
+
+
+async def test_an_end_is_written_with_the_next_beginning_and_before_it(database: Database) -> None:
+    claims = claimed(database, 3)
+    writer = GroupWriter(database)
+    desk = Desk(writer, within_s=60)
+    assert await desk.ask(Move(claims[0], "claimed", "performing", 1))
+    desk.tell(Move(claims[0], "performing", "done", 1, "{}"), lambda _held: None)
+    await asyncio.gather(*(desk.ask(Move(claim, "claimed", "performing", 1)) for claim in claims[1:]))
+    assert writer.commits == 2
+    with database.reading() as session:
+        written = session.connection().execute(text("SELECT effect_id, after FROM effect_event ORDER BY seq")).all()
+    assert [tuple(row) for row in written] == [("e0", "performing"), ("e0", "done"), ("e1", "performing"), ("e2", "performing")]
+    writer.close()
+
+
+async def test_an_end_with_no_beginning_behind_it_is_written_soon(database: Database) -> None:
+    claims = claimed(database, 1)
+    writer = GroupWriter(database)
+    desk = Desk(writer, within_s=0.001)
+    told: list[bool] = []
+    desk.tell(Move(claims[0], "claimed", "performing", 1), told.append)
+    await until(lambda: told == [True], what="it is written though nobody asks")
+    writer.close()
+
+
+def test_a_statement_for_many_rows_gives_one_number_since_each_is_searched_for_with_every_other() -> None:
+    pairs = Bulk("word text, number bigint", "SELECT r.word, r.number, :shared, :other FROM {rows} WHERE r.word = :shared")
+    assert re.findall(r"\?\d+", pairs._apart(500)) == ["?1", "?2", "?3", "?1"]

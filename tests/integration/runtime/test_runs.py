@@ -182,7 +182,7 @@ async def test_cancelling_stops_at_an_effect_boundary_and_cancels_what_is_left(d
 async def test_what_a_cancelled_run_has_planned_is_cancelled_with_it_and_done_once_by_a_later_run(
     database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    to, perform = [f"u{number}@example.org" for number in range(40)], ScriptedEmail.perform
+    to, perform = [f"u{number}@example.org" for number in range(100)], ScriptedEmail.perform
     refused, told = asyncio.Event(), asyncio.Event()
 
     async def slowly(port: ScriptedEmail, request: Request) -> Reply:
