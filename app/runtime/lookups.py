@@ -29,7 +29,7 @@ from app.core.indexes import in_index
 from app.observability import audit, metrics
 from app.runtime.broker import make_request
 from app.runtime.models import UNKNOWN_EFFECTS, Effect
-from app.runtime.performing import EFFECT_TIMEOUT_MS, error_text
+from app.runtime.performing import EFFECT_TIMEOUT_MS, error_text, receipt_text
 from app.runtime.process import Runtime
 from app.runtime.program import Program
 from app.runtime.repository.bulk import shift
@@ -209,7 +209,7 @@ def _settle(session: Session, heard: Heard) -> None:
     mine = sa.and_(effects.c.fence == doubt.fence, effects.c.state == "unknown")
     verdict = {"done": "confirm_done", "not_done": "retry"}.get(lookup.verdict)
     if verdict is not None and not (verdict == "retry" and heard.spent):
-        receipt = json.dumps(lookup.receipt, ensure_ascii=False) if lookup.receipt is not None else None
+        receipt = receipt_text(lookup.receipt)
         said = f"looked up: {lookup.verdict} {lookup.message}".strip()[:500]
         if not shift(session, [doubt.id], resolved(verdict, actor.id, BY_LOOKUP, said, now(session), receipt), mine):
             return

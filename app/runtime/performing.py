@@ -43,6 +43,7 @@ WITHIN_S = 0.01
 """An end is written, where departures are noted: with the next beginnings, if there are any."""
 GIVEN_BACK_MS = 2_000  # what was begun and given back is the queue's, unless its run has come by again or was cancelled meanwhile
 LONGEST_WAIT_MS = 3_600_000  # of what the world may ask for: who says "in a week" is asked again within the hour
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 log = logging.getLogger(__name__)
 Outcome = dict[str, Any]
 
@@ -310,7 +311,7 @@ def _resting(task: Task, later: int, before: str = "claimed") -> Move:
 
 def _end(hands: Hands, declared: Declared, task: Task, reply: Reply, spared: bool) -> Move:
     """`spared`: it failed because what it goes to answers nobody, so that it may fail as often as it takes."""
-    receipt = json.dumps(reply.receipt, ensure_ascii=False) if reply.receipt is not None else None
+    receipt = receipt_text(reply.receipt)
     error = error_text(reply.code, reply.message) if reply.verdict != "done" else None
     after = {
         "done": "done",
@@ -332,7 +333,12 @@ def _end(hands: Hands, declared: Declared, task: Task, reply: Reply, spared: boo
 
 def error_text(code: str, message: str) -> str:
     """The JSON text that an effect row keeps of an error."""
-    return json.dumps({"code": code, "message": message[:500]}, ensure_ascii=False)
+    return _to_json({"code": code, "message": message[:500]})
+
+
+def receipt_text(receipt: dict[str, Any] | None) -> str | None:
+    """The JSON text that an effect row keeps of a receipt."""
+    return _to_json(receipt) if receipt is not None else None
 
 
 def outcome_of(state: str, receipt: str | None, error: str | None, *, status: str | None = None, differs: bool = False) -> Outcome:
@@ -379,7 +385,7 @@ def _perform_batch(session: Session, batch: LocalBatch) -> list[Move]:
     moves: list[Move] = []
     for task in batch.tasks:
         reply = batch.port.perform(session, task.request)
-        receipt = json.dumps(reply.receipt, ensure_ascii=False) if reply.receipt is not None else None
+        receipt = receipt_text(reply.receipt)
         done = reply.verdict == "done"
         error = None if done else error_text(reply.code, reply.message)
         code = None if done else reply.code
