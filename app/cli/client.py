@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 
@@ -36,6 +37,14 @@ class Service:
 
     def post(self, path: str, body: dict[str, Any], **headers: str) -> Any:
         return self._ask("POST", path, body, headers)
+
+    def every(self, path: str) -> Iterator[Any]:
+        """The items of a list, page after page; `path` may have a query."""
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self.get(f"{path}{'&' if '?' in path else '?'}limit=500{f'&cursor={quote(cursor)}' if cursor else ''}")
+            yield from page["items"]
+            cursor = page["next_cursor"]
 
     def _ask(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Any:
         try:
@@ -71,7 +80,7 @@ def call(settings: Settings, tool: str, arguments: str, *, key: str | None, dry_
         raise Invalid("arguments_invalid", f"The arguments are not JSON: {error}.", fix="""Write them as '{"name": "value"}'.""") from None
     with service(settings) as door:
         headers = {"Idempotency-Key": key} if key else {}
-        run = door.post(f"/tools/{tool}/runs", {"args": args, "dry_run": dry_run, "approval": approval}, **headers)
+        run = door.post(f"/tools/{quote(tool, safe='')}/runs", {"args": args, "dry_run": dry_run, "approval": approval}, **headers)
         run = _followed(door, run)
     if run["state"] == "completed":
         show(run["plan"] if dry_run else run["result"])

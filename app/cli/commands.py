@@ -122,6 +122,17 @@ def _audit(verbs: Verbs) -> None:
     _verb(group, "verify", run, "recompute the chain of the audit trail; status 1 if it is broken")
 
 
+def _tools(verbs: Verbs) -> None:
+    def run(settings: Settings, options: argparse.Namespace) -> int:
+        from app.cli.tools import list_all
+
+        return list_all(settings, options.words, as_json=options.json)
+
+    verb = _verb(verbs, "tools", run, "list the published tools")
+    verb.add_argument("words", metavar="WORD", nargs="*", help="only those with all these words in name, title or description")
+    verb.add_argument("--json", action="store_true", help="print JSON, with their schemas")
+
+
 def _call(verbs: Verbs) -> None:
     def run(settings: Settings, options: argparse.Namespace) -> int:
         from app.cli.client import call
@@ -248,6 +259,7 @@ ALL: tuple[Callable[[Verbs], None], ...] = (
     _keys,
     _connections,
     _audit,
+    _tools,
     _call,
     _replay,
     _backup,

@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 import sys
 from getpass import getpass
-from typing import Any
 from urllib.parse import quote
 
-from app.cli.client import Service, service
+from app.cli.client import service
 from app.cli.output import DONE, REFUSED, say, show
 from app.core.errors import Invalid
 from app.core.settings import Settings
@@ -20,7 +19,7 @@ from app.core.settings import Settings
 def list_all(settings: Settings, *, as_json: bool) -> int:
     """A line for each connection."""
     with service(settings) as door:
-        found = list(_every(door))
+        found = list(door.every("/connections"))
     if as_json:
         show(found)
         return DONE
@@ -53,14 +52,6 @@ def test(settings: Settings, name: str) -> int:
         seen = door.post(f"/connections/{quote(name, safe='')}/tests", {})
     say(f"{'works' if seen['ok'] else 'FAILS'} after {seen['took_ms']} ms: {seen['text']}")
     return DONE if seen["ok"] else REFUSED
-
-
-def _every(door: Service) -> Any:
-    cursor: str | None = ""
-    while cursor is not None:
-        page = door.get(f"/connections?limit=500{f'&cursor={quote(cursor)}' if cursor else ''}")
-        yield from page["items"]
-        cursor = page["next_cursor"]
 
 
 def _secret() -> str:

@@ -81,9 +81,23 @@ def test_a_run_is_replayed_and_the_status_says_what_came_of_it(up: Supervised, c
     database.close()
 
 
+def test_tools_are_listed_by_their_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tools"]) == 0
+    assert [line.split("  ")[:2] for line in capsys.readouterr().out.splitlines() if line.startswith("count_notes")] == [
+        ["count_notes", "version 1"]
+    ]
+    assert main(["tools", "count_notes", "--json"]) == 0
+    (tool,) = json.loads(capsys.readouterr().out)
+    assert tool["name"] == "count_notes" and "input_schema" in tool
+    assert main(["tools", "no", "such&tool"]) == 0
+    assert capsys.readouterr().out.startswith("No tool that you may know of has 'no such&tool' in its texts.")
+
+
 def test_a_tool_that_is_not_there_is_said_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["call", "nothing_here", "{}"]) == 2
     assert "(tool_not_found)" in capsys.readouterr().err
+    assert main(["call", "count_notes/versions/1", "{}"]) == 2
+    assert "(route_not_found)" in capsys.readouterr().err
 
 
 def test_a_folder_that_does_not_pass_is_refused_with_what_was_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

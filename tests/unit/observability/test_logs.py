@@ -46,6 +46,11 @@ def test_keys_passwords_and_addresses_are_blanked_wherever_they_stand() -> None:
     assert line["item"]["password"] == "[hidden]" and line["item"]["to"] == "[address]"
 
 
+def test_a_field_is_hidden_by_its_name_in_small_letters_whatever_letters_it_was_written_in() -> None:
+    for name in ("Cookie", "coo\N{KELVIN SIGN}ie"):
+        assert formatted("x", item={name: "s3cr3t", "grüße": "an alle"})["item"] == {name: "[hidden]", "grüße": "an alle"}
+
+
 def test_an_exception_is_told_without_the_values_that_it_quotes() -> None:
     try:
         raise ValueError("no row for ada@example.com\n[parameters: ('secret value',)]")
