@@ -106,6 +106,13 @@ def test_a_filter_that_no_list_knows_is_an_error_and_no_empty_list(admin: Client
         assert answer.status_code == 422 and values in answer.text, path
 
 
+def test_the_audit_trail_begins_at_a_day_or_an_instant(admin: Client) -> None:
+    assert "version.published" in admin.get("/audit?action=version.published&since=2020-01-31").text
+    for since in ("2120-01-31", "2120-01-31T12:00:00Z"):
+        assert "No event matches" in admin.get(f"/audit?since={since}").text
+    assert admin.get("/audit?since=2026-02-30").status_code == admin.get("/audit?since=yesterday").status_code == 422
+
+
 def test_a_refused_candidate_waits_for_no_approval(site: Site, admin: Client) -> None:
     refused = candidate(site, "refused")
     assert refused in admin.get("/candidates?state=refused").text

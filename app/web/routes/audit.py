@@ -23,12 +23,13 @@ PLACES = (
     (re.compile(r"^(?:redrive|resolution)_\w+$"), "/redrives/{}"),
     (re.compile(r"^(?P<tool>[a-z][a-z0-9_]*)/(?P<version>\d+)$"), "/tools/{tool}/versions/{version}"),
 )
+_DAY = re.compile(r"^\d{4}-\d\d-\d\d$")
 BY_NOUN = {"effect": "/effects/{}", "tool": "/tools/{}"}
 
 
 @router.get("/audit")
 def index(desk: At) -> Response:
-    view = listing(desk, "/audit", "by", "action", "target", "outcome")
+    view = listing(desk, "/audit", "by", "action", "target", "outcome", "since")
     found = read_audit(
         desk.actor,
         desk.database,
@@ -36,10 +37,16 @@ def index(desk: At) -> Response:
         action=view.given("action"),
         target=view.given("target"),
         outcome=view.given("outcome"),
+        since=_instant(view.given("since")),
         cursor=view.cursor or None,
         limit=PAGE,
     )
     return desk.show("audit/index.html", part="audit/_rows.html", view=view, found=found, outcomes=OUTCOMES, place_of=place_of)
+
+
+def _instant(since: str | None) -> str | None:
+    """The beginning of a day, as pages count days, for what a form gives; an instant as it is."""
+    return f"{since}T00:00:00Z" if since and _DAY.match(since) else since
 
 
 def place_of(event: Mapping[str, Any]) -> str | None:
