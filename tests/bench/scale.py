@@ -21,9 +21,10 @@ from tests.support.waiting import until
 
 BOUNDED = (1_000, 10_000, 30_000)
 FULL = (1_000, 100_000, 1_000_000)
-WARM, WARM_WEB_S = 100_000, 25
-"""A campaign before those that are measured, of which web and worker do a part each: what a process keeps whatever it does (the database's
-page caches, the allocator's arenas) is full then, so what grows afterwards grows with the campaign.
+WARM = 100_000
+WHOLLY = {"web": 100, "worker": 0}
+"""Campaigns before those that are measured, one by each process, and for how many seconds the web may work on it: what a process keeps
+whatever it does (the database's page caches, the allocator's arenas) is full then, so what grows afterwards grows with the campaign.
 """
 PAGE_TIMES = 30
 FLAT = 1.1
@@ -48,13 +49,14 @@ class Size:
 def measured(service: Service, sizes: Sequence[int]) -> list[Row]:
     """Rows for the smallest against the largest size."""
     _import(service, "contacts", 0, WARM)
-    _sent(service, "contacts", WARM, WARM_WEB_S)
+    for name, web_s in WHOLLY.items():
+        _sent(service, "contacts", WARM, web_s, f"warm {name}")
     imported = 0
     found: list[Size] = []
     for recipients in sizes:
         _import(service, "subscribers", imported, recipients)
         imported = recipients
-        found.append(_sent(service, "subscribers", recipients, 100))
+        found.append(_sent(service, "subscribers", recipients, 100, _group(recipients)))
         print(f"    {found[-1]}", flush=True)
     small, large = found[0], found[-1]
     rows = [_slope(name, small, large) for name in ("web", "worker", "guest")]
@@ -71,13 +73,17 @@ def _import(service: Service, collection: str, first: int, count: int) -> None:
         service.admin.post(f"/records/{collection}/imports", content="".join(lines).encode(), headers=headers)
 
 
-def _sent(service: Service, collection: str, recipients: int, web_s: int) -> Size:
+def _group(recipients: int) -> str:
+    return f"scale {recipients}"
+
+
+def _sent(service: Service, collection: str, recipients: int, web_s: int, campaign: str) -> Size:
     """A campaign to the whole collection, by the web process for so many seconds at most, then by the worker."""
     watched = {name: service.process.pid(name) for name in ("web", "worker")}
     for pid in watched.values():
         forget_peak(pid)
     before, began = cpu_ms(service.pid), time.perf_counter()
-    args = {"campaign_id": f"scale {collection} {recipients}", "template_id": "news", "recipients": {"collection": collection}}
+    args = {"campaign_id": campaign, "template_id": "news", "recipients": {"collection": collection}}
     run = service.admin.post("/tools/campaign_send_bulk/runs", {"args": args, "wait_s": web_s})
     run = until(lambda: _over(service, run["id"]), _LONGEST_S, f"a campaign to {recipients} is over", every_s=1.0)
     took = time.perf_counter() - began
@@ -101,7 +107,7 @@ def _slope(name: str, small: Size, large: Size) -> Row:
 
 def _pages(service: Service, recipients: int) -> Row:
     """The median time of the ledger's last page against its first, asked for in turns."""
-    group = f"scale subscribers {recipients}"
+    group = _group(recipients)
     with closing(sqlite3.connect(service.home / "toolmint.db")) as store:
         (last,) = store.execute(
             "SELECT seq FROM effect WHERE ledger = 'campaigns' AND ledger_group = ? ORDER BY seq DESC LIMIT 1 OFFSET 50", [group]
