@@ -15,11 +15,13 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import Session
 
+_FIRST = itemgetter(0)
 _SHARED = re.compile(r"(?<![:\w]):(\w+)")
 _POSTGRESQL = "json_array_elements(CAST(:rows AS json)) WITH ORDINALITY AS line(value, number)"
 _OF_POSTGRESQL = {"{in_order}": "ORDER BY r.n", "{locked}": "ORDER BY e.id FOR UPDATE OF e"}
@@ -47,9 +49,11 @@ class Bulk:
         self._texts: dict[tuple[str, int], str] = {}
 
     def execute(self, session: Session, rows: Sequence[Any], **shared: Any) -> sa.CursorResult[Any]:
-        """The result for `MOST_ROWS` at most; cells are text without NUL, whole numbers or None."""
+        """The result for `MOST_ROWS` at most; cells are text without NUL, whole numbers or None. Raises ValueError for a row whose first is."""
         dialect = session.get_bind().dialect.name
         apart = dialect == "sqlite" and len(self._columns) > 1
+        if None in (map(_FIRST, rows) if len(self._columns) > 1 else rows):
+            raise ValueError("the first cell of a row stands for the row, and is never null")
         room = _room(len(rows)) if apart else 0
         if (dialect, room) not in self._texts:
             self._texts[dialect, room] = self._apart(room) if apart else self._together(dialect)

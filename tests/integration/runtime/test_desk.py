@@ -102,6 +102,13 @@ def test_what_a_statement_is_made_for_beyond_its_rows_is_no_row(database: Databa
         assert [tuple(row) for row in pairs.execute(session, given)] == given
 
 
+@pytest.mark.parametrize(("columns", "rows"), [("id text, n bigint", [("a", 1), (None, 2)]), ("id text", ["a", None])])
+def test_a_row_without_its_first_cell_is_refused_and_never_dropped(database: Database, columns: str, rows: list[object]) -> None:
+    bulk = Bulk(columns, "SELECT r.id FROM {rows}")
+    with database.reading() as session, pytest.raises(ValueError, match="never null"):
+        bulk.execute(session, rows)
+
+
 async def test_what_goes_wrong_with_a_move_that_nobody_waits_for_is_raised_at_the_end(database: Database) -> None:
     claims = claimed(database, 1)
     writer = GroupWriter(database)
