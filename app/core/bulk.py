@@ -49,7 +49,10 @@ class Bulk:
         self._texts: dict[tuple[str, int], str] = {}
 
     def execute(self, session: Session, rows: Sequence[Any], **shared: Any) -> sa.CursorResult[Any]:
-        """The result for `MOST_ROWS` at most; cells are text without NUL, whole numbers or None. Raises ValueError for a row whose first is."""
+        """The result for `MOST_ROWS` at most; cells are text without NUL, whole numbers or None.
+
+        Raises ValueError for a row whose first cell is None.
+        """
         dialect = session.get_bind().dialect.name
         apart = dialect == "sqlite" and len(self._columns) > 1
         if None in (map(_FIRST, rows) if len(self._columns) > 1 else rows):

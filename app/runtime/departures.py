@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -30,6 +31,7 @@ _ANSWER_AT = 128
 _FLAG_AT = 63
 _OPEN, _CLOSED = b"o", b"c"
 _END = b"\n"
+_HEAD = re.compile(rb"([!-~]+) ([0-9]+)")
 Notes = Mapping[tuple[str, int], Move | None]
 """By effect and fence: what may have left, with what became of it if that was said."""
 log = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ class Departures:
         self._fd = -1
         self._free: list[int] = []
         self._slots = 0
-        self._taken: dict[str, int] = {}
+        self._taken: dict[Claim, int] = {}  # not by effect: another claim of it may be in flight already when this one is answered
 
     @property
     def kept(self) -> bool:
@@ -79,18 +81,16 @@ class Departures:
         if not self._free:
             self._free.append(self._slots)
             self._slots += 1
-        slot = self._taken[claim.id] = self._free.pop()
-        head = f"{claim.id} {claim.fence}".encode()
-        try:
-            whole = os.pwrite(self._fd, head.ljust(_ANSWER_AT + 1, b"\0"), (1 + slot) * _SLOT) == _ANSWER_AT + 1
-            return whole and self.open
-        except OSError:
-            log.exception("a departure could not be noted")
-            return False
+        slot = self._free.pop()
+        if self._write(slot, _head(claim)) and self.open:
+            self._taken[claim] = slot
+            return True
+        self._free.append(slot)
+        return False
 
     def answered(self, end: Move) -> bool:
         """What became of an effect that has left. False: it is too long to be noted, so it is unknown until it is committed."""
-        slot = self._taken.get(end.claim.id)
+        slot = self._taken.get(end.claim)
         if slot is None:
             return self._fd < 0
         text = json.dumps(end[2:]).encode() + _END
@@ -99,9 +99,9 @@ class Departures:
         os.pwrite(self._fd, text, (1 + slot) * _SLOT + _ANSWER_AT)
         return True
 
-    def settled(self, effect_id: str) -> None:
+    def settled(self, claim: Claim) -> None:
         """What became of it is durable: its note may give way to another."""
-        slot = self._taken.pop(effect_id, None)
+        slot = self._taken.pop(claim, None)
         if slot is not None:
             self._free.append(slot)
 
@@ -115,6 +115,13 @@ class Departures:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._owner, self._taken = -1, "", {}
+
+    def _write(self, slot: int, head: bytes) -> bool:
+        try:
+            return os.pwrite(self._fd, head, (1 + slot) * _SLOT) == len(head)
+        except OSError:
+            log.exception("a departure could not be noted")
+            return False
 
 
 def closed(database: Database, owner: str) -> Notes | None:
@@ -152,16 +159,25 @@ def forget_all(database: Database) -> None:
 def _notes(slots: bytes, owner: str) -> Iterable[tuple[tuple[str, int], Move | None]]:
     for start in range(0, len(slots), _SLOT):
         slot = slots[start : start + _SLOT]
-        effect_id, _, fence = slot[:_ANSWER_AT].rstrip(b"\0").decode().partition(" ")
-        if fence:
+        head = _HEAD.fullmatch(slot[:_ANSWER_AT].rstrip(b"\0"))
+        if head is not None:  # else it is empty, or its process died within the note: nothing has left
+            claim = Claim(head[1].decode(), owner, int(head[2]))
             answer, whole, _ = slot[_ANSWER_AT:].partition(_END)
-            claim = Claim(effect_id, owner, int(fence))
-            yield (effect_id, claim.fence), _move(claim, answer) if whole and not answer.startswith(b"\0") else None
+            yield (claim.id, claim.fence), _move(claim, answer) if whole and not answer.startswith(b"\0") else None
 
 
-def _move(claim: Claim, answer: bytes) -> Move:
-    end: list[Any] = json.loads(answer)
-    return Move(claim, "performing", *end)
+def _head(claim: Claim) -> bytes:
+    """Whose the slot is, and that it has no answer yet."""
+    return f"{claim.id} {claim.fence}".encode().ljust(_ANSWER_AT + 1, b"\0")
+
+
+def _move(claim: Claim, answer: bytes) -> Move | None:
+    """None: nothing that a process of this release has written."""
+    try:
+        end: list[Any] = json.loads(answer)
+        return Move(claim, "performing", *end)
+    except (ValueError, TypeError):
+        return None
 
 
 def _folder(database: Database) -> Path | None:

@@ -267,7 +267,7 @@ class _Work:
                 return
             task.outcome = _outcome(end.after, receipt, json.loads(end.error) if end.error is not None else None)
             self.ended[end.after] += 1
-            self.hands.departures.settled(task.claim.id)
+            self.hands.departures.settled(task.claim)
             fault("effect.recorded")
 
         self.desk.tell(end, recorded)

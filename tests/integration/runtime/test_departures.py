@@ -157,7 +157,7 @@ def test_what_is_settled_makes_room_and_what_is_not_is_kept_however_much_there_i
     many = [CLAIM._replace(id=f"{number:064x}") for number in range(1000)]
     assert all(kept.note(claim) for claim in many)
     for claim in many[:500]:
-        kept.settled(claim.id)
+        kept.settled(claim)
     assert kept.note(CLAIM)
     notes = closed(sqlite_database, CLAIM.owner)
     assert notes is not None and notes.keys() >= {claim[::2] for claim in [*many[500:], CLAIM]}
@@ -174,6 +174,47 @@ def test_an_answer_that_was_cut_off_is_none(sqlite_database: Database, kept: Dep
     path = file_of(sqlite_database)
     path.write_bytes(path.read_bytes().replace(b"]\n", b"\0\0"))
     assert closed(sqlite_database, CLAIM.owner) == {CLAIM[::2]: None}
+
+
+def test_a_late_answer_to_an_older_claim_is_not_taken_for_that_to_the_present_one(sqlite_database: Database, kept: Departures) -> None:
+    later = CLAIM._replace(fence=5)
+    assert kept.note(CLAIM) and kept.note(later) and kept.answered(DONE)
+    kept.settled(CLAIM)
+    assert closed(sqlite_database, CLAIM.owner) == {CLAIM[::2]: DONE, later[::2]: None}
+    kept.begin("own_2")
+    mine = later._replace(owner="own_2")
+    assert kept.note(mine) and not kept.answered(DONE)
+    assert closed(sqlite_database, "own_2") == {mine[::2]: None}
+
+
+@pytest.mark.parametrize("harm", [b"\xff" * 64 + b" 3", b"e" * 64 + b" 3x", b"e" * 64], ids=["no text", "no number", "half"])
+def test_what_is_no_note_is_passed_over_and_the_others_are_read(sqlite_database: Database, kept: Departures, harm: bytes) -> None:
+    other = CLAIM._replace(id="f" * 64)
+    assert kept.note(CLAIM) and kept.note(other) and kept.answered(DONE._replace(claim=other))
+    path = file_of(sqlite_database)
+    at = path.read_bytes().index(CLAIM.id.encode())
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(harm.ljust(128, b"\0"))
+    assert closed(sqlite_database, CLAIM.owner) == {other[::2]: DONE._replace(claim=other)}
+
+
+@pytest.mark.parametrize("answer", [b"{no json\n", b"[1]\n", b"7\n", b"\xff\n"])
+def test_an_answer_that_cannot_be_read_is_none(sqlite_database: Database, kept: Departures, answer: bytes) -> None:
+    assert kept.note(CLAIM) and kept.answered(DONE)
+    path = file_of(sqlite_database)
+    written = path.read_bytes()
+    at = written.index(CLAIM.id.encode()) + 128
+    path.write_bytes(written[:at] + answer + written[at + len(answer) :])
+    assert closed(sqlite_database, CLAIM.owner) == {CLAIM[::2]: None}
+
+
+def test_what_may_not_leave_takes_no_room(sqlite_database: Database, kept: Departures) -> None:
+    path = file_of(sqlite_database)
+    size = path.stat().st_size
+    closed(sqlite_database, CLAIM.owner)
+    assert not any(kept.note(CLAIM._replace(id=f"{number:064x}")) for number in range(200))
+    assert path.stat().st_size == size
 
 
 @pytest.mark.parametrize("harm", ["gone", "empty", "of another boot"])
